@@ -1,0 +1,166 @@
+"""What the bench says of a method: estimates with intervals, comparisons, the leaderboard.
+
+Plain numbers and words, made by `bench.score`, drawn by `bench.report`. Undefined is NaN here and
+null in JSON, never 0 and never 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its confidence interval.
+
+    n      images in the metric's denominator
+    method how the interval was made ("bca", "percentile", "clopper-pearson", "" for none)
+    marks  words that must stand beside it ("few lesions", "biased", "2 of 5 folds")
+    """
+
+    value: float
+    low: float = NAN
+    high: float = NAN
+    n: int = 0
+    method: str = ""
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """Where a row stands: best is its point rank (None if unranked), low and high the interval of
+    its rank over the resamples, p_best the share of resamples in which it is first."""
+
+    best: int | None = None
+    low: int | None = None
+    high: int | None = None
+    p_best: float = NAN
+
+
+@dataclass(frozen=True, slots=True)
+class MetricTable:
+    """All estimates of one row: by metric, and by class and metric."""
+
+    metrics: Mapping[str, Estimate]
+    per_class: Mapping[str, Mapping[str, Estimate]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Row a against row b on the same images, a minus b.
+
+    low, high   paired cluster bootstrap. p: Nadeau-Bengio corrected t over folds; p_adjusted: Holm.
+    verdict     "better", "worse", "not settled" or "no difference seen", of a against b
+    """
+
+    a: str
+    b: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What is known of a row beside its predictions; the page shows all of it.
+
+    variant   what differs from the method's own recipe and data, spelled out ({} for nothing)
+    badges    short words on the row: "from scratch", "committed", "incomplete", ...
+    notes     whole sentences: guards that spoke, pretraining data, failed jobs
+    cost      numbers by name: train_seconds, peak_memory_bytes, parameters, images_per_second
+    command   the command that gives the row again
+    unranked  why the row takes no part in the ranking, "" if it does
+    """
+
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    badges: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    cost: Mapping[str, float] = field(default_factory=dict)
+    command: str = ""
+    passport: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    unranked: str = ""
+
+
+@dataclass(frozen=True)
+class LeaderboardRow:
+    """One method on the leaderboard.
+
+    confusion    (C, C) counts over the pooled test predictions of all seeds, truth in rows
+    by_fold      metric -> value of every fold (repeat-major), mean over seeds, NaN where missing
+    seed_sd      metric -> standard deviation over seeds (NaN with one seed)
+    clears_reference  whether the primary interval lies above the best reference row's value
+    """
+
+    name: str
+    method: str
+    kind: str
+    seeds: tuple[int, ...]
+    folds: tuple[int, ...]
+    complete: bool
+    rank: Rank
+    table: MetricTable
+    confusion: np.ndarray
+    by_fold: Mapping[str, tuple[float, ...]]
+    seed_sd: Mapping[str, float]
+    clears_reference: bool
+    facts: RowFacts
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """The data that the numbers come from, as every page must show it."""
+
+    name: str
+    title: str
+    roster_sha256: str
+    images: int
+    groups: int
+    synthetic: bool
+    unit: str
+    ungrouped: int
+    licence: str
+    citation: str
+    images_by_class: Mapping[str, int]
+    groups_by_class: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class IntervalFacts:
+    """How the intervals were made."""
+
+    level: float
+    resamples: int
+    unit: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Everything a leaderboard page shows, rows in the order of the table."""
+
+    protocol: str
+    protocol_title: str
+    primary: str
+    metrics: tuple[str, ...]
+    class_metrics: tuple[str, ...]
+    classes: tuple[str, ...]
+    dataset: DatasetFacts
+    interval: IntervalFacts
+    folds: int
+    repeats: int
+    rows: tuple[LeaderboardRow, ...]
+    comparisons: tuple[Comparison, ...]
+    best_reference: str
+    control: bool = False

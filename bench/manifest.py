@@ -1,0 +1,174 @@
+"""Who is in a dataset: image, lesion, patient, label and metadata of every row.
+
+A Manifest knows no files and no pixels. It is built by `bench.data` and read by everyone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from bench.errors import DataError, listing
+
+
+@dataclass(frozen=True, slots=True)
+class UnlabelledRecord:
+    """All that a method may know of a test image beside its pixels.
+
+    age is in years. None means missing.
+    """
+
+    image_id: str
+    age: float | None = None
+    sex: str | None = None
+    localization: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image of a dataset. None means missing."""
+
+    image_id: str
+    label: str
+    lesion_id: str | None = None
+    patient_id: str | None = None
+    age: float | None = None
+    sex: str | None = None
+    localization: str | None = None
+    dx_type: str | None = None
+    source: str | None = None
+
+
+COLUMNS = tuple(field.name for field in fields(Record))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset's roster, one row an image, sorted by image id.
+
+    name      short lower-case name, as protocols and folders use it ("ham10000")
+    title     name for people ("HAM10000")
+    classes   class names in the order of every probability column
+    table     DataFrame with the columns of Record; missing values are None (age: NaN)
+    synthetic whether the images were drawn by a program
+    native_size (width, height) in pixels of the dataset as its authors publish it, if known
+    licence, citation  one line each, shown wherever the data is
+
+    Raises DataError for duplicate image ids, labels outside `classes`, or a lesion with
+    two diagnoses.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    table: pd.DataFrame
+    synthetic: bool = False
+    native_size: tuple[int, int] | None = None
+    licence: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        missing = [column for column in COLUMNS if column not in self.table.columns]
+        if missing:
+            raise DataError(f"{self.name}: the manifest lacks the columns {listing(missing)}")
+        table = self.table.loc[:, list(COLUMNS)].sort_values("image_id", kind="stable")
+        table = table.reset_index(drop=True)
+        object.__setattr__(self, "table", table)
+        self._refuse_duplicates()
+        self._refuse_unknown_labels()
+        self._refuse_conflicting_diagnoses()
+
+    @classmethod
+    def from_records(
+        cls, name: str, classes: tuple[str, ...], records: Iterable[Record], **rest: object
+    ) -> Manifest:
+        """Build a manifest from single records, as tests and small sources do."""
+        table = pd.DataFrame([asdict(record) for record in records], columns=list(COLUMNS))
+        return cls(name=name, title=str(rest.pop("title", name)), classes=classes, table=table, **rest)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def image_ids(self) -> np.ndarray:
+        """Image ids (N,) of str, sorted."""
+        return self.table["image_id"].to_numpy(dtype=object)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Class index of every image (N,) int64, in the order of `classes`."""
+        codes = {name: code for code, name in enumerate(self.classes)}
+        return self.table["label"].map(codes).to_numpy(dtype=np.int64)
+
+    @cached_property
+    def native_groups(self) -> np.ndarray:
+        """The source's patient id, else its lesion id, else the image id (N,) of str."""
+        table = self.table
+        groups = table["patient_id"].where(table["patient_id"].notna(), table["lesion_id"])
+        return groups.where(groups.notna(), table["image_id"]).to_numpy(dtype=object)
+
+    @property
+    def unit(self) -> str:
+        """What a group is: "patient" where the source has patient ids, else "lesion", else "image"."""
+        if self.table["patient_id"].notna().any():
+            return "patient"
+        return "lesion" if self.table["lesion_id"].notna().any() else "image"
+
+    @property
+    def ungrouped(self) -> int:
+        """Images with neither patient nor lesion id; each is a group of its own."""
+        return int((self.table["patient_id"].isna() & self.table["lesion_id"].isna()).sum())
+
+    @cached_property
+    def roster_sha256(self) -> str:
+        """Hash of who is in the dataset, whatever the file dialect, row order or resolution.
+
+        sha256 over the UTF-8 lines `image_id,native_group,label` + newline, sorted by image_id.
+        """
+        digest = hashlib.sha256()
+        labels = self.table["label"]
+        for image_id, group, label in zip(self.image_ids, self.native_groups, labels, strict=True):
+            digest.update(f"{image_id},{group},{label}\n".encode())
+        return digest.hexdigest()
+
+    def unlabelled(self, rows: np.ndarray) -> tuple[UnlabelledRecord, ...]:
+        """The rows as a method may see them: no label, no diagnosis type, no source, no group."""
+        chosen = self.table.iloc[rows]
+        columns = [chosen[field.name] for field in fields(UnlabelledRecord)]
+        return tuple(
+            UnlabelledRecord(*(None if pd.isna(value) else value for value in values))
+            for values in zip(*columns, strict=True)
+        )
+
+    def _refuse_duplicates(self) -> None:
+        ids = self.table["image_id"]
+        twice = ids[ids.duplicated()].unique().tolist()
+        if twice:
+            raise DataError(
+                f"{self.name}: image ids that stand in more than one row: {listing(twice)}; "
+                "keep one row an image in the metadata"
+            )
+
+    def _refuse_unknown_labels(self) -> None:
+        unknown = self.table[~self.table["label"].isin(self.classes)]
+        if len(unknown):
+            named = [f"{row.label!r} ({row.image_id})" for row in unknown.itertuples()]
+            raise DataError(
+                f"{self.name}: unknown diagnoses {listing(named)}; "
+                f"known are {', '.join(self.classes)}"
+            )
+
+    def _refuse_conflicting_diagnoses(self) -> None:
+        known = self.table[self.table["lesion_id"].notna()]
+        counts = known.groupby("lesion_id", sort=True)["label"].nunique()
+        torn = counts[counts > 1].index.tolist()
+        if torn:
+            raise DataError(
+                f"{self.name}: lesions with two diagnoses: {listing(torn)}; "
+                "correct the metadata, or give the images lesion ids of their own"
+            )

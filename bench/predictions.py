@@ -1,0 +1,118 @@
+"""Predictions: what a method says of images, by image id, never by position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.errors import PredictionError, listing
+
+SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Class probabilities of images.
+
+    image_ids (N,) of str, unique. probs (N, C) float, non-negative, rows sum to 1 within 1e-3.
+    classes   C names, the order of the columns. Raises PredictionError with the first offenders.
+    """
+
+    image_ids: np.ndarray
+    probs: np.ndarray
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        ids = np.asarray(self.image_ids, dtype=object)
+        probs = np.asarray(self.probs)
+        object.__setattr__(self, "image_ids", ids)
+        object.__setattr__(self, "probs", probs)
+        object.__setattr__(self, "classes", tuple(self.classes))
+        if probs.shape != (len(ids), len(self.classes)):
+            raise PredictionError(
+                f"probabilities have the shape {probs.shape}, "
+                f"expected ({len(ids)} images, {len(self.classes)} classes)"
+            )
+        if not np.issubdtype(probs.dtype, np.floating):
+            raise PredictionError(f"probabilities are {probs.dtype}, expected floating point numbers")
+        self._refuse(pd.Series(ids).duplicated().to_numpy(), "image ids that stand there twice")
+        self._refuse(~np.isfinite(probs).all(axis=1), "probabilities that are not finite")
+        self._refuse((probs < 0).any(axis=1), "negative probabilities")
+        sums = probs.sum(axis=1, dtype=np.float64)
+        self._refuse(np.abs(sums - 1) > SUM_TOLERANCE, "probabilities that do not sum to 1")
+
+    def _refuse(self, wrong: np.ndarray, what: str) -> None:
+        if wrong.any():
+            raise PredictionError(f"{what}: {listing(self.image_ids[wrong].tolist())}")
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def for_ids(self, image_ids: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Probabilities (N, C) in the order of `image_ids`; the two id sets must be equal."""
+        wanted = pd.Index(np.asarray(image_ids, dtype=object))
+        have = pd.Index(self.image_ids)
+        missing, extra = wanted.difference(have), have.difference(wanted)
+        if len(missing) or len(extra):
+            faults = []
+            if len(missing):
+                faults.append(f"{len(missing)} images without prediction: {listing(missing.tolist())}")
+            if len(extra):
+                faults.append(f"{len(extra)} predictions of other images: {listing(extra.tolist())}")
+            raise PredictionError("; ".join(faults))
+        return self.probs[have.get_indexer(wanted)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The columns of a predictions file: `image_id`, then `p_<class>` in class order."""
+        frame = pd.DataFrame(self.probs, columns=[f"p_{name}" for name in self.classes])
+        frame.insert(0, "image_id", self.image_ids)
+        return frame
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        """Read the columns of a predictions file; classes are found by name."""
+        wanted = ["image_id", *(f"p_{name}" for name in classes)]
+        missing = [column for column in wanted if column not in frame.columns]
+        if missing:
+            raise PredictionError(f"missing columns: {listing(missing)}")
+        probs = frame[wanted[1:]].to_numpy()
+        return cls(frame["image_id"].to_numpy(dtype=object), probs, tuple(classes))
+
+
+class Slot(NamedTuple):
+    """One training of a row: which seed, which repeat of the split, which fold."""
+
+    seed: int
+    repeat: int
+    fold: int
+
+
+@dataclass(frozen=True)
+class RowPredictions:
+    """All predictions of one row of the leaderboard.
+
+    test, val  predictions by slot; `val` may lack slots (submissions have none)
+    """
+
+    name: str
+    method: str
+    kind: str  # "trained", "submitted" or "reference"
+    test: Mapping[Slot, Predictions]
+    val: Mapping[Slot, Predictions] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of which there is at least one prediction."""
+        return tuple(sorted({slot.seed for slot in self.test}))
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds that every seed and repeat of this row has."""
+        runs: dict[tuple[int, int], set[int]] = {}
+        for slot in self.test:
+            runs.setdefault((slot.seed, slot.repeat), set()).add(slot.fold)
+        return tuple(sorted(set.intersection(*runs.values()))) if runs else ()

@@ -1,0 +1,239 @@
+"""Protocols and roles: who is in which part of which fold, fixed before anyone trains.
+
+A Protocol is a TOML file of `protocols/`. Its Roles are membership, not a seed: a CSV file whose
+sha256 stands in the protocol, because library versions change what a seeded splitter returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import ProtocolError, RolesError, listing
+from bench.manifest import Manifest
+
+PARTS = ("", "train", "val", "test")
+"""What an image can be in a fold; a cell of `Roles.parts` is an index into this tuple."""
+
+ROSTER_PREFIX = "# roster_sha256="
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Split(_Section):
+    """How the folds are drawn. `val` is the share of all images, `candidates` how many splits are
+    drawn before the best-balanced one is kept."""
+
+    kind: Literal["groupkfold"]
+    folds: Annotated[int, Field(ge=2)]
+    repeats: Annotated[int, Field(ge=1)] = 1
+    seed: int
+    val: Annotated[float, Field(gt=0, lt=1)]
+    stratify: list[str] = ["label"]
+    candidates: Annotated[int, Field(ge=1)] = 1
+    arms: dict[str, list[str]] = {}
+    control: bool = False
+
+
+class Run(_Section):
+    """What a complete row of the leaderboard has; further seeds are shown, not ranked."""
+
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+
+
+class Metrics(_Section):
+    """The metric that ranks, and the others that are shown, in the order of the table."""
+
+    primary: str = "macro_f1"
+    others: list[str] = []
+
+
+class Interval(_Section):
+    """How intervals are made: resamples of groups, confidence level, method."""
+
+    resamples: Annotated[int, Field(ge=1)] = 10_000
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    method: Literal["bca", "percentile"] = "bca"
+
+
+class RolesFile(_Section):
+    """Where the frozen roles of a dataset lie, relative to the protocol's folder."""
+
+    file: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class DatasetSettings(_Section):
+    """What a protocol fixes for one dataset in place of each recipe's own value."""
+
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    epochs: Annotated[int, Field(ge=1)] | None = None
+
+    def overrides(self) -> dict[str, Any]:
+        """The settings that are given, as recipe overrides."""
+        return self.model_dump(exclude_none=True)
+
+
+class Protocol(_Section):
+    """Which images may teach, choose and test, and how the result is counted."""
+
+    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$")]
+    title: str
+    unit: Literal["patient"] = "patient"
+    split: Split
+    run: Run = Run()
+    metrics: Metrics = Metrics()
+    interval: Interval = Interval()
+    roles: dict[str, RolesFile] = {}
+    datasets: dict[str, DatasetSettings] = {}
+
+    @property
+    def folds(self) -> int:
+        """Folds of one repeat."""
+        return self.split.folds
+
+    def settings(self, dataset: str) -> DatasetSettings:
+        """What this protocol fixes for a dataset; nothing unless its file says so."""
+        return self.datasets.get(dataset, DatasetSettings())
+
+
+def parse_protocol(text: str, where: str) -> Protocol:
+    """Read a protocol's TOML. Raises ProtocolError that names the key; `where` is for the message."""
+    try:
+        return Protocol.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ProtocolError(f"{where}: not TOML: {error}") from None
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
+        raise ProtocolError(f"{where}: {'; '.join(faults)}") from None
+
+
+def load_protocol(name: str, folder: Path) -> Protocol:
+    """The protocol `name` of a folder of protocols."""
+    path = folder / f"{name}.toml"
+    known = sorted(file.stem for file in folder.glob("*.toml"))
+    if name not in known:
+        raise ProtocolError(f"unknown protocol {name!r}; known are {listing(known)}")
+    protocol = parse_protocol(path.read_text(encoding="utf-8"), str(path))
+    if protocol.name != name:
+        raise ProtocolError(f"{path}: is named {protocol.name!r} inside; rename the file or the protocol")
+    return protocol
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What every image is in every fold.
+
+    roster_sha256  the roster that the roles were frozen for
+    image_ids (N,), group_ids (N,) of str, sorted by image id; a group is a native group, or
+              several that known duplicates join
+    parts (N, F) uint8, indices into PARTS; F = repeats x folds, repeat-major
+    """
+
+    roster_sha256: str
+    image_ids: np.ndarray
+    group_ids: np.ndarray
+    parts: np.ndarray
+
+    @property
+    def columns(self) -> int:
+        """Number of folds over all repeats."""
+        return self.parts.shape[1]
+
+    def rows(self, column: int, part: str) -> np.ndarray:
+        """Positions (in image-id order) of the images that are `part` in a fold column."""
+        return np.flatnonzero(self.parts[:, column] == PARTS.index(part))
+
+    def refuse_other_roster(self, manifest: Manifest) -> None:
+        """Raise RolesError unless these roles were frozen for exactly this manifest's roster."""
+        if manifest.roster_sha256 == self.roster_sha256:
+            return
+        have, want = set(manifest.image_ids.tolist()), set(self.image_ids.tolist())
+        if have == want:
+            detail = "the same images, but other labels or other groups"
+        else:
+            lost, new = sorted(want - have), sorted(have - want)
+            detail = "; ".join(
+                f"{len(ids)} images {what}: {listing(ids, 3)}"
+                for ids, what in ((lost, "missing from the data"), (new, "unknown to the roles"))
+                if ids
+            )
+        raise RolesError(
+            f"the frozen roles belong to another roster of {manifest.name} ({detail}); use the "
+            "complete original metadata, or freeze a protocol of another name: "
+            "python bench.py protocol freeze --help"
+        )
+
+
+def format_roles(roles: Roles) -> str:
+    """The text of a roles file: a roster line, a header, a row an image."""
+    columns = {"image_id": roles.image_ids, "group_id": roles.group_ids}
+    names = np.array(PARTS, dtype=object)
+    columns |= {f"fold{fold}": names[roles.parts[:, fold]] for fold in range(roles.columns)}
+    body = pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+    return f"{ROSTER_PREFIX}{roles.roster_sha256}\n{body}"
+
+
+def parse_roles(text: str, where: str) -> Roles:
+    """Read a roles file. Raises RolesError that names the line or cell."""
+    first, _, body = text.partition("\n")
+    if not first.startswith(ROSTER_PREFIX):
+        raise RolesError(f"{where}: the first line must be {ROSTER_PREFIX}<hash>")
+    try:
+        table = pd.read_csv(io.StringIO(body), dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise RolesError(f"{where}: not a CSV table: {error}") from None
+    folds = [f"fold{fold}" for fold in range(table.shape[1] - 2)]
+    if list(table.columns) != ["image_id", "group_id", *folds] or not folds:
+        raise RolesError(f"{where}: the header must be image_id,group_id,fold0,...")
+    cells = table[folds].to_numpy(dtype=object)
+    codes = pd.Categorical(cells.ravel(), categories=list(PARTS)).codes.reshape(cells.shape)
+    if (codes < 0).any():
+        row, column = np.argwhere(codes < 0)[0]
+        raise RolesError(
+            f"{where}: {table['image_id'][row]} is {cells[row, column]!r} in fold{column}; "
+            "a cell is train, val, test or empty"
+        )
+    twice = table["image_id"][table["image_id"].duplicated()]
+    if len(twice):
+        raise RolesError(f"{where}: images that stand there twice: {listing(twice.tolist())}")
+    order = np.argsort(table["image_id"].to_numpy(dtype=object), kind="stable")
+    return Roles(
+        roster_sha256=first.removeprefix(ROSTER_PREFIX).strip(),
+        image_ids=table["image_id"].to_numpy(dtype=object)[order],
+        group_ids=table["group_id"].to_numpy(dtype=object)[order],
+        parts=codes.astype(np.uint8)[order],
+    )
+
+
+def load_roles(protocol: Protocol, dataset: str, folder: Path) -> Roles:
+    """The frozen roles of a dataset, proven by their hash to be the ones the protocol means."""
+    known: Mapping[str, RolesFile] = protocol.roles
+    if dataset not in known:
+        raise ProtocolError(
+            f"protocol {protocol.name} has no frozen roles for {dataset!r} (it has "
+            f"{listing(sorted(known))}); make them: python bench.py protocol freeze --help"
+        )
+    path = folder / known[dataset].file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RolesError(f"{path}: {error.strerror}; restore the committed file") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != known[dataset].sha256:
+        raise RolesError(
+            f"{path}: its sha256 is {found[:12]}..., the protocol says "
+            f"{known[dataset].sha256[:12]}...; frozen roles never change: restore the committed file"
+        )
+    return parse_roles(content.decode("utf-8"), str(path))
