@@ -89,7 +89,9 @@ class Manifest:
     ) -> Manifest:
         """Build a manifest from single records, as tests and small sources do."""
         table = pd.DataFrame([asdict(record) for record in records], columns=list(COLUMNS))
-        return cls(name=name, title=str(rest.pop("title", name)), classes=classes, table=table, **rest)  # type: ignore[arg-type]
+        return cls(
+            name=name, title=str(rest.pop("title", name)), classes=classes, table=table, **rest
+        )  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.table)

@@ -38,7 +38,9 @@ class Predictions:
                 f"expected ({len(ids)} images, {len(self.classes)} classes)"
             )
         if not np.issubdtype(probs.dtype, np.floating):
-            raise PredictionError(f"probabilities are {probs.dtype}, expected floating point numbers")
+            raise PredictionError(
+                f"probabilities are {probs.dtype}, expected floating point numbers"
+            )
         self._refuse(pd.Series(ids).duplicated().to_numpy(), "image ids that stand there twice")
         self._refuse(~np.isfinite(probs).all(axis=1), "probabilities that are not finite")
         self._refuse((probs < 0).any(axis=1), "negative probabilities")
@@ -60,9 +62,13 @@ class Predictions:
         if len(missing) or len(extra):
             faults = []
             if len(missing):
-                faults.append(f"{len(missing)} images without prediction: {listing(missing.tolist())}")
+                faults.append(
+                    f"{len(missing)} images without prediction: {listing(missing.tolist())}"
+                )
             if len(extra):
-                faults.append(f"{len(extra)} predictions of other images: {listing(extra.tolist())}")
+                faults.append(
+                    f"{len(extra)} predictions of other images: {listing(extra.tolist())}"
+                )
             raise PredictionError("; ".join(faults))
         return self.probs[have.get_indexer(wanted)]
 

@@ -127,7 +127,9 @@ def load_protocol(name: str, folder: Path) -> Protocol:
         raise ProtocolError(f"unknown protocol {name!r}; known are {listing(known)}")
     protocol = parse_protocol(path.read_text(encoding="utf-8"), str(path))
     if protocol.name != name:
-        raise ProtocolError(f"{path}: is named {protocol.name!r} inside; rename the file or the protocol")
+        raise ProtocolError(
+            f"{path}: is named {protocol.name!r} inside; rename the file or the protocol"
+        )
     return protocol
 
 

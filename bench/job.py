@@ -1,0 +1,160 @@
+"""Jobs: one training of one method on one fold. What to do, where, and what happened.
+
+A Job's id is the hash of all that could change its predictions. Where its files lie, on which
+device it runs and how many run beside it are no part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import ResultsError
+from bench.method import Recipe
+from bench.predictions import Slot
+
+T = TypeVar("T", bound="_Frozen")
+
+
+def digest(content: Any) -> str:
+    """sha256 of the canonical JSON of plain data."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Job(_Frozen):
+    """What to do.
+
+    row             name of the row in the results: the method's, or method@<8 hex of the variant>
+    variant         what differs from the method's own recipe on the dataset's own pixels
+    method_source   sha256 of the method's code below its passport
+    roles_sha256    the frozen roles: membership of every fold
+    roster_sha256, pixels_sha256  the data: who is in it; files and preprocessing
+    weights_sha256  pretrained weights, or "" where training starts from scratch
+    column          the fold over all repeats: repeat x folds + fold
+    """
+
+    protocol: str
+    dataset: str
+    row: str
+    method: str
+    variant: dict[str, Any] = {}
+    recipe: Recipe
+    method_source: str
+    roles_sha256: str
+    roster_sha256: str
+    pixels_sha256: str
+    weights_sha256: str = ""
+    seed: int
+    repeat: int
+    fold: int
+    column: int
+    threads: int
+
+    @property
+    def id(self) -> str:
+        """Hash (16 hex) of everything that could change the predictions."""
+        return digest(self._identity() | {"seed": self.seed, "column": self.column})[:16]
+
+    @property
+    def row_id(self) -> str:
+        """Hash (16 hex) of what all jobs of one row share: rows with different ones never pool."""
+        return digest(self._identity())[:16]
+
+    @property
+    def slot(self) -> Slot:
+        """Which seed, repeat and fold this is."""
+        return Slot(self.seed, self.repeat, self.fold)
+
+    def _identity(self) -> dict[str, Any]:
+        apart = {"variant", "row", "recipe", "seed", "repeat", "fold", "column"}
+        return self.model_dump(exclude=apart) | {"recipe": self.recipe.switches()}
+
+
+class Place(_Frozen):
+    """Where a job finds its data and leaves its results: paths on this machine, and the device.
+
+    method_file  the method's Python file
+    store        folder of the pixels, without labels
+    fold_table   file with the labels of train and val, and the test part without them
+    folder       where the results go
+    """
+
+    method_file: str
+    store: str
+    fold_table: str
+    weights: str | None
+    folder: str
+    device: str
+
+
+class JobFile(_Frozen):
+    """The content of job.json: all that `bench.py job JOB.json` needs to repeat a job by hand."""
+
+    id: str
+    job: Job
+    place: Place
+
+
+class RunRecord(_Frozen):
+    """What happened: the content of record.json, written last.
+
+    started, finished  UTC, ISO 8601
+    facts    what the method said of itself: selected epoch, val score, parameters, ...
+    notes    sentences that every page about this row shows
+    command  the command of the run that planned the job
+    files    sha256 of every file beside the record
+    """
+
+    id: str
+    job: Job
+    started: str
+    finished: str
+    wall_seconds: float
+    cpu_seconds: float
+    peak_memory_bytes: int
+    resumed: int
+    host: dict[str, Any]
+    versions: dict[str, str]
+    git_commit: str
+    git_dirty: bool
+    device: str
+    facts: dict[str, Any]
+    notes: list[str]
+    command: str
+    files: dict[str, str]
+
+
+def to_json(content: JobFile | RunRecord) -> str:
+    """Readable JSON of a job file or record."""
+    return json.dumps(content.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def parse_job_file(text: str, where: str) -> JobFile:
+    """Read a job.json. Raises ResultsError that names the file and the fault."""
+    parsed = _parse(JobFile, text, where)
+    if parsed.id != parsed.job.id:
+        raise ResultsError(f"{where}: says id {parsed.id}, but its content has {parsed.job.id}")
+    return parsed
+
+
+def parse_record(text: str, where: str) -> RunRecord:
+    """Read a record.json. Raises ResultsError that names the file and the fault."""
+    return _parse(RunRecord, text, where)
+
+
+def _parse(kind: type[T], text: str, where: str) -> T:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first: Mapping[str, Any] = error.errors()[0]  # type: ignore[assignment]
+        place = ".".join(map(str, first["loc"]))
+        raise ResultsError(f"{where}: {place}: {str(first['msg']).lower()}") from None
