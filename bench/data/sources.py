@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.data.ham10000 import read_ham10000
 from bench.manifest import Manifest
 
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset on disk: who is in it, and the folder below which its images lie."""
+    """A dataset on disk: who is in it, and the folder below which its images lie.
+
+    Only the metadata has been read; whoever needs images looks for them by image id.
+    """
 
     manifest: Manifest
     folder: Path
+
+
+def open_source(folder: Path | None, name: str | None = None) -> Source:
+    """The dataset in `folder`, or the embedded synthetic one where it is None.
+
+    `name` is the dataset's short name where the source itself has none. Raises DataError.
+    """
+    if folder is None:
+        from bench.data.synthetic import open_synthetic
+
+        source: Source = open_synthetic()
+    else:
+        source = Source(read_ham10000(folder), folder)
+    if source.manifest.name or name is None:
+        return source
+    return replace(source, manifest=replace(source.manifest, name=name))
