@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -155,6 +154,6 @@ def _parse(kind: type[T], text: str, where: str) -> T:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        first: Mapping[str, Any] = error.errors()[0]  # type: ignore[assignment]
+        first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ResultsError(f"{where}: {place}: {str(first['msg']).lower()}") from None

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,15 @@ class Record:
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
+
+
+def unlabelled_records(table: pd.DataFrame) -> tuple[UnlabelledRecord, ...]:
+    """Rows of a table with the columns of UnlabelledRecord; missing values become None."""
+    columns = [table[field.name].tolist() for field in fields(UnlabelledRecord)]
+    return tuple(
+        UnlabelledRecord(image_id, *(None if pd.isna(value) else value for value in rest))
+        for image_id, *rest in zip(*columns, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -85,13 +95,12 @@ class Manifest:
 
     @classmethod
     def from_records(
-        cls, name: str, classes: tuple[str, ...], records: Iterable[Record], **rest: object
+        cls, name: str, classes: tuple[str, ...], records: Iterable[Record], **rest: Any
     ) -> Manifest:
         """Build a manifest from single records, as tests and small sources do."""
         table = pd.DataFrame([asdict(record) for record in records], columns=list(COLUMNS))
-        return cls(
-            name=name, title=str(rest.pop("title", name)), classes=classes, table=table, **rest
-        )  # type: ignore[arg-type]
+        title = rest.pop("title", name)
+        return cls(name=name, title=title, classes=classes, table=table, **rest)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -116,7 +125,7 @@ class Manifest:
 
     @property
     def unit(self) -> str:
-        """What a group is: "patient" where the source has patient ids, else "lesion", else "image"."""
+        """What a group is: "patient" where the source has such ids, else "lesion", else "image"."""
         if self.table["patient_id"].notna().any():
             return "patient"
         return "lesion" if self.table["lesion_id"].notna().any() else "image"
@@ -140,12 +149,8 @@ class Manifest:
 
     def unlabelled(self, rows: np.ndarray) -> tuple[UnlabelledRecord, ...]:
         """The rows as a method may see them: no label, no diagnosis type, no source, no group."""
-        chosen = self.table.iloc[rows]
-        columns = [chosen[field.name] for field in fields(UnlabelledRecord)]
-        return tuple(
-            UnlabelledRecord(*(None if pd.isna(value) else value for value in values))
-            for values in zip(*columns, strict=True)
-        )
+        visible = [field.name for field in fields(UnlabelledRecord)]
+        return unlabelled_records(self.table.iloc[rows].loc[:, visible])
 
     def _refuse_duplicates(self) -> None:
         ids = self.table["image_id"]

@@ -104,7 +104,7 @@ class Recipe(BaseModel):
     """Epochs without a better val macro-F1 after which training stops; None never stops."""
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Recipe:
-        """This recipe with some switches set; text is read as the switch's type ("none" as None)."""
+        """The same with some switches set; text is read as the switch's type ("none" as None)."""
         values = {
             key: None if isinstance(value, str) and value.lower() == "none" else value
             for key, value in overrides.items()

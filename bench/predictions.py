@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ class Predictions:
         sums = probs.sum(axis=1, dtype=np.float64)
         self._refuse(np.abs(sums - 1) > SUM_TOLERANCE, "probabilities that do not sum to 1")
 
-    def _refuse(self, wrong: np.ndarray, what: str) -> None:
+    def _refuse(self, wrong: Any, what: str) -> None:
         if wrong.any():
             raise PredictionError(f"{what}: {listing(self.image_ids[wrong].tolist())}")
 
@@ -59,18 +59,14 @@ class Predictions:
         wanted = pd.Index(np.asarray(image_ids, dtype=object))
         have = pd.Index(self.image_ids)
         missing, extra = wanted.difference(have), have.difference(wanted)
-        if len(missing) or len(extra):
-            faults = []
-            if len(missing):
-                faults.append(
-                    f"{len(missing)} images without prediction: {listing(missing.tolist())}"
-                )
-            if len(extra):
-                faults.append(
-                    f"{len(extra)} predictions of other images: {listing(extra.tolist())}"
-                )
+        faults = [
+            f"{len(ids)} {what}: {listing(ids.tolist())}"
+            for ids, what in ((missing, "images without prediction"), (extra, "unknown images"))
+            if len(ids)
+        ]
+        if faults:
             raise PredictionError("; ".join(faults))
-        return self.probs[have.get_indexer(wanted)]
+        return np.asarray(self.probs[have.get_indexer(wanted)])
 
     def to_frame(self) -> pd.DataFrame:
         """The columns of a predictions file: `image_id`, then `p_<class>` in class order."""

@@ -109,7 +109,7 @@ class Protocol(_Section):
 
 
 def parse_protocol(text: str, where: str) -> Protocol:
-    """Read a protocol's TOML. Raises ProtocolError that names the key; `where` is for the message."""
+    """Read a protocol's TOML. Raises ProtocolError that names the key and `where` it stands."""
     try:
         return Protocol.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
@@ -151,7 +151,7 @@ class Roles:
     @property
     def columns(self) -> int:
         """Number of folds over all repeats."""
-        return self.parts.shape[1]
+        return int(self.parts.shape[1])
 
     def rows(self, column: int, part: str) -> np.ndarray:
         """Positions (in image-id order) of the images that are `part` in a fold column."""
@@ -236,6 +236,6 @@ def load_roles(protocol: Protocol, dataset: str, folder: Path) -> Roles:
     if found != known[dataset].sha256:
         raise RolesError(
             f"{path}: its sha256 is {found[:12]}..., the protocol says "
-            f"{known[dataset].sha256[:12]}...; frozen roles never change: restore the committed file"
+            f"{known[dataset].sha256[:12]}...; frozen roles never change: restore the file"
         )
     return parse_roles(content.decode("utf-8"), str(path))
