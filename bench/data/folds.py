@@ -1,0 +1,72 @@
+"""Fold tables: a fold as a method may see it, on disk beside the store.
+
+A row an image: `image_id, part, label, group_id, age, sex, localization`. The test part has neither
+label nor group, so a job's process never reads a file that carries a test label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.data.store import Store, cache_folder
+from bench.errors import DataError
+from bench.manifest import Manifest, unlabelled_records
+from bench.method import Images, LabelledPart, Part
+from bench.protocol import PARTS, Roles
+
+VISIBLE = ["image_id", "age", "sex", "localization"]
+
+
+def fold_table(manifest: Manifest, roles: Roles, column: int) -> pd.DataFrame:
+    """The table of one fold: images left out of it are not in it."""
+    part = pd.Series(roles.parts[:, column]).map(dict(enumerate(PARTS)))
+    table = manifest.table.loc[:, VISIBLE].assign(part=part)
+    labelled = part.isin(["train", "val"])
+    table["label"] = pd.Series(manifest.labels).where(labelled).astype("Int64")
+    table["group_id"] = pd.Series(roles.group_ids).where(labelled, None)
+    return table[part != ""].reset_index(drop=True)
+
+
+def write_fold_table(table: pd.DataFrame) -> Path:
+    """Put a fold table into the cache, named by its content."""
+    content = table.to_csv(index=False, lineterminator="\n").encode()
+    path = cache_folder() / "folds" / f"{hashlib.sha256(content).hexdigest()[:20]}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_bytes(content)
+    scratch.replace(path)
+    return path
+
+
+def read_fold(path: Path, store: Store) -> tuple[LabelledPart, LabelledPart, Part]:
+    """The train, val and test parts of a fold table, with their images in the store."""
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(("image_id", "part", "group_id", "sex", "localization"), str),
+            keep_default_na=False,
+            na_values={name: [""] for name in ("age", "sex", "localization", "label", "group_id")},
+        )
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; python bench.py run writes it again") from None
+    position = pd.Series(np.arange(len(store.index.image_ids)), index=store.index.image_ids)
+    parts = {name: table[table["part"] == name] for name in ("train", "val", "test")}
+    images = {
+        name: Images(store.pixels, position.loc[rows["image_id"]].to_numpy())
+        for name, rows in parts.items()
+    }
+    train, val = (
+        LabelledPart(
+            records=unlabelled_records(parts[name]),
+            images=images[name],
+            labels=parts[name]["label"].to_numpy(dtype=np.int64),
+            group_ids=parts[name]["group_id"].to_numpy(dtype=object),
+        )
+        for name in ("train", "val")
+    )
+    return train, val, Part(unlabelled_records(parts["test"]), images["test"])

@@ -1,0 +1,82 @@
+"""Checkpoints: written whole or not at all, proven by hash, never unpickled.
+
+    last.pt, previous.pt          all that an interrupted training needs, after each epoch
+    best.safetensors              the raw weights with the best val score
+    best_ema.safetensors          the averaged weights with the best val score
+
+Beside each `.pt` lies its sha256. A best file's header holds class order, recipe and
+normalisation, so that it can be used without anything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from bench.errors import ResultsError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that after any interruption the old or the new content is there, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.tmp")
+    with scratch.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(path)
+
+
+def _hash_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def save_last(folder: Path, state: dict[str, Any]) -> None:
+    """Keep the state of a training; the one before stays as `previous.pt`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    last, previous = folder / "last.pt", folder / "previous.pt"
+    if last.exists():
+        _hash_file(last).replace(_hash_file(previous))
+        last.replace(previous)
+    write_atomically(_hash_file(last), hashlib.sha256(content).hexdigest().encode())
+    write_atomically(last, content)
+
+
+def load_last(folder: Path) -> dict[str, Any] | None:
+    """The newest state that is whole, or None; a damaged one is passed over for the one before."""
+    for name in ("last.pt", "previous.pt"):
+        path = folder / name
+        try:
+            content = path.read_bytes()
+            expected = _hash_file(path).read_text()
+        except OSError:
+            continue
+        if hashlib.sha256(content).hexdigest() == expected:
+            state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
+            return state
+    return None
+
+
+def save_best(path: Path, model: nn.Module, header: dict[str, Any]) -> None:
+    """Write a model's weights with what is needed to use them."""
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    metadata = {name: json.dumps(value) for name, value in header.items()}
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_best(path: Path, model: nn.Module) -> None:
+    """Load weights that `save_best` wrote into a model of the same make."""
+    try:
+        model.load_state_dict(load_file(path))
+    except Exception as error:
+        raise ResultsError(f"{path}: the checkpoint cannot be read: {error}") from error

@@ -1,0 +1,64 @@
+"""What a model says of images, and how good that is on val."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from sklearn.metrics import f1_score, recall_score
+from torch import nn
+
+from bench.method import Images
+from bench.train.models import normalisation
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Images of the store to the tensor that a model wants: normalised, on its device."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    @classmethod
+    def of(cls, model: nn.Module, device: torch.device) -> Scale:
+        """The normalisation that a model wants."""
+        mean, std = (torch.tensor(values, device=device) for values in normalisation(model))
+        return cls(mean[:, None, None], std[:, None, None])
+
+    def unit(self, images: np.ndarray) -> torch.Tensor:
+        """(n, H, W, 3) uint8 to (n, 3, H, W) float in [0, 1], channels last in memory."""
+        tensor = torch.from_numpy(images).to(self.mean.device, non_blocking=True)
+        return tensor.permute(0, 3, 1, 2).float().div_(255)
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """Images in [0, 1] scaled by mean and standard deviation."""
+        return (images - self.mean) / self.std
+
+
+def predict_probs(fabric: Fabric, model: nn.Module, images: Images, scale: Scale) -> np.ndarray:
+    """Class probabilities (N, C) float32 of images, in evaluation mode."""
+    model.eval()
+    batches = []
+    with torch.inference_mode(), fabric.autocast():
+        for start in range(0, len(images), EVALUATION_BATCH):
+            positions = np.arange(start, min(start + EVALUATION_BATCH, len(images)))
+            logits = model(scale.normalise(scale.unit(images.take(positions))))
+            batches.append(logits.float().softmax(dim=1).cpu().numpy())
+    return np.concatenate(batches)
+
+
+def val_metrics(labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:
+    """Macro-F1, balanced accuracy and log loss of labels (N,) and probabilities (N, C)."""
+    classes = np.arange(probs.shape[1])
+    predicted = probs.argmax(axis=1)
+    chosen = probs[np.arange(len(labels)), labels].clip(1e-12)
+    common = {"labels": classes, "average": "macro", "zero_division": 0}
+    return {
+        "val_macro_f1": float(f1_score(labels, predicted, **common)),
+        "val_balanced_accuracy": float(recall_score(labels, predicted, **common)),
+        "val_loss": float(-np.log(chosen).mean()),
+    }

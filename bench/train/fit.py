@@ -1,0 +1,95 @@
+"""One training from start to predictions: set up, train, choose on val, predict."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+
+from bench.errors import MethodError
+from bench.method import FoldTask, Part
+from bench.predictions import Predictions
+from bench.train import checkpoint, draws
+from bench.train.evaluate import Scale, predict_probs
+from bench.train.loop import Training
+from bench.train.models import build_model
+
+
+def fit_predict(task: FoldTask) -> Predictions:
+    """Train the task's recipe and predict its test part; the choice is made on val alone."""
+    torch.set_num_threads(task.threads)
+    fabric = _fabric(task)
+    torch.manual_seed(draws.derived_seed(task.seed, task.column, draws.WEIGHTS))
+    model = build_model(task.recipe, len(task.classes), task.weights)
+    model = model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    scale = Scale.of(model, fabric.device)
+    _tell_origin(task)
+
+    training = Training(task, fabric, model, scale)
+    best = training.run()
+    _tell_outcome(task, training, fabric)
+
+    checkpoint.load_best(task.folder / f"{best.kind}.safetensors", model)
+
+    def predict(part: Part) -> Predictions:
+        probs = predict_probs(fabric, model, part.images, scale)
+        return Predictions(part.image_ids, probs, task.classes)
+
+    task.journal.val_predictions(predict(task.val))
+    return predict(task.test)
+
+
+def _fabric(task: FoldTask) -> Fabric:
+    """One device, with bfloat16 mixed precision where the recipe wants it and the GPU has it."""
+    device = resolve_device(task.device)
+    mixed = task.recipe.amp and device == "cuda" and torch.cuda.is_bf16_supported()
+    return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if mixed else "32-true")
+
+
+def resolve_device(wanted: str) -> str:
+    """Name the device that is meant: "auto" is the GPU where there is one."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise MethodError("--device cuda: this machine shows no CUDA device; use --device cpu")
+    return wanted
+
+
+def _tell_origin(task: FoldTask) -> None:
+    recipe = task.recipe
+    if task.weights is not None:
+        task.journal.fact("initial_weights", task.weights.name)
+        task.journal.fact("pretraining_data", recipe.pretraining_data or "undeclared")
+        return
+    task.journal.fact("initial_weights", "random")
+    if recipe.pretrained is not None:
+        task.journal.note(
+            f"trained from scratch: the recipe wants {recipe.pretrained} "
+            f"({recipe.pretraining_data}), and neither --weights nor the hub gave it"
+        )
+
+
+def _tell_outcome(task: FoldTask, training: Training, fabric: Fabric) -> None:
+    best, epochs = training.best, len(training.history)
+    shown = epochs * len(training.batches) * min(task.recipe.batch_size, len(task.train))
+    facts = {
+        "selected_epoch": best.epoch,
+        "selected_weights": "ema" if best.kind == "best_ema" else "raw",
+        "val_score": best.score,
+        "epochs": epochs,
+        "parameters": sum(parameter.numel() for parameter in training.model.parameters()),
+        "train_seconds": round(training.train_seconds, 3),
+        "images_per_second": round(shown / training.train_seconds, 1),
+        "device": _device_name(fabric.device),
+        "precision": "bf16-mixed" if _is_mixed(fabric) else "float32",
+    }
+    for name, value in facts.items():
+        task.journal.fact(name, value)
+
+
+def _is_mixed(fabric: Fabric) -> bool:
+    with fabric.autocast():
+        return torch.is_autocast_enabled(fabric.device.type)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,128 @@
+"""Models: the custom CNN, and any of timm's, from scratch or from a file of pretrained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.errors import MethodError, listing
+from bench.method import Recipe
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class CustomCNN(nn.Module):
+    """A compact CNN: four stages of two 3x3 convolutions with batch norm, average pool, head.
+
+    Images (N, 3, H, W), H and W at least 16; gives logits (N, num_classes). 0.66 million weights.
+    """
+
+    def __init__(self, num_classes: int, dropout: float = 0.0, width: int = 24) -> None:
+        super().__init__()
+        channels = (3, width, 2 * width, 4 * width, 8 * width)
+        self.stages = nn.Sequential(
+            *(_stage(before, after) for before, after in pairwise(channels))
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(channels[-1], num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (N, num_classes) of images (N, 3, H, W)."""
+        features = self.stages(images).mean(dim=(2, 3))
+        logits: torch.Tensor = self.head(self.dropout(features))
+        return logits
+
+    def get_classifier(self) -> nn.Module:
+        """The head, by the name that timm's models give it."""
+        return self.head
+
+
+def _stage(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(after, after, 3, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+    )
+
+
+def build_model(recipe: Recipe, num_classes: int, weights: Path | None) -> nn.Module:
+    """The recipe's model, its body from `weights` where given, its head always new.
+
+    Raises MethodError for a name that timm does not know, or weights that do not fit.
+    """
+    if recipe.model == "custom_cnn":
+        model: nn.Module = CustomCNN(num_classes, recipe.dropout)
+    else:
+        import timm
+
+        if not timm.is_model(recipe.model):
+            near = timm.list_models(f"*{recipe.model.split('_')[0]}*")[:5]
+            raise MethodError(f"timm has no model {recipe.model!r}; near it: {listing(near)}")
+        model = timm.create_model(
+            recipe.model, num_classes=num_classes, drop_rate=recipe.dropout, pretrained=False
+        )
+    if weights is not None:
+        load_body(model, weights)
+    return model
+
+
+def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of RGB in [0, 1] that the model wants its images scaled by."""
+    settings: Mapping[str, Any] = getattr(model, "default_cfg", None) or {}
+    return (
+        tuple(settings.get("mean", IMAGENET_MEAN)),
+        tuple(settings.get("std", IMAGENET_STD)),
+    )
+
+
+def head_names(model: nn.Module) -> set[str]:
+    """Names of the head's parameters and buffers."""
+    head = model.get_classifier()  # type: ignore[operator]
+    prefix = next(name for name, module in model.named_modules() if module is head)
+    return {name for name in model.state_dict() if name.startswith(f"{prefix}.")}
+
+
+def load_body(model: nn.Module, path: Path) -> None:
+    """Load everything but the head from a file of weights. Raises MethodError unless all fits."""
+    found = read_weights(path)
+    head = head_names(model)
+    wanted = {name: value for name, value in model.state_dict().items() if name not in head}
+    faults = [f"{name} is missing" for name in wanted if name not in found]
+    faults += [
+        f"{name} is {tuple(found[name].shape)}, not {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in found and found[name].shape != value.shape
+    ]
+    faults += [f"{name} is unknown" for name in found if name not in wanted and name not in head]
+    if faults:
+        raise MethodError(
+            f"{path}: these weights are not the model's: {listing(faults, 5)}; "
+            "give the file of this very architecture, in timm's naming"
+        )
+    model.load_state_dict({name: found[name] for name in wanted}, strict=False)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors by name from a .safetensors, .pt or .pth file; nothing in it is executed."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - safetensors and torch raise many kinds for a broken file
+        raise MethodError(f"{path}: cannot be read as weights: {error}") from None
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise MethodError(f"{path}: holds no tensors by name")
+    return state
