@@ -1,0 +1,76 @@
+"""What each metric is called, which way it is better, and what its denominator counts."""
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric as pages speak of it.
+
+    lower  whether lower is better. counts: whether it is a number of things, not a rate
+    bounds the values it can have at most; open ends are infinite
+    none   what is missing where its denominator is empty ("0 positives")
+    """
+
+    name: str
+    label: str
+    meaning: str = ""
+    lower: bool = False
+    counts: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
+    none: str = "0 images"
+
+    @property
+    def direction(self) -> str:
+        """Which way is better, in words."""
+        if self.counts:
+            return ""
+        return "lower is better" if self.lower else "higher is better"
+
+
+OPEN = (0.0, float("inf"))
+_ALL = (
+    Metric("accuracy", "accuracy", "share of images whose top class is right"),
+    Metric("balanced_accuracy", "balanced accuracy", "mean recall of the classes"),
+    Metric("macro_f1", "macro-F1", "mean F1 of the classes, each counting the same"),
+    Metric("weighted_f1", "weighted F1", "mean F1 of the classes, weighted by their images"),
+    Metric("mcc", "MCC", "Matthews correlation of truth and top class", bounds=(-1.0, 1.0)),
+    Metric("kappa", "Cohen’s κ", "agreement with the truth beyond chance", bounds=(-1.0, 1.0)),
+    Metric("macro_auc", "macro AUC", "mean over classes of the area under the ROC curve"),
+    Metric("macro_ap", "macro AP", "mean over classes of average precision"),
+    Metric("macro_auc_pooled", "macro AUC, pooled", "the same with the folds’ scores pooled"),
+    Metric("macro_ap_pooled", "macro AP, pooled", "the same with the folds’ scores pooled"),
+    Metric("log_loss", "log loss", "mean −ln p of the true class", lower=True, bounds=OPEN),
+    Metric(
+        "brier", "Brier score", "squared error summed over classes", lower=True, bounds=(0.0, 2.0)
+    ),
+    Metric("ece", "ECE", "expected calibration error, 15 bins of the top label", lower=True),
+    Metric("recall", "recall", "share of the class that is found", none="0 positives"),
+    Metric("specificity", "specificity", "share of the others let be", none="0 negatives"),
+    Metric("precision", "precision", "share of its calls that are right", none="0 predicted"),
+    Metric("npv", "NPV", "share of its non-calls that are right", none="0 predicted negative"),
+    Metric("f1", "F1", "harmonic mean of recall and precision", none="0 positives, 0 predicted"),
+    Metric("auc", "AUC", "area under the ROC curve, mean over folds", none="0 positives"),
+    Metric("ap", "AP", "average precision, mean over folds", none="0 positives"),
+    Metric("auc_pooled", "AUC, pooled", "the folds’ scores pooled", none="0 positives"),
+    Metric("ap_pooled", "AP, pooled", "the folds’ scores pooled", none="0 positives"),
+    Metric(
+        "sens_at_spec_90",
+        "sensitivity at 90% specificity",
+        "the threshold is chosen on val",
+        none="no threshold from val",
+    ),
+    Metric("support", "images", "images of the class", counts=True, bounds=OPEN),
+    Metric("groups", "groups", "groups that hold the class", counts=True, bounds=OPEN),
+)
+CATALOGUE = {metric.name: metric for metric in _ALL}
+
+
+def metric(name: str) -> Metric:
+    """The metric of a name; one that is not in the catalogue is shown by its name."""
+    unknown = Metric(name, name.replace("_", " "), bounds=(float("-inf"), float("inf")))
+    return CATALOGUE.get(name, unknown)

@@ -1,0 +1,94 @@
+"""One estimate as a cell of a table: its words, its place in the order, its drawing."""
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bench.estimates import Estimate, IntervalFacts
+from bench.report.catalogue import Metric
+from bench.report.charts import Bar, Scale
+from bench.report.numbers import UNDEFINED, count, decimals, fixed, interval
+
+METHODS = {
+    "bca": "BCa",
+    "percentile": "percentile",
+    "clopper-pearson": "Clopper–Pearson",
+    "": "no interval",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell as templates draw it.
+
+    order  the number to sort by, "" where there is none (sorts last)
+    value, interval  `0.742` and `[0.725, 0.754]`, or `n/a` and ""
+    note   why it is undefined: `0 positives`
+    marks  words that stand beside it
+    title  all of it in one line, with n and the interval's method
+    """
+
+    order: str
+    value: str
+    interval: str
+    note: str
+    marks: tuple[str, ...]
+    title: str
+    bar: Bar | None = None
+
+    @property
+    def text(self) -> str:
+        """`0.742 [0.725, 0.754]` or `n/a (0 positives)`."""
+        if self.note:
+            return f"{self.value} ({self.note})"
+        return f"{self.value} {self.interval}".strip()
+
+
+def method_name(method: str) -> str:
+    """How an interval's method is written."""
+    return METHODS.get(method, method)
+
+
+def reason(estimate: Estimate, metric: Metric) -> str:
+    """Why a value is undefined, in a few words, with its n."""
+    if estimate.n == 0:
+        return metric.none
+    if metric.name.startswith("macro_") or metric.name == "balanced_accuracy":
+        return f"undefined in a class, n = {count(estimate.n)}"
+    if metric.name == "sens_at_spec_90":
+        return f"{metric.none}, n = {count(estimate.n)}"
+    return f"n = {count(estimate.n)}"
+
+
+def cell(
+    estimate: Estimate | None, metric: Metric, facts: IntervalFacts, scale: Scale | None = None
+) -> Cell:
+    """The cell of an estimate; of none at all, a cell that says so."""
+    if estimate is None:
+        return Cell("", UNDEFINED, "", "not worked out", (), f"{metric.label}: not worked out")
+    if math.isnan(estimate.value):
+        why = reason(estimate, metric)
+        title = f"{metric.label}: undefined ({why})"
+        return Cell("", UNDEFINED, "", why, estimate.marks, title)
+    order = repr(float(estimate.value))
+    if metric.counts:
+        written = count(estimate.value)
+        return Cell(order, written, "", "", estimate.marks, f"{written} {metric.label}")
+    places = decimals(estimate.low, estimate.high, estimate.n)
+    value = fixed(estimate.value, places)
+    ends = interval(estimate.low, estimate.high, places)
+    how = method_name(estimate.method if ends else "")
+    level = f"{facts.level * 100:g}% {how} interval" if ends else how
+    title = f"{metric.label} {value} {ends}".rstrip() + f"; {level}; n = {count(estimate.n)}"
+    marks = _marks(estimate, facts, has_interval=bool(ends))
+    return Cell(order, value, ends, "", marks, title, scale.bar(estimate) if scale else None)
+
+
+def _marks(estimate: Estimate, facts: IntervalFacts, *, has_interval: bool) -> tuple[str, ...]:
+    if not has_interval:
+        return ("no interval", *estimate.marks)
+    usual = estimate.method in ("", facts.method)
+    return estimate.marks if usual else (method_name(estimate.method), *estimate.marks)

@@ -1,0 +1,307 @@
+"""What stands behind the tables: confusion, folds, pairs of rows, and how to make a row again."""
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.estimates import Comparison, Leaderboard, LeaderboardRow
+from bench.report.catalogue import metric
+from bench.report.charts import Bar, Dot, Scale, Tick, scale_of
+from bench.report.names import Name, name, plain, said
+from bench.report.numbers import (
+    count,
+    counted,
+    decimals,
+    fixed,
+    interval,
+    p_value,
+    percent,
+    signed,
+)
+from bench.report.rows import REFERENCE, RowHead, row_head, spelled
+from bench.report.tables import Head, about_metric, class_heads, fold_places, head, metric_order
+
+SHADES = 9
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusionCell:
+    """Images of one class that were given another: count, share of the row, shade 0 to 9."""
+
+    count: str
+    share: str
+    shade: int
+    hit: bool
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """A row's confusion matrix, truth in rows."""
+
+    head: RowHead
+    classes: tuple[Head, ...]
+    lines: tuple[tuple[ConfusionCell, ...], ...]
+    totals: tuple[str, ...]
+    note: str
+    open: bool
+
+
+def confusion(board: Leaderboard, row: LeaderboardRow, *, is_open: bool) -> Confusion:
+    """A row's confusion matrix as counts and row shares."""
+    counts = np.asarray(row.confusion, dtype=np.float64)
+    totals = counts.sum(axis=1)
+    classes = class_heads(board)
+    lines = tuple(
+        tuple(
+            _confusion_cell(counts[truth, said_], totals[truth], classes, truth, said_)
+            for said_ in range(len(classes))
+        )
+        for truth in range(len(classes))
+    )
+    seeds = f", all {len(row.seeds)} seeds together" if len(row.seeds) > 1 else ""
+    return Confusion(
+        head=row_head(board, row),
+        classes=classes,
+        lines=lines,
+        totals=tuple(count(total) for total in totals),
+        note=f"{counted(float(counts.sum()), 'test prediction')}{seeds}",
+        open=is_open,
+    )
+
+
+def _confusion_cell(
+    number: float, total: float, classes: tuple[Head, ...], truth: int, called: int
+) -> ConfusionCell:
+    share = number / total if total > 0 else math.nan
+    what = f"{classes[truth].label} called {classes[called].label}"
+    return ConfusionCell(
+        count=count(number),
+        share=percent(share),
+        shade=0 if math.isnan(share) else math.ceil(share * SHADES),
+        hit=truth == called,
+        title=f"{what}: {count(number)} of {count(total)} ({percent(share)})",
+    )
+
+
+def confusions(board: Leaderboard, shown: int = 4) -> tuple[Confusion, ...]:
+    """A matrix a row; those of the first few methods are open, references closed."""
+    methods = [row for row in board.rows if row.kind != REFERENCE][:shown]
+    return tuple(
+        confusion(board, row, is_open=any(row is one for one in methods)) for row in board.rows
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FoldLine:
+    """A row's values fold by fold, drawn and written, with its spread over seeds."""
+
+    head: RowHead
+    dots: tuple[Dot, ...]
+    mean: Bar | None
+    values: tuple[tuple[str, str], ...]
+    seed_sd: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoldPanel:
+    """One metric, fold by fold."""
+
+    id: str
+    label: str
+    about: str
+    folds: tuple[str, ...]
+    lines: tuple[FoldLine, ...]
+    ticks: tuple[Tick, ...]
+    first: str
+    seeds: bool
+
+
+def fold_names(board: Leaderboard) -> tuple[str, ...]:
+    """`fold 0`, or `r0 fold 0` where the split is repeated, as the results folder counts them."""
+    if board.repeats == 1:
+        return tuple(f"fold {fold}" for fold in range(board.folds))
+    return tuple(f"r{r} fold {f}" for r in range(board.repeats) for f in range(board.folds))
+
+
+def fold_panels(board: Leaderboard) -> tuple[FoldPanel, ...]:
+    """One panel for every metric of which there are values by fold."""
+    known = {key for row in board.rows for key in row.by_fold}
+    return tuple(
+        _fold_panel(board, f"fold-{index}", key)
+        for index, key in enumerate(key for key in metric_order(board) if key in known)
+    )
+
+
+def _fold_panel(board: Leaderboard, panel_id: str, key: str) -> FoldPanel:
+    folds = fold_names(board)
+    values = [value for row in board.rows for value in row.by_fold.get(key, ())]
+    scale = scale_of(values, metric(key).bounds)
+    heading = head(key)
+    return FoldPanel(
+        id=panel_id,
+        label=heading.label,
+        about=about_metric(key),
+        folds=folds,
+        lines=tuple(_fold_line(board, row, key, scale) for row in board.rows if key in row.by_fold),
+        ticks=scale.ticks,
+        first=heading.first,
+        seeds=any(len(row.seeds) > 1 for row in board.rows),
+    )
+
+
+def _fold_line(board: Leaderboard, row: LeaderboardRow, key: str, scale: Scale) -> FoldLine:
+    estimate = row.table.metrics.get(key)
+    places = fold_places(estimate)
+    folds = fold_names(board)
+    values = [*row.by_fold[key], *[math.nan] * len(folds)][: len(folds)]
+    written = [("" if math.isnan(v) else repr(float(v)), fixed(v, places)) for v in values]
+    dots = [
+        Dot(scale.at(value), f"{fold}: {text}")
+        for fold, value, (_, text) in zip(folds, values, written, strict=True)
+        if not math.isnan(value)
+    ]
+    sd = row.seed_sd.get(key, math.nan)
+    known = [value for value in values if not math.isnan(value)]
+    return FoldLine(
+        head=row_head(board, row),
+        dots=tuple(dots),
+        mean=Bar(scale.at(float(np.mean(known)))) if known else None,
+        values=tuple(written),
+        seed_sd="–" if math.isnan(sd) else fixed(sd, max(places, 3)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two rows compared: what the interval says, what the test says, and what both say."""
+
+    a: Name
+    b: Name
+    difference: str
+    interval: str
+    bar: Bar | None
+    by_interval: str
+    by_test: str
+    p: str
+    verdict: str
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PairPanel:
+    """All pairs in one metric."""
+
+    id: str
+    label: str
+    note: str
+    pairs: tuple[Pair, ...]
+    zero: str
+    ticks: tuple[Tick, ...]
+
+
+def pair_panels(board: Leaderboard) -> tuple[PairPanel, ...]:
+    """One panel a metric that was compared, the primary first."""
+    keys = list(dict.fromkeys(comparison.metric for comparison in board.comparisons))
+    keys.sort(key=lambda key: key != board.primary)
+    return tuple(_pair_panel(board, f"pair-{i}", key) for i, key in enumerate(keys))
+
+
+def _pair_panel(board: Leaderboard, panel_id: str, key: str) -> PairPanel:
+    of_metric = [one for one in board.comparisons if one.metric == key]
+    ends = [end for one in of_metric for end in (one.difference, one.low, one.high)]
+    scale = scale_of([*ends, 0.0], (-math.inf, math.inf))
+    return PairPanel(
+        id=panel_id,
+        label=metric(key).label,
+        note=metric(key).direction,
+        pairs=tuple(_pair(board, one, scale) for one in of_metric),
+        zero=scale.at(0.0),
+        ticks=scale.ticks,
+    )
+
+
+def _pair(board: Leaderboard, one: Comparison, scale: Scale) -> Pair:
+    places = decimals(one.low, one.high)
+    alpha = 1 - board.interval.level
+    ahead = one.low > 0 or one.high < 0
+    tested = not math.isnan(one.p_adjusted)
+    settled = one.verdict in ("better", "worse")
+    winner = one.a if one.verdict == "better" else one.b
+    bar = None
+    if not math.isnan(one.difference):
+        known = not (math.isnan(one.low) or math.isnan(one.high))
+        bar = (
+            Bar(scale.at(one.difference), scale.at(one.low), scale.at(one.high))
+            if known
+            else (Bar(scale.at(one.difference)))
+        )
+    return Pair(
+        a=name(one.a),
+        b=name(one.b),
+        difference=signed(one.difference, places),
+        interval=interval(one.low, one.high, places),
+        bar=bar,
+        by_interval="" if math.isnan(one.low) else ("excludes 0" if ahead else "includes 0"),
+        by_test=("differ" if one.p_adjusted <= alpha else "not told apart")
+        if tested
+        else "no test",
+        p=p_value(one.p_adjusted),
+        verdict=f"{said(winner)} is better" if settled else plain(one.verdict),
+        settled=settled,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that is needed to make a row again, and to see that it is the same."""
+
+    head: RowHead
+    open: bool
+    command: str
+    passport: str
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    hashes: tuple[tuple[str, str], ...]
+
+
+def _pairs(mapping: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    return tuple((plain(str(key)), spelled(value)) for key, value in mapping.items())
+
+
+def recipes(board: Leaderboard) -> tuple[Recipe, ...]:
+    """How to make each row again."""
+    return tuple(_recipe(board, row) for row in board.rows)
+
+
+def _recipe(board: Leaderboard, row: LeaderboardRow) -> Recipe:
+    facts = [
+        ("row", plain(row.name)),
+        ("method", plain(row.method)),
+        ("kind", plain(row.kind)),
+        (
+            "variant",
+            spelled(row.facts.variant) or "the method’s own recipe on the data’s own pixels",
+        ),
+        ("seeds", ", ".join(map(str, row.seeds)) or "none"),
+        ("folds", ", ".join(map(str, row.folds)) or "none"),
+    ]
+    if row.facts.unranked:
+        facts.append(("unranked", plain(row.facts.unranked)))
+    return Recipe(
+        head=row_head(board, row),
+        open=False,
+        command=plain(row.facts.command, lines=True),
+        passport=plain(row.facts.passport, lines=True).strip("\n"),
+        facts=tuple(facts),
+        notes=tuple(plain(note) for note in row.facts.notes),
+        environment=_pairs(row.facts.environment),
+        hashes=_pairs(row.facts.hashes),
+    )

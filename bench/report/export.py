@@ -1,0 +1,200 @@
+"""The leaderboard for programs: leaderboard.json as the contract has it, and tables as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bench.estimates import Comparison, Estimate, Leaderboard, LeaderboardRow
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+ENDS = ("value", "low", "high", "n")
+
+
+def number(value: Any) -> float | int | None:
+    """A number as strict JSON has it: undefined and infinite ones are null."""
+    if isinstance(value, bool) or value is None:
+        return value
+    as_float = float(value)
+    if not math.isfinite(as_float):
+        return None
+    return int(as_float) if as_float.is_integer() and not isinstance(value, float) else as_float
+
+
+def plain_data(value: Any) -> Any:
+    """Any value as plain JSON data; what JSON has no word for becomes text."""
+    if isinstance(value, str) or value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain_data(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain_data(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return plain_data(value.tolist())
+    return number(value) if isinstance(value, int | float) else str(value)
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": number(estimate.value),
+        "low": number(estimate.low),
+        "high": number(estimate.high),
+        "n": int(estimate.n),
+        "method": estimate.method,
+        "marks": list(estimate.marks),
+    }
+
+
+def _row(row: LeaderboardRow) -> dict[str, Any]:
+    facts = row.facts
+    return {
+        "name": row.name,
+        "method": row.method,
+        "kind": row.kind,
+        "seeds": [int(seed) for seed in row.seeds],
+        "folds": [int(fold) for fold in row.folds],
+        "complete": bool(row.complete),
+        "rank": {
+            "best": number(row.rank.best),
+            "low": number(row.rank.low),
+            "high": number(row.rank.high),
+            "p_best": number(row.rank.p_best),
+        },
+        "metrics": {key: _estimate(one) for key, one in row.table.metrics.items()},
+        "per_class": {
+            label: {key: _estimate(one) for key, one in estimates.items()}
+            for label, estimates in row.table.per_class.items()
+        },
+        "cost": {key: number(value) for key, value in facts.cost.items()},
+        "confusion": plain_data(row.confusion),
+        "by_fold": plain_data(row.by_fold),
+        "seed_sd": plain_data(row.seed_sd),
+        "clears_reference": bool(row.clears_reference),
+        "unranked": facts.unranked,
+        "variant": plain_data(facts.variant),
+        "badges": list(facts.badges),
+        "notes": list(facts.notes),
+        "command": facts.command,
+        "environment": plain_data(facts.environment),
+        "hashes": plain_data(facts.hashes),
+    }
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    return {
+        "a": one.a,
+        "b": one.b,
+        "metric": one.metric,
+        "difference": number(one.difference),
+        "low": number(one.low),
+        "high": number(one.high),
+        "p": number(one.p),
+        "p_adjusted": number(one.p_adjusted),
+        "verdict": one.verdict,
+    }
+
+
+def leaderboard_json(board: Leaderboard) -> str:
+    """The text of leaderboard.json: strict JSON, an undefined value is null."""
+    facts = board.dataset
+    content = {
+        "protocol": board.protocol,
+        "unit": facts.unit,
+        "dataset": {
+            "name": facts.name,
+            "title": facts.title,
+            "roster_sha256": facts.roster_sha256,
+            "images": int(facts.images),
+            "groups": int(facts.groups),
+            "synthetic": bool(facts.synthetic),
+            "ungrouped": int(facts.ungrouped),
+            "licence": facts.licence,
+            "citation": facts.citation,
+            "images_by_class": plain_data(facts.images_by_class),
+            "groups_by_class": plain_data(facts.groups_by_class),
+        },
+        "classes": list(board.classes),
+        "interval": {
+            "level": number(board.interval.level),
+            "resamples": int(board.interval.resamples),
+            "unit": board.interval.unit,
+            "method": board.interval.method,
+        },
+        "primary": board.primary,
+        "best_reference": board.best_reference,
+        "folds": int(board.folds),
+        "repeats": int(board.repeats),
+        "control": bool(board.control),
+        "methods": [_row(row) for row in board.rows],
+        "comparisons": [_comparison(one) for one in board.comparisons],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def text_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: one that looks like it gets an apostrophe."""
+    looks = text.startswith(FORMULA) or text.lstrip().startswith(FORMULA)
+    return f"'{text}" if looks else text
+
+
+def _number_cell(value: Any) -> str:
+    known = number(value)
+    return "" if known is None else repr(known)
+
+
+def _csv(rows: Iterable[Iterable[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def metric_names(board: Leaderboard) -> tuple[str, ...]:
+    """All metrics that any row has, those of the page first."""
+    found = [key for row in board.rows for key in row.table.metrics]
+    return tuple(dict.fromkeys([board.primary, *board.metrics, *found]))
+
+
+def _ends(estimate: Estimate | None) -> list[str]:
+    return [_number_cell(getattr(estimate, end)) if estimate else "" for end in ENDS]
+
+
+def leaderboard_csv(board: Leaderboard) -> str:
+    """One line a method: who it is, its rank, and every metric as value, low, high, n."""
+    names = metric_names(board)
+    columns = [f"{text_cell(key)}{end}" for key in names for end in ("", "_low", "_high", "_n")]
+    about = ["name", "method", "kind", "complete", "rank", "rank_low", "rank_high", "p_best"]
+    lines = [[*about, "seeds", "folds", "clears_reference", *columns]]
+    lines += [
+        [
+            *map(text_cell, (row.name, row.method, row.kind)),
+            str(row.complete).lower(),
+            *map(_number_cell, (row.rank.best, row.rank.low, row.rank.high, row.rank.p_best)),
+            " ".join(map(str, row.seeds)),
+            " ".join(map(str, row.folds)),
+            str(row.clears_reference).lower(),
+            *(end for key in names for end in _ends(row.table.metrics.get(key))),
+        ]
+        for row in board.rows
+    ]
+    return _csv(lines)
+
+
+def per_class_csv(board: Leaderboard) -> str:
+    """One line a method, class and metric."""
+    lines = [["name", "class", "metric", *ENDS, "interval_method", "marks"]]
+    lines += [
+        [
+            *map(text_cell, (row.name, label, key)),
+            *_ends(one),
+            text_cell(one.method),
+            text_cell("; ".join(one.marks)),
+        ]
+        for row in board.rows
+        for label, estimates in row.table.per_class.items()
+        for key, one in estimates.items()
+    ]
+    return _csv(lines)

@@ -1,0 +1,94 @@
+"""Leaderboard in, files out: one self-contained page, and the same numbers as JSON and CSV.
+
+`render` touches no disk but its own templates; `write` puts what it made into a folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import ResultsError
+from bench.estimates import Leaderboard
+from bench.report.export import leaderboard_csv, leaderboard_json, per_class_csv
+from bench.report.view import page
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+REPORTS = Path(__file__).resolve().parents[2] / "reports"
+STYLES = ("tokens", "page", "tables", "plots", "print")
+SCRIPTS = ("theme", "sort", "choose", "open", "copy")
+
+
+def render(leaderboard: Leaderboard) -> dict[str, str]:
+    """The files of a leaderboard, by name: the page, and its numbers as JSON and CSV."""
+    return {
+        "index.html": render_page("leaderboard.html.j2", page=page(leaderboard)),
+        "leaderboard.json": leaderboard_json(leaderboard),
+        "leaderboard.csv": leaderboard_csv(leaderboard),
+        "per_class.csv": per_class_csv(leaderboard),
+    }
+
+
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Put files into a folder, each whole or not at all. Raises ResultsError where it cannot."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            part = folder / f".{name}.{os.getpid()}.part"
+            try:
+                part.write_text(text, encoding="utf-8", newline="")
+                part.replace(folder / name)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise ResultsError(f"{folder}: cannot write the page there: {error.strerror}") from None
+
+
+def render_page(template: str, **content: Any) -> str:
+    """A page from a template, with its style and script inside and a policy that lets in no more.
+
+    The policy names both by their hash: whatever a name on the page contains, nothing else runs.
+    """
+    style, script = _asset("css", STYLES), _asset("js", SCRIPTS)
+    policy = (
+        f"default-src 'none'; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    made = _environment().get_template(template)
+    return made.render(**content, style=_trusted(style), script=_trusted(script), policy=policy)
+
+
+@cache
+def _asset(kind: str, names: tuple[str, ...]) -> str:
+    files = [REPORTS / kind / f"{name}.{kind}" for name in names]
+    return "\n" + "\n".join(file.read_text(encoding="utf-8").strip() for file in files) + "\n"
+
+
+def _csp_hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _trusted(own_text: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(own_text)  # noqa: S704 - our own style or script, never anyone's data
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(REPORTS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,291 @@
+"""The tables of estimates: the ranking, one metric at a time, class by class, costs."""
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.estimates import Estimate, Leaderboard, LeaderboardRow, Rank
+from bench.report.catalogue import metric
+from bench.report.cells import Cell, cell
+from bench.report.charts import Scale, Tick, scale_of_estimates
+from bench.report.names import Name, name
+from bench.report.numbers import brief, counted, decimals, duration, fixed, percent, size
+from bench.report.palette import swatches
+from bench.report.rows import RowHead, row_head
+
+COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "train_seconds": ("training time", duration),
+    "peak_memory_bytes": ("peak memory", size),
+    "parameters": ("parameters", brief),
+    "images_per_second": ("images per second", brief),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A column's heading; `first` is the order that a first click sorts by."""
+
+    label: str
+    note: str = ""
+    first: str = "descending"
+    meaning: str = ""
+    swatch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RankCell:
+    """`1`, its interval `1–2`, and how often the row was first."""
+
+    order: str
+    text: str
+    interval: str = ""
+    first: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of a table of estimates."""
+
+    head: RowHead
+    rank: RankCell
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of estimates: columns, rows, and for each column where the best reference lies."""
+
+    heads: tuple[Head, ...]
+    lines: tuple[Line, ...]
+    references: tuple[str, ...] = ()
+    ticks: tuple[Tick, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One of several tables to choose from."""
+
+    id: str
+    label: str
+    about: str
+    table: Table
+
+
+def metric_order(board: Leaderboard) -> tuple[str, ...]:
+    """The metrics of the page, the primary first."""
+    return tuple(dict.fromkeys([board.primary, *board.metrics]))
+
+
+def head(metric_name: str) -> Head:
+    """The heading of a metric's column."""
+    about = metric(metric_name)
+    first = "ascending" if about.lower else "descending"
+    return Head(about.label, about.direction, first, about.meaning)
+
+
+def about_metric(metric_name: str) -> str:
+    """What a metric is and which way it is better, as a sentence."""
+    about = metric(metric_name)
+    text = "; ".join(part for part in (about.meaning, about.direction) if part)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def rank_cell(rank: Rank, kind: str) -> RankCell:
+    """A row's rank with its interval, or a dash for a row that takes no part."""
+    if rank.best is None:
+        return RankCell("", "ref." if kind == "reference" else "–")
+    known = rank.low is not None and rank.high is not None
+    ends = f"{rank.low}–{rank.high}" if known and rank.low != rank.high else ""
+    if known and not ends:
+        ends = f"{rank.low} only"
+    first = "" if math.isnan(rank.p_best) else percent(rank.p_best)
+    return RankCell(str(rank.best), str(rank.best), ends, first)
+
+
+def _reference(board: Leaderboard, metric_name: str) -> Estimate | None:
+    rows = [row for row in board.rows if row.name == board.best_reference]
+    return rows[0].table.metrics.get(metric_name) if rows else None
+
+
+def _scale(board: Leaderboard, metric_name: str) -> Scale:
+    estimates = [
+        row.table.metrics[metric_name] for row in board.rows if metric_name in row.table.metrics
+    ]
+    return scale_of_estimates(estimates, metric(metric_name).bounds)
+
+
+def metric_table(board: Leaderboard, names: tuple[str, ...]) -> Table:
+    """Every row with the metrics named, each column drawn on a scale of its own."""
+    scales = {key: _scale(board, key) for key in names}
+    best = [_reference(board, key) for key in names]
+    lines = [
+        Line(
+            row_head(board, row),
+            rank_cell(row.rank, row.kind),
+            tuple(
+                cell(row.table.metrics.get(key), metric(key), board.interval, scales[key])
+                for key in names
+            ),
+        )
+        for row in board.rows
+    ]
+    return Table(
+        heads=tuple(head(key) for key in names),
+        lines=tuple(lines),
+        references=tuple(
+            scales[key].at(value.value) if value else ""
+            for key, value in zip(names, best, strict=True)
+        ),
+        ticks=scales[names[0]].ticks,
+    )
+
+
+def metric_panels(board: Leaderboard) -> tuple[Panel, ...]:
+    """One interval plot a metric."""
+    return tuple(
+        Panel(
+            id=f"metric-{index}",
+            label=metric(key).label,
+            about=about_metric(key),
+            table=metric_table(board, (key,)),
+        )
+        for index, key in enumerate(metric_order(board))
+    )
+
+
+def class_heads(board: Leaderboard) -> tuple[Head, ...]:
+    """The classes as columns, each with how much of it there is."""
+    facts = board.dataset
+    heads = []
+    for label, swatch in zip(board.classes, swatches(board.classes), strict=True):
+        note = counted(facts.images_by_class.get(label, 0), "image")
+        if facts.unit != "image":
+            note += f", {counted(facts.groups_by_class.get(label, 0), facts.unit)}"
+        heads.append(Head(name(label, 24).short, note, swatch=swatch, meaning=name(label).full))
+    return tuple(heads)
+
+
+def class_panel(board: Leaderboard, index: int, metric_name: str) -> Panel:
+    """One metric of every row, class by class, all on one scale."""
+    about = metric(metric_name)
+    found = [
+        row.table.per_class.get(label, {}).get(metric_name)
+        for row in board.rows
+        for label in board.classes
+    ]
+    scale = scale_of_estimates([one for one in found if one], about.bounds)
+    lines = tuple(
+        Line(
+            row_head(board, row),
+            rank_cell(row.rank, row.kind),
+            _class_cells(board, row, metric_name, scale),
+        )
+        for row in board.rows
+    )
+    return Panel(
+        id=f"class-{index}",
+        label=about.label,
+        about=about_metric(metric_name),
+        table=Table(class_heads(board), lines),
+    )
+
+
+def _class_cells(
+    board: Leaderboard, row: LeaderboardRow, metric_name: str, scale: Scale
+) -> tuple[Cell, ...]:
+    per_class = row.table.per_class
+    return tuple(
+        cell(per_class.get(label, {}).get(metric_name), metric(metric_name), board.interval, scale)
+        for label in board.classes
+    )
+
+
+def class_panels(board: Leaderboard) -> tuple[Panel, ...]:
+    """One table a class metric."""
+    return tuple(class_panel(board, i, key) for i, key in enumerate(board.class_metrics))
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """A row's costs, each with the number to sort by."""
+
+    head: RowHead
+    cells: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CostTable:
+    """What the rows cost; rows of which nothing is known are left out."""
+
+    heads: tuple[Head, ...]
+    lines: tuple[CostLine, ...]
+
+
+def cost_table(board: Leaderboard) -> CostTable:
+    """Costs by name, the known ones first."""
+    present = {key for row in board.rows for key in row.facts.cost}
+    keys = [key for key in COSTS if key in present] + sorted(present - set(COSTS))
+    lines = [
+        CostLine(row_head(board, row), tuple(_cost(row, key) for key in keys))
+        for row in board.rows
+        if row.facts.cost
+    ]
+    return CostTable(tuple(_cost_head(key) for key in keys), tuple(lines))
+
+
+def _cost_head(key: str) -> Head:
+    label = COSTS[key][0] if key in COSTS else name(key.replace("_", " ")).short
+    return Head(label, first="descending" if key.endswith("per_second") else "ascending")
+
+
+def _cost(row: LeaderboardRow, key: str) -> tuple[str, str]:
+    value = float(row.facts.cost.get(key, math.nan))
+    write = COSTS[key][1] if key in COSTS else _writer(key)
+    return ("" if math.isnan(value) else repr(value)), write(value)
+
+
+def _writer(key: str) -> Callable[[float], str]:
+    if key.endswith("seconds"):
+        return duration
+    return size if key.endswith("bytes") else brief
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """How much of a class there is: images, groups, and its share of the largest class."""
+
+    name: Name
+    swatch: str
+    images: str
+    groups: str
+    share: str
+    width: str
+
+
+def class_counts(board: Leaderboard) -> tuple[ClassCount, ...]:
+    """The classes of the data, for the table beside the title."""
+    facts = board.dataset
+    images = [facts.images_by_class.get(label, 0) for label in board.classes]
+    most, total = max([1, *images]), max(1, sum(images))
+    return tuple(
+        ClassCount(
+            name(label, 24),
+            swatch,
+            fixed(number, 0),
+            fixed(facts.groups_by_class.get(label, 0), 0),
+            percent(number / total),
+            f"{number / most * 100:.2f}%",
+        )
+        for label, swatch, number in zip(
+            board.classes, swatches(board.classes), images, strict=True
+        )
+    )
+
+
+def fold_places(estimate: Estimate | None) -> int:
+    """Decimals of a single fold's value: those of the row's own interval."""
+    return decimals(estimate.low, estimate.high, estimate.n) if estimate else 3

@@ -1,0 +1,168 @@
+"""The whole leaderboard page as plain words, numbers already rounded, and places to draw them.
+
+Templates only lay out what stands here; they count nothing and round nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.estimates import Leaderboard
+from bench.report import explained, words
+from bench.report.catalogue import metric
+from bench.report.details import (
+    Confusion,
+    FoldPanel,
+    PairPanel,
+    Recipe,
+    confusions,
+    fold_panels,
+    pair_panels,
+    recipes,
+)
+from bench.report.names import Span, isolated, name, plain, spans
+from bench.report.numbers import counted
+from bench.report.rows import Badge, badge, badges, reference_text
+from bench.report.tables import (
+    ClassCount,
+    CostTable,
+    Panel,
+    Table,
+    class_counts,
+    class_panels,
+    cost_table,
+    metric_order,
+    metric_panels,
+    metric_table,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """A warning at the top of the page."""
+
+    kind: str
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line of the data sheet."""
+
+    term: str
+    text: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A leaderboard page, ready to be laid out."""
+
+    title: str
+    kicker: str
+    heading: str
+    headline: str
+    standfirst: tuple[str, ...]
+    banners: tuple[Banner, ...]
+    badges: tuple[Badge, ...]
+    facts: tuple[Fact, ...]
+    counts: tuple[ClassCount, ...]
+    unit: str
+    unit_title: str
+    primary: str
+    level: str
+    reference: str
+    ranking: Table
+    metric_panels: tuple[Panel, ...]
+    class_panels: tuple[Panel, ...]
+    confusions: tuple[Confusion, ...]
+    fold_panels: tuple[FoldPanel, ...]
+    pair_panels: tuple[PairPanel, ...]
+    recipes: tuple[Recipe, ...]
+    costs: CostTable
+    how_made: tuple[tuple[str, str], ...]
+    marks: tuple[tuple[str, str], ...]
+    badge_key: tuple[Badge, ...]
+    files: tuple[tuple[str, str], ...]
+
+
+FILES = (
+    ("leaderboard.json", "everything on this page"),
+    ("leaderboard.csv", "one line a method"),
+    ("per_class.csv", "one line a method, class and metric"),
+)
+
+
+def page_badges(board: Leaderboard) -> tuple[Badge, ...]:
+    """What is true of all rows: synthetic, and what a group is."""
+    facts = board.dataset
+    found = [badge("synthetic")] if facts.synthetic else []
+    if facts.unit in ("lesion", "image"):
+        found.append(badge(f"{facts.unit}-level"))
+    else:
+        found.append(Badge(f"{plain(facts.unit)}-level", words.grouping(facts)))
+    return tuple(found)
+
+
+def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
+    """What the numbers come from."""
+    facts = board.dataset
+    amount = counted(facts.images, "image")
+    if facts.unit != "image":
+        amount += f" of {counted(facts.groups, facts.unit)}"
+    kind = "Synthetic: " if facts.synthetic else ""
+    repeats = f", {board.repeats} repeats" if board.repeats > 1 else ""
+    sheet = [
+        (
+            "Data",
+            f"{kind}{isolated(name(facts.title, 80).short)}, {amount}",
+        ),
+        ("Unit", words.grouping(facts)),
+        (
+            "Grouping",
+            f"grouping incomplete: {counted(facts.ungrouped, 'image')}" if facts.ungrouped else "",
+        ),
+        ("Protocol", f"{plain(board.protocol)}: {counted(board.folds, 'fold')}{repeats}"),
+        ("Roster", facts.roster_sha256),
+        ("Licence", facts.licence or "not stated"),
+        ("Citation", facts.citation or "not stated"),
+    ]
+    return tuple(Fact(term, spans(text)) for term, text in sheet if text)
+
+
+def badge_key(board: Leaderboard) -> tuple[Badge, ...]:
+    """Every badge of the page that has an explanation, once."""
+    shown = [*page_badges(board), *(one for row in board.rows for one in badges(row))]
+    return tuple(dict.fromkeys(one for one in shown if one.meaning))
+
+
+def page(board: Leaderboard) -> Page:
+    """Everything a leaderboard page says and draws."""
+    return Page(
+        title=words.title(board),
+        kicker=f"Leaderboard · {plain(board.protocol)}",
+        heading=plain(board.protocol_title),
+        headline=words.headline(board),
+        standfirst=words.standfirst(board),
+        banners=tuple(Banner(*one) for one in words.banners(board)),
+        badges=page_badges(board),
+        facts=data_sheet(board),
+        counts=class_counts(board),
+        unit=words.plural(board.dataset.unit),
+        unit_title=words.plural(board.dataset.unit).capitalize(),
+        primary=metric(board.primary).label,
+        level=f"{board.interval.level * 100:g}%",
+        reference=reference_text(board),
+        ranking=metric_table(board, metric_order(board)),
+        metric_panels=metric_panels(board),
+        class_panels=class_panels(board),
+        confusions=confusions(board),
+        fold_panels=fold_panels(board),
+        pair_panels=pair_panels(board),
+        recipes=recipes(board),
+        costs=cost_table(board),
+        how_made=explained.how_made(board),
+        marks=explained.marks(board),
+        badge_key=badge_key(board),
+        files=FILES,
+    )

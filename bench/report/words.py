@@ -1,0 +1,162 @@
+"""The sentences of a leaderboard: the title, the warnings, the verdict."""
+
+from __future__ import annotations
+
+from bench.estimates import Comparison, DatasetFacts, Leaderboard, LeaderboardRow
+from bench.report.catalogue import metric
+from bench.report.cells import cell
+from bench.report.names import isolated, listed, name, plain, said
+from bench.report.numbers import count, counted
+from bench.report.rows import REFERENCE, fault, reference_text
+
+GROUPING = {
+    "patient": "Patient-level: all images of a patient stand on one side of every fold.",
+    "lesion": "Lesion-level: this data has no patient ids. All images of a lesion stand on one "
+    "side of every fold, but two lesions of one patient may not, so the numbers may be kinder "
+    "than patient-level ones.",
+    "image": "Image-level: this data has neither patient nor lesion ids. Images of one patient may "
+    "stand on both sides of a fold, so the numbers are kinder than patient-level ones.",
+}
+SYNTHETIC = (
+    "These images were drawn by a program, not taken of skin. The numbers show that the bench "
+    "works, and nothing about any diagnosis."
+)
+CONTROL = (
+    "This protocol divides groups on purpose, to show how much a leaking split flatters. "
+    "No row is ranked."
+)
+UNGROUPED = (
+    "They carry neither patient nor lesion id, and each counts as a group of its own; relatives "
+    "of theirs may stand on the other side of a fold."
+)
+_MANY = 4
+
+
+def plural(unit: str) -> str:
+    """The unit of grouping, of several."""
+    return f"{plain(unit)}s"
+
+
+def title(board: Leaderboard) -> str:
+    """The page's title: says first if the data is synthetic."""
+    facts = board.dataset
+    warning = "Synthetic data: " if facts.synthetic else ""
+    return f"{warning}{isolated(name(facts.title).short)}, {plain(board.protocol)} leaderboard"
+
+
+def banners(board: Leaderboard) -> tuple[tuple[str, str, str], ...]:
+    """What must be read before any number: (kind, heading, sentence)."""
+    facts = board.dataset
+    lone = f"Grouping incomplete: {counted(facts.ungrouped, 'image')}"
+    every = (
+        (facts.synthetic, "synthetic", "Synthetic data", SYNTHETIC),
+        (board.control, "control", "Control, not a comparison", CONTROL),
+        (facts.ungrouped > 0, "grouping", lone, UNGROUPED),
+    )
+    return tuple((kind, heading, text) for holds, kind, heading, text in every if holds)
+
+
+def grouping(facts: DatasetFacts) -> str:
+    """What a group is, and what that leaves open."""
+    return GROUPING.get(facts.unit, f"Grouped by {plain(facts.unit)}.")
+
+
+def primary_text(board: Leaderboard, row: LeaderboardRow) -> str:
+    """`macro-F1 0.742 [0.725, 0.754]`."""
+    about = metric(board.primary)
+    return f"{about.label} {cell(row.table.metrics.get(board.primary), about, board.interval).text}"
+
+
+def headline(board: Leaderboard) -> str:
+    """Who is ahead, in one sentence."""
+    ranked = [row for row in board.rows if row.rank.best is not None]
+    if board.control:
+        return "A control: no row is ranked."
+    if not ranked:
+        methods = any(row.kind != REFERENCE for row in board.rows)
+        return "No method is ranked yet." if methods else "No method has been run yet."
+    first = min(ranked, key=lambda row: row.rank.best or 0)
+    text = primary_text(board, first)
+    if len(ranked) == 1:
+        return f"{said(first.name)} is the only ranked method, with {text}."
+    better, open_ = _against(board, first)
+    if not open_ and better:
+        return f"{said(first.name)} leads with {text}, better than every other method."
+    if better:
+        return f"{said(first.name)} is first with {text}, but not every lead is settled."
+    return f"{said(first.name)} is first with {text}, but no lead is settled."
+
+
+def standfirst(board: Leaderboard) -> tuple[str, ...]:
+    """The sentences below the headline: against whom, against chance, on what."""
+    words = []
+    ranked = [row for row in board.rows if row.rank.best is not None]
+    if len(ranked) > 1:
+        first = min(ranked, key=lambda row: row.rank.best or 0)
+        better, open_ = _against(board, first)
+        if better and open_:
+            words.append(f"It is better than {_some(better)}.")
+        if open_:
+            words.append(f"Whether it is better than {_some(open_)} is not settled.")
+    words += _chance(board)
+    facts = board.dataset
+    kind = "synthetic images" if facts.synthetic else "images"
+    people = f"{count(facts.groups)} {plural(facts.unit)}"
+    where = (
+        f"Tested on {count(facts.images)} {kind} of {people} ({isolated(name(facts.title).short)})"
+    )
+    if facts.unit == "image":
+        where = f"Tested on {count(facts.images)} {kind} ({isolated(name(facts.title).short)})"
+    return (
+        *words,
+        f"{where}, each image once{_times(board)} by a model that never saw its {facts.unit}.",
+    )
+
+
+def _times(board: Leaderboard) -> str:
+    return "" if board.repeats == 1 else f" in each of {board.repeats} repeats"
+
+
+def _some(names: list[str]) -> str:
+    if len(names) <= _MANY:
+        return listed(names)
+    return f"{', '.join(names[: _MANY - 1])} and {len(names) - _MANY + 1} more"
+
+
+def _chance(board: Leaderboard) -> list[str]:
+    methods = [row for row in board.rows if row.kind != REFERENCE]
+    failing = [said(row.name) for row in methods if fault(board, row)]
+    best = reference_text(board)
+    if not methods or not best:
+        return []
+    if not failing:
+        who = "It clears" if len(methods) == 1 else f"All {len(methods)} methods clear"
+        return [f"{who} the best reference row ({best})."]
+    if len(failing) == len(methods):
+        return [f"No method clears the best reference row ({best})."]
+    verb = "does" if len(failing) == 1 else "do"
+    return [f"{_some(failing)} {verb} not clear the best reference row ({best})."]
+
+
+def _against(board: Leaderboard, first: LeaderboardRow) -> tuple[list[str], list[str]]:
+    """The ranked rows that the first is better than, and those where that is not settled."""
+    better: list[str] = []
+    open_: list[str] = []
+    for row in board.rows:
+        if row.rank.best is None or row is first:
+            continue
+        verdicts = [
+            _verdict_for(first.name, row.name, one, board.primary) for one in board.comparisons
+        ]
+        (better if "better" in verdicts else open_).append(said(row.name))
+    return better, open_
+
+
+def _verdict_for(first: str, other: str, one: Comparison, primary: str) -> str:
+    if one.metric != primary:
+        return ""
+    if (one.a, one.b) == (first, other):
+        return one.verdict
+    if (one.a, one.b) == (other, first):
+        return {"better": "worse", "worse": "better"}.get(one.verdict, one.verdict)
+    return ""
