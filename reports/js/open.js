@@ -1,0 +1,13 @@
+// A link to something folded away unfolds it; a printed page folds nothing away.
+(() => {
+  const unfold = () => {
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    const fold = target && target.closest("details");
+    if (fold) fold.open = true;
+  };
+  document.addEventListener("DOMContentLoaded", unfold);
+  addEventListener("hashchange", unfold);
+  addEventListener("beforeprint", () => {
+    for (const fold of document.querySelectorAll("details:not([hidden])")) fold.open = true;
+  });
+})();
