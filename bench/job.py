@@ -36,6 +36,7 @@ class Job(_Frozen):
     variant         what differs from the method's own recipe on the dataset's own pixels
     method_source   sha256 of the method's code below its passport
     roles_sha256    the frozen roles: membership of every fold
+    classes         their names, in the order of every probability column
     roster_sha256, pixels_sha256  the data: who is in it; files and preprocessing
     weights_sha256  pretrained weights, or "" where training starts from scratch
     column          the fold over all repeats: repeat x folds + fold
@@ -49,6 +50,7 @@ class Job(_Frozen):
     recipe: Recipe
     method_source: str
     roles_sha256: str
+    classes: tuple[str, ...]
     roster_sha256: str
     pixels_sha256: str
     weights_sha256: str = ""
@@ -96,9 +98,13 @@ class Place(_Frozen):
 
 
 class JobFile(_Frozen):
-    """The content of job.json: all that `bench.py job JOB.json` needs to repeat a job by hand."""
+    """The content of job.json: all that `bench.py job JOB.json` needs to repeat a job by hand.
+
+    command  gives the whole row again, by anyone who has the data
+    """
 
     id: str
+    command: str
     job: Job
     place: Place
 
@@ -109,7 +115,7 @@ class RunRecord(_Frozen):
     started, finished  UTC, ISO 8601
     facts    what the method said of itself: selected epoch, val score, parameters, ...
     notes    sentences that every page about this row shows
-    command  the command of the run that planned the job
+    command  gives the whole row again, by anyone who has the data
     files    sha256 of every file beside the record
     """
 

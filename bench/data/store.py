@@ -27,6 +27,7 @@ from platformdirs import user_cache_path
 from bench.data.images import find_images, read_images
 from bench.data.sources import Source
 from bench.errors import DataError
+from bench.files import sha256_of
 from bench.job import digest
 
 FORMAT = 1
@@ -138,7 +139,7 @@ def _build(
         index = StoreIndex(
             format=FORMAT,
             pixels_sha256=digest([files_sha256, chain]),
-            content_sha256=_sha256_of(Path(scratch, "pixels.npy")),
+            content_sha256=sha256_of(Path(scratch, "pixels.npy")),
             files_sha256=files_sha256,
             chain=chain,
             file_sizes=dict(sorted(Counter(sizes).items())),
@@ -150,16 +151,11 @@ def _build(
     return open_store(target)
 
 
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _is_sound(folder: Path) -> bool:
     """Whether a store is complete and its pixels are the ones its index speaks of."""
     try:
         index = _read_index(folder)
-        return index.content_sha256 == _sha256_of(folder / "pixels.npy")
+        return index.content_sha256 == sha256_of(folder / "pixels.npy")
     except (OSError, ValueError, TypeError):
         return False
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from bench.errors import ResultsError
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that after any interruption the old or the new content is there, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.tmp")
-    with scratch.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.replace(path)
+from bench.files import write_atomically
 
 
 def _hash_file(path: Path) -> Path:

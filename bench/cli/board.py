@@ -1,0 +1,119 @@
+"""From results to pages: what `run`, `report` and others do at their end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from bench.cli.places import BASELINES, COMMITTED, PROTOCOLS
+from bench.data.sources import Source
+from bench.estimates import Leaderboard
+from bench.protocol import Protocol, Roles, load_protocol, load_roles
+from bench.run.results import leaderboard_folder
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A protocol on a dataset, proven to belong together."""
+
+    protocol: Protocol
+    source: Source
+    roles: Roles
+
+    @property
+    def roles_sha256(self) -> str:
+        """Hash of the frozen roles file."""
+        return self.protocol.roles[self.source.manifest.name].sha256
+
+
+def open_bench(protocol_name: str, data: Path | None, name: str | None) -> Bench:
+    """Read the protocol, the data's manifest and the frozen roles; prove that they fit and leak
+    nothing. Raises BenchError that says what does not.
+    """
+    from bench.data.sources import open_source
+    from bench.splits.leakage import verify
+
+    protocol = load_protocol(protocol_name, PROTOCOLS)
+    source = open_source(data, name)
+    roles = load_roles(protocol, source.manifest.name, PROTOCOLS)
+    roles.refuse_other_roster(source.manifest)
+    verify(roles, source.manifest, protocol)
+    return Bench(protocol, source, roles)
+
+
+def score_and_render(bench: Bench, results: Path) -> tuple[Leaderboard, Path]:
+    """Score every row of the results and the committed ones; write the leaderboard's pages."""
+    from bench.report.html import render, write
+    from bench.run.registry import method_names, split_passport
+    from bench.run.rows import Expected, collect_rows
+    from bench.score.references import references
+    from bench.score.table import score
+
+    protocol, manifest = bench.protocol, bench.source.manifest
+    expected = Expected(
+        protocol=protocol.name,
+        dataset=manifest.name,
+        classes=manifest.classes,
+        roster_sha256=manifest.roster_sha256,
+        roles_sha256=bench.roles_sha256,
+    )
+    files = {method: BASELINES / f"{method}.py" for method in method_names(BASELINES)}
+    passports = {
+        method: split_passport(path.read_text(encoding="utf-8"), path)[0]
+        for method, path in files.items()
+    }
+    rows = collect_rows([results, COMMITTED], expected, passports, COMMITTED)
+    reference_rows = references(protocol, manifest, bench.roles, protocol.run.seeds)
+    leaderboard = score(
+        protocol,
+        manifest,
+        bench.roles,
+        [*(row for row, _ in rows), *reference_rows],
+        {row.name: facts for row, facts in rows},
+    )
+    folder = leaderboard_folder(results, protocol.name, manifest.name)
+    write(render(leaderboard), folder)
+    return leaderboard, folder / "index.html"
+
+
+def print_data(bench: Bench) -> None:
+    """Say what data the numbers come from, and which unit its groups are."""
+    manifest = bench.source.manifest
+    groups = len(set(bench.roles.group_ids.tolist()))
+    click.echo(
+        f"{manifest.title}: {len(manifest)} images in {groups} groups, "
+        f"{manifest.unit}-level{' (SYNTHETIC data)' if manifest.synthetic else ''}"
+    )
+    if manifest.ungrouped:
+        click.echo(f"grouping incomplete: {manifest.ungrouped} images without a group id")
+
+
+def print_table(leaderboard: Leaderboard) -> None:
+    """The leaderboard's head in the terminal: primary metric, accuracy, marks."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{leaderboard.protocol} on {leaderboard.dataset.title}")
+    for column in ("rank", "row", leaderboard.primary, "balanced_accuracy", "accuracy", ""):
+        table.add_column(column)
+    for row in leaderboard.rows:
+        estimates = row.table.metrics
+        marks = [] if row.complete else [f"incomplete: folds {list(row.folds)}"]
+        if row.kind != "reference" and not row.clears_reference:
+            marks.append(f"[red]does not clear {leaderboard.best_reference}[/red]")
+        table.add_row(
+            str(row.rank.best or ""),
+            row.name,
+            *(
+                f"{e.value:.3f} [dim]{e.low:.3f} to {e.high:.3f}[/dim]"
+                for e in (
+                    estimates[leaderboard.primary],
+                    estimates["balanced_accuracy"],
+                    estimates["accuracy"],
+                )
+            ),
+            ", ".join([*row.facts.badges, *marks]),
+        )
+    Console().print(table)

@@ -1,0 +1,43 @@
+"""`data`: what is in a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.places import data_options
+
+
+@click.group()
+def data() -> None:
+    """Show what is in a dataset."""
+
+
+@data.command("info")
+@data_options
+def info(data: Path | None, name: str | None) -> None:
+    """Say who is in a dataset: images, groups, classes, what is missing. Needs no images."""
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.data.sources import open_source
+
+    manifest = open_source(data, name).manifest
+    click.echo(f"{manifest.title} ({manifest.name}){', SYNTHETIC' if manifest.synthetic else ''}")
+    click.echo(f"licence: {manifest.licence}\ncitation: {manifest.citation}")
+    click.echo(f"roster sha256: {manifest.roster_sha256}")
+    click.echo(f"groups are {manifest.unit}s; {manifest.ungrouped} images without a group id")
+    frame = manifest.table.assign(group=manifest.native_groups)
+    table = Table("class", "images", "groups", "lesions")
+    for label in manifest.classes:
+        rows = frame[frame["label"] == label]
+        lesions = rows["lesion_id"].nunique()
+        table.add_row(label, *map(str, (len(rows), rows["group"].nunique(), lesions)))
+    table.add_row(
+        "all", *map(str, (len(frame), frame["group"].nunique(), frame["lesion_id"].nunique()))
+    )
+    Console().print(table)
+    missing = {c: int(pd.isna(frame[c]).sum()) for c in ("age", "sex", "localization", "source")}
+    click.echo("missing: " + ", ".join(f"{column} {count}" for column, count in missing.items()))

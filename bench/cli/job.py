@@ -1,0 +1,32 @@
+"""`job`: one job in this process, from its JOB.json."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from bench.job import parse_job_file
+
+
+@click.command()
+@click.argument("job_json", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def job(job_json: Path) -> None:
+    """Do the job that JOB_JSON describes; leave predictions and record beside it."""
+    from bench.run.execute import run_job
+    from bench.run.local import RUNNER_PIPE
+
+    job_file = parse_job_file(job_json.read_text(encoding="utf-8"), str(job_json))
+    if os.environ.get(RUNNER_PIPE):
+        threading.Thread(target=_end_with_runner, daemon=True).start()
+    record = run_job(job_file)
+    click.echo(f"done: {record.job.row} seed {record.job.seed} fold {record.job.fold}")
+
+
+def _end_with_runner() -> None:
+    """End this process when the runner's end of the pipe closes, however the runner ended."""
+    sys.stdin.buffer.read()
+    os._exit(1)

@@ -1,0 +1,79 @@
+"""The command line: finds the verb, runs it, turns what goes wrong into one line and an exit code.
+
+Exit 0 done; 1 some jobs, or the check asked for, failed; 2 the user's mistake; 130 and 143
+interrupted, resumable. A verb's module is loaded when it is called, so `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from types import FrameType
+
+import click
+
+VERBS = {
+    "run": ("run", "Train what is not done yet, score it, write the leaderboard."),
+    "report": ("report", "Score and render again from what is in the results folder."),
+    "protocol": ("protocol", "List, show, freeze and verify protocols."),
+    "data": ("data", "Show what is in a dataset."),
+    "method": ("method", "List the methods with their passports."),
+    "job": ("job", "Do one job again by its JOB.json."),
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a verb's module when the verb is called; help needs only the table above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"bench.cli.{VERBS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in VERBS.items()])
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that what runs is stopped and locks are let go."""
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of a user's mistake, too.")
+def cli(debug: bool) -> None:  # noqa: FBT001 - main reads it, whatever the verb does
+    """Patient-level cross-validation for skin-lesion classifiers."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; the same command goes on from here", err=True)
+        code = 128 + signal.SIGINT
+    except Terminated:
+        click.echo("terminated; the same command goes on from here", err=True)
+        code = 128 + signal.SIGTERM
+    except Exception as error:
+        from bench.errors import BenchError
+
+        if not isinstance(error, BenchError) or "--debug" in sys.argv:
+            raise
+        click.echo(f"error: {error}", err=True)
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise Terminated

@@ -1,0 +1,133 @@
+"""Progress of a run: bars on a terminal, one line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bench.job import Job
+from bench.run.local import Outcome
+
+
+def title(job: Job) -> str:
+    """What a job is, in a few words."""
+    repeat = f" repeat {job.repeat}" if job.repeat else ""
+    return f"{job.row} seed {job.seed}{repeat} fold {job.fold}"
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as 40 s, 3 min or 2.5 h."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+class _Pace:
+    """Epochs done and to come over all jobs, and how long the rest will take."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.begun = time.monotonic()
+        self.left = {job.id: job.recipe.epochs for job in jobs}
+        self.done = 0
+
+    def epoch(self, job: Job, row: dict[str, str]) -> None:
+        self.done += 1
+        self.left[job.id] = job.recipe.epochs - int(float(row.get("epoch", 0)))
+
+    def seconds_left(self) -> float:
+        taken = time.monotonic() - self.begun
+        return taken / max(self.done, 1) * sum(self.left.values())
+
+
+class LineProgress:
+    """One line an epoch and a line a job, for logs and pipes."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.pace = _Pace(jobs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def started(self, job: Job) -> None:
+        """Say that a job has begun."""
+        click.echo(f"{title(job)}: started")
+
+    def epoch(self, job: Job, row: dict[str, str]) -> None:
+        """Say how an epoch went."""
+        self.pace.epoch(job, row)
+        shown = [f"{name} {float(row[name]):.3f}" for name in _SHOWN if row.get(name)]
+        click.echo(
+            f"{title(job)}: epoch {row.get('epoch', '?')}/{job.recipe.epochs}  {'  '.join(shown)}"
+            f"  about {minutes(self.pace.seconds_left())} left"
+        )
+
+    def ended(self, outcome: Outcome) -> None:
+        """Say how a job ended."""
+        self.pace.left[outcome.job.id] = 0
+        how = "done" if outcome.ok else f"FAILED: {outcome.fault} (log: {outcome.folder}/log.txt)"
+        click.echo(f"{title(outcome.job)}: {how}")
+
+
+_SHOWN = ("train_loss", "val_macro_f1", "ema_val_macro_f1")
+
+
+class BarProgress:
+    """A bar for the jobs and one for each job that runs, with the time left."""
+
+    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+        self.pace = _Pace(jobs)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.all = self.bars.add_task("jobs", total=len(jobs), note="")
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def started(self, job: Job) -> None:
+        """Show a bar for the job's epochs."""
+        self.tasks[job.id] = self.bars.add_task(title(job), total=job.recipe.epochs, note="")
+
+    def epoch(self, job: Job, row: dict[str, str]) -> None:
+        """Move the job's bar; show its val score and the time left for all jobs."""
+        self.pace.epoch(job, row)
+        score = float(row.get("val_macro_f1") or "nan")
+        epoch = int(float(row.get("epoch", 0)))
+        self.bars.update(self.tasks[job.id], completed=epoch, note=f"val macro-F1 {score:.3f}")
+        self.bars.update(self.all, note=f"about {minutes(self.pace.seconds_left())} left")
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take the job's bar away; a failure stays on the screen as a line."""
+        self.pace.left[outcome.job.id] = 0
+        self.bars.remove_task(self.tasks.pop(outcome.job.id))
+        self.bars.advance(self.all)
+        if not outcome.ok:
+            self.bars.console.print(
+                f"{title(outcome.job)}: FAILED: {outcome.fault} (log: {outcome.folder}/log.txt)",
+                markup=False,
+            )
+
+
+def progress_for(jobs: Sequence[Job]) -> LineProgress | BarProgress:
+    """Bars on a terminal, lines elsewhere."""
+    console = Console()
+    return BarProgress(jobs, console) if console.is_terminal else LineProgress(jobs)

@@ -1,0 +1,215 @@
+"""One job, in the process that calls this: data in, method, predictions out, record last."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bench.data.folds import read_fold
+from bench.data.store import open_store
+from bench.errors import MethodError, PredictionError, ResultsError
+from bench.files import write_atomically
+from bench.job import Job, JobFile, Place, RunRecord, to_json
+from bench.method import FoldTask
+from bench.predictions import Predictions
+from bench.run import results
+from bench.run.registry import load_method
+
+PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "scikit-learn")
+LOCK_SECONDS = 20
+
+
+class FolderJournal:
+    """Writes what a method tells into the job's folder and prints it into the log."""
+
+    def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
+        self.folder, self.classes = folder, classes
+        self.rows: list[Mapping[str, float]] = []
+        self.facts: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.val: Predictions | None = None
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Add a row to history.csv, which is written anew each time, whole."""
+        self.rows.append(row)
+        columns = list(dict.fromkeys(name for each in self.rows for name in each))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.folder / "history.csv", text.getvalue().encode())
+        shown = (f"{name} {value:.4g}" for name, value in row.items())
+        print("  ".join(shown), flush=True)  # noqa: T201 - this is the job's log
+
+    def fact(self, name: str, value: Any) -> None:
+        """Keep a fact for the record."""
+        self.facts[name] = value
+        print(f"{name}: {value}", flush=True)  # noqa: T201
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence for record and page."""
+        self.notes.append(sentence)
+        print(f"NOTE {sentence}", flush=True)  # noqa: T201
+
+    def val_predictions(self, predictions: Predictions) -> None:
+        """Keep the predictions of the val part."""
+        self.val = predictions
+
+
+def run_job(job_file: JobFile) -> RunRecord:
+    """Do one job and leave its record. A job already done is left as it is.
+
+    Raises MethodError, PredictionError or whatever the method raises; then there is no record.
+    """
+    folder = Path(job_file.place.folder)
+    lock = FileLock(folder / "job.lock", timeout=LOCK_SECONDS)
+    try:
+        with lock:
+            done = results.read_record(folder)
+            if done is not None and results.is_done(folder, job_file.job):
+                return done
+            return _run(job_file, folder)
+    except Timeout:
+        raise ResultsError(f"{folder}: another process is working on this job") from None
+
+
+def _run(job_file: JobFile, folder: Path) -> RunRecord:
+    job, place = job_file.job, job_file.place
+    started, clock = datetime.now(UTC), time.monotonic()
+    resumed = int((folder / "history.csv").exists())
+    store = open_store(Path(place.store))
+    _refuse_other_pixels(job, store.index.pixels_sha256, place)
+    train, val, test = read_fold(Path(place.fold_table), store)
+    loaded = load_method(place.method_file, Path())
+    if loaded.source_sha256 != job.method_source:
+        raise MethodError(f"{place.method_file}: changed since the job was planned; run again")
+    journal = FolderJournal(folder, job.classes)
+    task = FoldTask(
+        classes=job.classes,
+        train=train,
+        val=val,
+        test=test,
+        recipe=job.recipe,
+        seed=job.seed,
+        column=job.column,
+        device=place.device,
+        threads=job.threads,
+        weights=Path(place.weights) if place.weights else None,
+        folder=folder / "checkpoints",
+        journal=journal,
+    )
+    predictions = loaded.method.fit_predict(task)
+    _write_predictions(folder, task, predictions, journal.val)
+    record = _record(job_file, journal, folder, started, clock, resumed)
+    write_atomically(folder / "record.json", to_json(record).encode())
+    return record
+
+
+def _refuse_other_pixels(job: Job, found: str, place: Place) -> None:
+    if found != job.pixels_sha256:
+        raise ResultsError(f"{place.store}: holds other pixels than the job was planned for")
+
+
+def _write_predictions(
+    folder: Path, task: FoldTask, test: Predictions, val: Predictions | None
+) -> None:
+    for name, part, predictions in (("", task.test, test), ("val_", task.val, val)):
+        if predictions is None:
+            continue
+        if tuple(predictions.classes) != task.classes:
+            raise PredictionError(
+                f"{name}predictions have the classes {predictions.classes}, not {task.classes}"
+            )
+        ordered = Predictions(part.image_ids, predictions.for_ids(part.image_ids), task.classes)
+        results.write_predictions(folder / f"{name}predictions.parquet", ordered)
+
+
+def _record(
+    job_file: JobFile,
+    journal: FolderJournal,
+    folder: Path,
+    started: datetime,
+    clock: float,
+    resumed: int,
+) -> RunRecord:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    commit, dirty = git_state()
+    return RunRecord(
+        id=job_file.id,
+        job=job_file.job,
+        started=started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        wall_seconds=round(time.monotonic() - clock, 3),
+        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
+        peak_memory_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        resumed=resumed,
+        host=_host(),
+        versions=_versions(),
+        git_commit=commit,
+        git_dirty=dirty,
+        device=str(journal.facts.get("device", "")),
+        facts=journal.facts,
+        notes=journal.notes,
+        command=job_file.command,
+        files=results.files_beside_record(folder),
+    )
+
+
+def _host() -> dict[str, Any]:
+    """The machine, without its name or its user's."""
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), "")
+
+
+def _versions() -> dict[str, str]:
+    installed = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def git_state() -> tuple[str, bool]:
+    """The commit of the bench's code, and whether files differ from it; ("", False) without git."""
+    root = Path(__file__).resolve().parents[2]
+    git = ["git", "-C", str(root)]
+    try:
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "", False
+    return commit, bool(changed)

@@ -1,0 +1,133 @@
+"""The results folder: the only module that knows what lies where in it.
+
+    <results>/<protocol>/<dataset>/<row>/seed<s>/[r<r>/]fold<f>/
+        job.json  record.json  log.txt  history.csv
+        predictions.parquet  val_predictions.parquet  checkpoints/
+    <results>/<protocol>/<dataset>/leaderboard/
+
+record.json is written last and atomically: it is the mark of done.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from bench.errors import PredictionError, ResultsError
+from bench.files import sha256_of, write_atomically
+from bench.job import Job, JobFile, RunRecord, parse_job_file, parse_record, to_json
+from bench.predictions import Predictions
+
+LEADERBOARD = "leaderboard"
+UNHASHED = frozenset({"record.json", "log.txt", "job.lock"})
+"""Files that may change after the record: the log's end, the lock."""
+
+
+def job_folder(results: Path, job: Job, repeats: int) -> Path:
+    """Where a job leaves what it makes."""
+    folder = results / job.protocol / job.dataset / job.row / f"seed{job.seed}"
+    if repeats > 1:
+        folder /= f"r{job.repeat}"
+    return folder / f"fold{job.fold}"
+
+
+def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
+    """Where the pages go."""
+    return results / protocol / dataset / LEADERBOARD
+
+
+def refuse_unwritable(results: Path) -> None:
+    """Raise ResultsError unless files can be made in the results folder; makes the folder."""
+    probe = results / f".writable-{os.getpid()}"
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise ResultsError(
+            f"--results {results}: cannot be written ({error.strerror}); "
+            "name another folder, or make this one writable"
+        ) from None
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """The record of a job folder; None where there is none, or none that can be read."""
+    path = folder / "record.json"
+    try:
+        return parse_record(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError, ResultsError):
+        return None
+
+
+def is_done(folder: Path, job: Job) -> bool:
+    """Whether this very job has been done here, and its predictions are still what it wrote."""
+    record = read_record(folder)
+    if record is None or record.id != job.id:
+        return False
+    return all(
+        (folder / name).is_file() and sha256_of(folder / name) == sha256
+        for name, sha256 in record.files.items()
+        if name.endswith(".parquet")
+    )
+
+
+def prepare(job_file: JobFile) -> Path:
+    """Make a job's folder ready and write its job.json; what another job left there is removed."""
+    folder = Path(job_file.place.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "job.json"
+    try:
+        before = parse_job_file(path.read_text(encoding="utf-8"), str(path)).id
+    except (OSError, UnicodeDecodeError, ResultsError):
+        before = None
+    if before != job_file.id:
+        for entry in folder.iterdir():
+            if entry.name != "job.lock":
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (folder / "record.json").unlink(missing_ok=True)
+    write_atomically(path, to_json(job_file).encode())
+    return path
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions as Parquet, float32."""
+    frame = predictions.to_frame()
+    probs = frame.columns[1:]
+    frame[probs] = frame[probs].astype("float32")
+    scratch = path.with_name(f".{path.name}.tmp")
+    frame.to_parquet(scratch, index=False, compression="zstd")
+    scratch.replace(path)
+
+
+def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
+    """Read predictions; raises PredictionError that names the file."""
+    try:
+        return Predictions.from_frame(pd.read_parquet(path), classes)
+    except PredictionError as error:
+        raise PredictionError(f"{path}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise PredictionError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def files_beside_record(folder: Path) -> dict[str, str]:
+    """sha256 by name of every file of a job folder that the record vouches for."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {
+        name: sha256_of(path)
+        for name, path in names.items()
+        if name not in UNHASHED and not path.name.startswith(".")
+    }
+
+
+def records(results: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, RunRecord]]:
+    """Every readable record of a protocol and dataset, with its folder, in path order."""
+    root = results / protocol / dataset
+    for path in sorted(root.glob("*/seed*/**/record.json")):
+        record = read_record(path.parent)
+        if record is not None:
+            yield path.parent, record
