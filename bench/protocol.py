@@ -200,7 +200,7 @@ def parse_roles(text: str, where: str) -> Roles:
     if list(table.columns) != ["image_id", "group_id", *folds] or not folds:
         raise RolesError(f"{where}: the header must be image_id,group_id,fold0,...")
     cells = table[folds].to_numpy(dtype=object)
-    codes = pd.Categorical(cells.ravel(), categories=list(PARTS)).codes.reshape(cells.shape)
+    codes = pd.Index(PARTS).get_indexer(pd.Index(cells.ravel())).reshape(cells.shape)
     if (codes < 0).any():
         row, column = np.argwhere(codes < 0)[0]
         raise RolesError(
