@@ -1,0 +1,194 @@
+"""Training: exact over interruptions, and every switch does what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.data.folds import fold_table, read_fold, write_fold_table
+from bench.data.store import build_store
+from bench.method import FoldTask, Recipe
+from bench.protocol import PARTS, Roles
+from bench.train import fit_predict
+from bench.train.loop import Training, TrainingError
+from tests.conftest import CLASSES
+
+EVERYTHING = Recipe(
+    image_size=16,
+    epochs=4,
+    batch_size=8,
+    dropout=0.2,
+    lr=5e-3,
+    schedule="plateau",
+    plateau_patience=0,
+    warmup_epochs=0.5,
+    grad_clip=1.0,
+    sampler_power=0.5,
+    class_weight_power=0.5,
+    cutmix_prob=0.4,
+    mixup_prob=0.4,
+    mix_off_epochs=1,
+    rotation=30,
+    brightness=0.2,
+    contrast=0.2,
+    saturation=0.2,
+    hue=0.05,
+    ema_decay=0.9,
+    early_stopping=3,
+)
+
+
+class Heard:
+    """A journal that remembers."""
+
+    def __init__(self):
+        self.rows, self.facts, self.notes, self.val = [], {}, [], None
+
+    def epoch(self, row):
+        self.rows.append(dict(row))
+
+    def fact(self, name, value):
+        self.facts[name] = value
+
+    def note(self, sentence):
+        self.notes.append(sentence)
+
+    def val_predictions(self, predictions):
+        self.val = predictions
+
+
+def small_roles(manifest):
+    """Whole lesions in turn: 3 of 5 in train, one in val, one in test."""
+    lesion = manifest.table["lesion_id"].str[1:].astype(int).to_numpy()
+    parts = np.array(["train", "val", "test", "train", "train"])[lesion // 3 % 5]
+    codes = np.array([PARTS.index(part) for part in parts], dtype=np.uint8)
+    return Roles(manifest.roster_sha256, manifest.image_ids, manifest.native_groups, codes[:, None])
+
+
+@pytest.fixture
+def make_task(small_source, tmp_path):
+    manifest = small_source.manifest
+
+    def make(recipe: Recipe, folder: str = "job", weights: Path | None = None) -> FoldTask:
+        store = build_store(small_source, recipe.image_size)
+        table = write_fold_table(fold_table(manifest, small_roles(manifest), 0))
+        train, val, test = read_fold(table, store)
+        return FoldTask(
+            CLASSES, train, val, test, recipe, 0, 0, "cpu", 1, weights, tmp_path / folder, Heard()
+        )
+
+    return make
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside."""
+
+
+def interrupt_after(monkeypatch, epochs: int) -> None:
+    """End the next training once it has kept the state of so many epochs."""
+    keep = Training._state
+
+    def state(self):
+        if len(self.history) > epochs:
+            raise Killed
+        return keep(self)
+
+    monkeypatch.setattr(Training, "_state", state)
+
+
+@pytest.mark.parametrize("model", ["custom_cnn", "resnet18"])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_an_interrupted_training_ends_in_the_same_bits(make_task, monkeypatch, model, epochs):
+    recipe = EVERYTHING.with_overrides({"model": model})
+    unbroken = make_task(recipe, "unbroken")
+    expected = fit_predict(unbroken)
+    broken = make_task(recipe, "broken")
+    with monkeypatch.context() as context, pytest.raises(Killed):
+        interrupt_after(context, epochs)
+        fit_predict(broken)
+    again = make_task(recipe, "broken")
+    assert (fit_predict(again).probs == expected.probs).all()
+    assert (again.journal.val.probs == unbroken.journal.val.probs).all()
+    for mine, theirs in zip(again.journal.rows, unbroken.journal.rows, strict=True):
+        assert {k: v for k, v in mine.items() if k != "seconds"} == {
+            k: v for k, v in theirs.items() if k != "seconds"
+        }
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(make_task, monkeypatch):
+    expected = fit_predict(make_task(EVERYTHING, "unbroken")).probs
+    broken = make_task(EVERYTHING, "broken")
+    with monkeypatch.context() as context, pytest.raises(Killed):
+        interrupt_after(context, 3)
+        fit_predict(broken)
+    last = broken.folder / "last.pt"
+    last.write_bytes(last.read_bytes()[:-100])
+    assert (fit_predict(make_task(EVERYTHING, "broken")).probs == expected).all()
+
+
+def test_it_learns_what_can_be_learnt(make_task):
+    recipe = Recipe(image_size=16, epochs=12, batch_size=8, lr=5e-3, early_stopping=12)
+    task = make_task(recipe)
+    predictions = fit_predict(task)
+    truth = [int(i.split("_")[1]) % 3 for i in predictions.image_ids]
+    assert (predictions.probs.argmax(axis=1) == truth).mean() >= 0.9
+    assert set(predictions.image_ids) == set(task.test.image_ids)
+    assert task.journal.facts["selected_epoch"] >= 1
+
+
+def test_a_choice_between_raw_and_averaged_weights_is_the_better_on_val(make_task):
+    task = make_task(EVERYTHING)
+    fit_predict(task)
+    scores = [max(row["val_macro_f1"], row["ema_val_macro_f1"]) for row in task.journal.rows]
+    assert task.journal.facts["val_score"] == max(scores)
+    assert task.journal.facts["selected_epoch"] == int(np.argmax(scores)) + 1
+
+
+def test_training_stops_when_val_has_not_improved_for_long_enough(make_task):
+    task = make_task(Recipe(image_size=16, epochs=50, batch_size=8, lr=5e-3, early_stopping=2))
+    fit_predict(task)
+    scores = [row["val_macro_f1"] for row in task.journal.rows]
+    assert len(scores) < 50
+    assert int(np.argmax(scores)) == len(scores) - 3
+
+
+def test_a_loss_that_is_not_finite_stops_the_job_and_keeps_the_last_good_state(make_task):
+    task = make_task(Recipe(image_size=16, epochs=3, optimizer="sgd", lr=1e38, batch_size=8))
+    with pytest.raises(TrainingError, match="lower lr"):
+        fit_predict(task)
+    assert not (task.folder / "last.pt").exists()
+
+
+def test_a_pretrained_recipe_without_weights_says_that_it_starts_from_scratch(make_task):
+    recipe = Recipe(
+        model="resnet18", pretrained="timm/resnet18.a1_in1k", pretraining_data="ImageNet-1k",
+        image_size=16, epochs=1, batch_size=8, freeze_epochs=1,
+    )  # fmt: skip
+    task = make_task(recipe)
+    fit_predict(task)
+    assert task.journal.facts["initial_weights"] == "random"
+    assert "from scratch" in task.journal.notes[0]
+
+
+def test_a_frozen_body_keeps_its_weights_while_the_head_learns(make_task, tmp_path):
+    import timm
+
+    torch.manual_seed(3)
+    body = timm.create_model("resnet18", num_classes=10)
+    path = tmp_path / "resnet18.pth"
+    torch.save(body.state_dict(), path)
+    recipe = Recipe(
+        model="resnet18", pretrained="x", pretraining_data="none", image_size=16, epochs=1,
+        batch_size=8, freeze_epochs=1,
+    )  # fmt: skip
+    task = make_task(recipe, weights=path)
+    fit_predict(task)
+    from safetensors.torch import load_file
+
+    after = load_file(task.folder / "best.safetensors")
+    body_names = [name for name in body.state_dict() if not name.startswith("fc.")]
+    assert all((after[name] == body.state_dict()[name]).all() for name in body_names)
+    assert after["fc.weight"].shape == (len(CLASSES), 512)
