@@ -8,7 +8,9 @@ from bench.method import Recipe, parse_overrides
 
 def test_overrides_are_read_as_the_switchs_type():
     recipe = Recipe(early_stopping=5).with_overrides(
-        parse_overrides(("epochs=3", "lr=1e-4", "amp=false", "early_stopping=none", "model=resnet18"))
+        parse_overrides(
+            ("epochs=3", "lr=1e-4", "amp=false", "early_stopping=none", "model=resnet18")
+        )
     )
     assert (recipe.epochs, recipe.lr, recipe.amp) == (3, 1e-4, False)
     assert recipe.early_stopping is None

@@ -42,7 +42,10 @@ def test_a_roles_file_reads_back_as_it_was_written():
     assert again.image_ids.tolist() == ["NA", "a", "b"]
     assert again.group_ids.tolist() == ["g1", "g2", "null"]
     assert (again.parts == roles.parts).all()
-    assert format_roles(roles).splitlines()[1:3] == ["image_id,group_id,fold0,fold1", "NA,g1,train,test"]
+    assert format_roles(roles).splitlines()[1:3] == [
+        "image_id,group_id,fold0,fold1",
+        "NA,g1,train,test",
+    ]
 
 
 @pytest.mark.parametrize(

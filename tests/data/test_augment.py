@@ -1,0 +1,99 @@
+"""Augmentation: each image its own draw; colours and turns as torchvision does them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as reference
+
+from bench.data.augment import DRAWS, Augment
+
+NOTHING = {
+    "hflip": 0.0, "vflip": 0.0, "rotation": 0.0, "brightness": 0.0, "contrast": 0.0,
+    "saturation": 0.0, "hue": 0.0,
+}  # fmt: skip
+
+
+def images(count=4, size=16):
+    generator = torch.Generator().manual_seed(0)
+    # mid-range values, so that nothing is clamped
+    return 0.3 + 0.4 * torch.rand(count, 3, size, size, generator=generator)
+
+
+def draws(count=4, **set_):
+    numbers = np.full((count, DRAWS), 0.5, np.float32)
+    for column, value in set_.items():
+        numbers[:, int(column[1:])] = value
+    return numbers
+
+
+def test_without_switches_nothing_changes():
+    before = images()
+    assert torch.equal(Augment(**NOTHING)(before.clone(), draws()), before)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 1e-6])
+def test_flips_are_flips_of_single_images(rotation):
+    before = images()
+    numbers = draws(d0=np.array([0.1, 0.9, 0.1, 0.9]), d1=np.array([0.1, 0.1, 0.9, 0.9]))
+    after = Augment(**(NOTHING | {"hflip": 0.5, "vflip": 0.5, "rotation": rotation}))(
+        before, numbers
+    )
+    expected = torch.stack(
+        [before[0].flip(-1).flip(-2), before[1].flip(-2), before[2].flip(-1), before[3]]
+    )
+    assert torch.allclose(after, expected, atol=1e-4)
+
+
+def test_a_quarter_turn_is_a_quarter_turn():
+    before = images()
+    after = Augment(**(NOTHING | {"rotation": 90.0}))(before, draws(d2=0.0))
+    assert torch.allclose(after, before.rot90(-1, (-2, -1)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("switch", "column", "adjust"),
+    [
+        ("brightness", "d3", reference.adjust_brightness),
+        ("saturation", "d5", reference.adjust_saturation),
+    ],
+)
+@pytest.mark.parametrize("draw", [0.0, 0.3, 0.9])
+def test_colours_change_as_torchvision_changes_them(switch, column, adjust, draw):
+    before = images()
+    after = Augment(**(NOTHING | {switch: 0.2}))(before, draws(**{column: draw}))
+    assert torch.allclose(after, adjust(before, 1 + (2 * draw - 1) * 0.2), atol=2e-3)
+
+
+def test_contrast_changes_around_the_mean_grey_of_each_image():
+    before = images()
+    after = Augment(**(NOTHING | {"contrast": 0.5}))(before, draws(d4=0.0))
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    grey = (before.mean(dim=(2, 3)) @ weights)[:, None, None, None]
+    assert torch.allclose(after, 0.5 * before + 0.5 * grey, atol=1e-5)
+
+
+def test_turning_the_hue_keeps_the_luma_and_a_full_turn_changes_nothing():
+    before = 0.45 + 0.1 * torch.rand(2, 3, 8, 8)
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    half = Augment(**(NOTHING | {"hue": 0.5}))
+    turned = half(before, draws(2, d6=0.75))
+    assert torch.allclose((turned * weights).sum(1), (before * weights).sum(1), atol=1e-4)
+    assert not torch.allclose(turned, before, atol=1e-2)
+    assert torch.allclose(half(before, draws(2, d6=0.0)), half(before, draws(2, d6=1.0)), atol=1e-4)
+
+
+def test_images_of_a_batch_are_drawn_apart_and_stay_in_range():
+    numbers = np.random.default_rng(0).random((4, DRAWS), dtype=np.float32)
+    augment = Augment(0.5, 0.5, 180, 0.5, 0.5, 0.5, 0.1)
+    same = images(1).repeat(4, 1, 1, 1)
+    after = augment(same, numbers)
+    assert all(
+        not torch.allclose(after[i], after[j], atol=1e-2) for i in range(4) for j in range(i)
+    )
+    assert after.min() >= 0
+    assert after.max() <= 1
+    alone = augment(same[2:3], numbers[2:3])
+    assert torch.allclose(alone[0], after[2], atol=1e-5)
+    assert math.isfinite(after.sum().item())
