@@ -1,0 +1,154 @@
+"""The cluster bootstrap: one plan of resampled groups, shared by every row and every metric.
+
+Groups (patients, else lesions) are drawn with replacement, as many as there are, and with a group
+come all of its images (Field & Welsh 2007). The distributions hold conditional on the trained
+models: nothing is trained again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.score import streams
+from bench.score.arrange import Arrangement
+from bench.score.fallback import LANES
+from bench.score.kernels import Kernels, compiled
+from bench.score.metrics import ECE_BINS, Tally, keys, ratio, values
+
+CHUNK = 16 * LANES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which groups are resampled how often. Resample `r` is a stream of its own of `seed`.
+
+    chunk   resamples worked on at a time, a multiple of 64; bounds memory, changes no number
+    workers threads; they change no number either
+    """
+
+    groups: int
+    resamples: int
+    seed: int
+    chunk: int = CHUNK
+    workers: int = 1
+
+    def batches(self, first: int, count: int, kernels: Kernels) -> Iterator[np.ndarray]:
+        """Weights (G, 64) uint8 of the resamples from `first` on, sixty-four at a time."""
+        weights = _lines(self.groups)
+        for start in range(first, first + count, LANES):
+            kernels.draw(streams.starts(self.seed, start, LANES), weights)
+            yield weights
+
+
+def point_values(
+    runs: Sequence[Arrangement], groups: int, kernels: Kernels | None = None
+) -> np.ndarray:
+    """Every metric of every run as it stands, (runs, M): the resample with each group once."""
+    weights = _lines(groups)
+    weights[:] = 1
+    found = _tallies(runs, [weights], LANES, kernels or compiled())
+    return np.stack([values(tally)[:, 0] for tally in found])
+
+
+def point_tally(run: Arrangement, groups: int, kernels: Kernels | None = None) -> Tally:
+    """The tally of one run as it stands, 64 equal columns."""
+    weights = _lines(groups)
+    weights[:] = 1
+    return next(_tallies([run], [weights], LANES, kernels or compiled()))
+
+
+def distributions(
+    rows: Sequence[Sequence[Arrangement]], plan: Plan, kernels: Kernels | None = None
+) -> list[np.ndarray]:
+    """Every metric of every row in every resample: for each row (M, R), mean over its runs.
+
+    All rows see the same resampled groups. M is in the order of `metrics.keys`. Memory: 8 M R bytes
+    a row beside bounded working space.
+    """
+    if not rows:
+        return []
+    chosen = kernels or compiled()
+    width = len(keys(rows[0][0].classes))
+    out = [np.empty((width, plan.resamples)) for _ in rows]
+
+    def work(first: int) -> None:
+        count = min(plan.chunk, plan.resamples - first)
+        padded = -(-count // LANES) * LANES
+        runs = [run for row in rows for run in row]
+        found = _tallies(runs, plan.batches(first, count, chosen), padded, chosen)
+        for row, into in zip(rows, out, strict=True):
+            summed = np.sum([values(next(found)) for _ in row], axis=0)
+            into[:, first : first + count] = summed[:, :count] / len(row)
+
+    starts = range(0, plan.resamples, plan.chunk)
+    if plan.workers == 1:
+        for first in starts:
+            work(first)
+    else:
+        with ThreadPoolExecutor(plan.workers) as pool:
+            list(pool.map(work, starts))
+    return out
+
+
+def _lines(groups: int) -> np.ndarray:
+    """Zeroed weights (G, 64) uint8 that begin at a cache line."""
+    raw = np.zeros(groups * LANES + LANES, dtype=np.uint8)
+    begin = -raw.ctypes.data % LANES
+    return raw[begin : begin + groups * LANES].reshape(groups, LANES)
+
+
+def _tallies(
+    runs: Sequence[Arrangement], batches: Iterable[np.ndarray], width: int, kernels: Kernels
+) -> Iterator[Tally]:
+    spaces = [_space(run, width) for run in runs]
+    for batch, weights in enumerate(batches):
+        for run, (cells, sums, ranks) in zip(runs, spaces, strict=True):
+            kernels.tally(
+                weights,
+                run.cell_items,
+                run.cell_ends,
+                run.sum_items,
+                run.sum_values,
+                run.sum_ends,
+                run.rank_items,
+                run.segments,
+                run.rankings,
+                cells,
+                sums,
+                ranks,
+                batch * LANES,
+            )
+    for run, space in zip(runs, spaces, strict=True):
+        yield _tally(run, *space)
+
+
+def _space(run: Arrangement, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return (
+        np.empty((len(run.cell_ends), width)),
+        np.empty((len(run.sum_ends), width)),
+        np.empty((4, len(run.rankings) - 1, width)),
+    )
+
+
+def _tally(run: Arrangement, cells: np.ndarray, sums: np.ndarray, ranks: np.ndarray) -> Tally:
+    classes, columns = run.classes, run.folds + 1
+    confusion = cells[: classes**2].reshape(classes, classes, -1)
+    pos, neg, below, precision = ranks.reshape(4, classes, columns, -1)
+    negatives = pos.sum(axis=0) - pos
+    auc = ratio(below + (negatives - neg) * pos, negatives * pos)
+    ap = ratio(precision, pos)
+    return Tally(
+        confusion=confusion,
+        caught=np.where(run.has_thresholds[:, None], cells[classes**2 :], np.nan),
+        gaps=sums[:ECE_BINS],
+        log_loss=sums[ECE_BINS],
+        brier=sums[ECE_BINS + 1],
+        fold_auc=auc[:, :-1],
+        fold_ap=ap[:, :-1],
+        auc=auc[:, -1],
+        ap=ap[:, -1],
+    )

@@ -1,0 +1,79 @@
+"""The kernels' work by NumPy, where numba is not to be had: the same numbers, slower."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.score.streams import picks
+
+LANES = 64
+SINGLE = 1  # a segment's parts: negatives 0, positives 1, tied negatives 2, tied positives 3
+
+
+def draw(starts: np.ndarray, weights: np.ndarray) -> None:
+    """As `kernels.draw`."""
+    groups = weights.shape[0]
+    for lane in range(LANES):
+        drawn = picks(starts[lane], groups, groups)
+        weights[:, lane] = np.bincount(drawn, minlength=groups)
+
+
+def tally(
+    weights: np.ndarray,
+    cell_items: np.ndarray,
+    cell_ends: np.ndarray,
+    sum_items: np.ndarray,
+    sum_values: np.ndarray,
+    sum_ends: np.ndarray,
+    rank_items: np.ndarray,
+    segments: np.ndarray,
+    rankings: np.ndarray,
+    cells: np.ndarray,
+    sums: np.ndarray,
+    ranks: np.ndarray,
+    column: int,
+) -> None:
+    """As `kernels.tally`."""
+    lanes = slice(column, column + LANES)
+    running = _running(weights[cell_items])
+    cells[:, lanes] = np.diff(running[cell_ends], axis=0, prepend=0)
+    begin = 0
+    for part, end in enumerate(sum_ends):
+        drawn = weights[sum_items[begin:end]]
+        sums[part, lanes] = (drawn * sum_values[begin:end, None]).sum(axis=0)
+        begin = end
+    begin = 0
+    for ranking in range(len(rankings) - 1):
+        cuts = segments[rankings[ranking] : rankings[ranking + 1]]
+        ranks[:, ranking, lanes] = _ranking(weights, rank_items, begin, cuts) if len(cuts) else 0
+        begin = cuts[-1, 3] if len(cuts) else begin
+
+
+def _running(drawn: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, ... rows of drawn (L, 64): (L + 1, 64) float64, exact."""
+    out = np.zeros((len(drawn) + 1, LANES))
+    np.cumsum(drawn, axis=0, out=out[1:])
+    return out
+
+
+def _ranking(
+    weights: np.ndarray, rank_items: np.ndarray, begin: int, cuts: np.ndarray
+) -> np.ndarray:
+    """The four sums (4, 64) of one ranking, as `kernels.tally` names them."""
+    ends = cuts - begin
+    sizes = np.diff(ends.ravel(), prepend=0).reshape(ends.shape)
+    kind = np.repeat(np.tile(np.arange(4), len(ends)), sizes.ravel())
+    tied = kind > SINGLE
+    drawn = weights[rank_items[begin : cuts[-1, 3]]]
+    positive = kind % 2 == 1
+    pos = _running(np.where(positive[:, None], drawn, 0))
+    neg = _running(np.where(positive[:, None], 0, drawn))
+    # where each image's tie begins and ends; an image of its own score is a tie of one
+    place, segment = np.arange(len(kind)), np.repeat(np.arange(len(ends)), sizes.sum(axis=1))
+    tie_from = np.where(tied, ends[segment, 1], place)
+    tie_to = np.where(tied, ends[segment, 3], place + 1)
+    met = pos[tie_to[positive]] + neg[tie_to[positive]]
+    precision = drawn[positive] * pos[tie_to[positive]] / np.maximum(met, 1)
+    above = (pos[tie_from[~positive]] + pos[tie_to[~positive]]) / 2
+    below = (drawn[~positive] * above).sum(axis=0)
+    return np.stack([pos[-1], neg[-1], below, precision.sum(axis=0)])

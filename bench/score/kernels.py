@@ -1,0 +1,229 @@
+"""The two loops in which scoring spends its time: drawing groups, and summing over images.
+
+Plain Python here; `compiled` hands them to numba, `bench.score.fallback` does the same by NumPy.
+Sixty-four resamples are worked on side by side, one in each lane: a group's sixty-four counts are
+one cache line, and the processor adds whole lines. All sums of counts are exact integers, so both
+ways give the same numbers; only floating-point sums may differ in their last bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench.score import fallback
+from bench.score.fallback import LANES
+
+SHORT = 256  # counts of 255 or less, added this often, fit 16 bits
+
+
+def draw(starts: np.ndarray, weights: np.ndarray) -> None:
+    """Fill weights (G, 64) uint8: how often each group is drawn in G draws of each lane's stream.
+
+    starts (64,) uint64 as `streams.starts` gives them. That a count passes 255 has a probability
+    below 1e-500.
+    """
+    groups = weights.shape[0]
+    choices = np.uint64(groups)
+    half = (groups + 1) // 2
+    drawn = np.empty((half, 2), np.uint32)
+    counts = np.zeros((LANES, groups), np.uint8)
+    for lane in range(LANES):
+        start = starts[lane]
+        for j in range(half):
+            z = start + np.uint64(j + 1) * np.uint64(0x9E3779B97F4A7C15)
+            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            z = z ^ (z >> np.uint64(31))
+            drawn[j, 0] = ((z >> np.uint64(32)) * choices) >> np.uint64(32)
+            drawn[j, 1] = ((z & np.uint64(0xFFFFFFFF)) * choices) >> np.uint64(32)
+        for j in range(groups):
+            counts[lane, drawn[j >> 1, j & 1]] += np.uint8(1)
+    for group in range(groups):
+        for lane in range(LANES):
+            weights[group, lane] = counts[lane, group]
+
+
+def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its three parts are marked
+    weights: np.ndarray,
+    cell_items: np.ndarray,
+    cell_ends: np.ndarray,
+    sum_items: np.ndarray,
+    sum_values: np.ndarray,
+    sum_ends: np.ndarray,
+    rank_items: np.ndarray,
+    segments: np.ndarray,
+    rankings: np.ndarray,
+    cells: np.ndarray,
+    sums: np.ndarray,
+    ranks: np.ndarray,
+    column: int,
+) -> None:
+    """Sum a run's images under the weights (G, 64) of sixty-four resamples.
+
+    The arrays between are those of `Arrangement`. Writes the columns from `column` on of
+    cells (K, B), sums (17, B) and ranks (4, C*(F+1), B): weight of the positives; of the negatives
+    that were met; negatives times positives above them, half if tied; sum of precisions.
+    """
+    # 1. counts by cell
+    acc = np.zeros(LANES, np.uint16)
+    at = 0
+    for cell in range(cell_ends.shape[0]):
+        for b in range(LANES):
+            cells[cell, column + b] = 0
+        while at < cell_ends[cell]:
+            stop = min(cell_ends[cell], at + SHORT)
+            for b in range(LANES):
+                acc[b] = 0
+            while at < stop:
+                g = cell_items[at]
+                for b in range(LANES):
+                    acc[b] += weights[g, b]
+                at += 1
+            for b in range(LANES):
+                cells[cell, column + b] += acc[b]
+    # 2. weighted sums of values
+    total = np.zeros(LANES, np.float64)
+    at = 0
+    for part in range(sum_ends.shape[0]):
+        for b in range(LANES):
+            total[b] = 0
+        while at + 2 <= sum_ends[part]:
+            g, h = sum_items[at], sum_items[at + 1]
+            v, w = sum_values[at], sum_values[at + 1]
+            for b in range(LANES):
+                total[b] += np.float64(weights[g, b]) * v + np.float64(weights[h, b]) * w
+            at += 2
+        if at < sum_ends[part]:
+            g, v = sum_items[at], sum_values[at]
+            for b in range(LANES):
+                total[b] += np.float64(weights[g, b]) * v
+            at += 1
+        for b in range(LANES):
+            sums[part, column + b] = total[b]
+    # 3. rankings, descending
+    pos = np.zeros(LANES, np.float64)
+    neg = np.zeros(LANES, np.float64)
+    below = np.zeros(LANES, np.float64)
+    precision = np.zeros(LANES, np.float64)
+    tied = np.zeros(LANES, np.float64)
+    hit = np.zeros(LANES, np.float64)
+    at = 0
+    for ranking in range(rankings.shape[0] - 1):
+        for b in range(LANES):
+            pos[b] = 0
+            neg[b] = 0
+            below[b] = 0
+            precision[b] = 0
+        for segment in range(rankings[ranking], rankings[ranking + 1]):
+            # negatives: each lies below all positives met so far
+            while at < segments[segment, 0]:
+                stop = min(segments[segment, 0], at + SHORT)
+                for b in range(LANES):
+                    acc[b] = 0
+                while at + 4 <= stop:
+                    g, h = rank_items[at], rank_items[at + 1]
+                    i, j = rank_items[at + 2], rank_items[at + 3]
+                    for b in range(LANES):
+                        first = np.uint16(np.uint16(weights[g, b]) + np.uint16(weights[h, b]))
+                        second = np.uint16(np.uint16(weights[i, b]) + np.uint16(weights[j, b]))
+                        acc[b] += np.uint16(first + second)
+                    at += 4
+                while at < stop:
+                    g = rank_items[at]
+                    for b in range(LANES):
+                        acc[b] += weights[g, b]
+                    at += 1
+                for b in range(LANES):
+                    n = np.float64(acc[b])
+                    neg[b] += n
+                    below[b] += n * pos[b]
+            # single positives, two to a division
+            stop = segments[segment, 1]
+            while at + 2 <= stop:
+                g, h = rank_items[at], rank_items[at + 1]
+                for b in range(LANES):
+                    w = np.float64(weights[g, b])
+                    v = np.float64(weights[h, b])
+                    p = pos[b] + w
+                    q = p + v
+                    t = max(p + neg[b], 1.0)
+                    u = max(q + neg[b], 1.0)
+                    precision[b] += (w * p * u + v * q * t) / (t * u)
+                    pos[b] = q
+                at += 2
+            if at < stop:
+                g = rank_items[at]
+                for b in range(LANES):
+                    w = np.float64(weights[g, b])
+                    p = pos[b] + w
+                    precision[b] += w * p / max(p + neg[b], 1.0)
+                    pos[b] = p
+                at += 1
+            # one tie: its negatives lie half below its positives
+            if at < segments[segment, 3]:
+                for b in range(LANES):
+                    tied[b] = 0
+                    hit[b] = 0
+                while at < segments[segment, 2]:
+                    g = rank_items[at]
+                    for b in range(LANES):
+                        tied[b] += np.float64(weights[g, b])
+                    at += 1
+                while at < segments[segment, 3]:
+                    g = rank_items[at]
+                    for b in range(LANES):
+                        hit[b] += np.float64(weights[g, b])
+                    at += 1
+                for b in range(LANES):
+                    below[b] += tied[b] * (pos[b] + hit[b] * 0.5)
+                    pos[b] += hit[b]
+                    neg[b] += tied[b]
+                    precision[b] += hit[b] * pos[b] / max(pos[b] + neg[b], 1.0)
+        for b in range(LANES):
+            ranks[0, ranking, column + b] = pos[b]
+            ranks[1, ranking, column + b] = neg[b]
+            ranks[2, ranking, column + b] = below[b]
+            ranks[3, ranking, column + b] = precision[b]
+
+
+class Kernels(NamedTuple):
+    """The two loops in one of their forms, and which form it is."""
+
+    draw: Callable[[np.ndarray, np.ndarray], None]
+    tally: Callable[..., None]
+    form: str
+
+
+NUMPY = Kernels(fallback.draw, fallback.tally, "numpy")
+
+
+@lru_cache(maxsize=1)
+def compiled() -> Kernels:
+    """The loops compiled by numba and cached on disk; by NumPy where numba cannot be had."""
+    try:
+        import numba
+    except ImportError:
+        return NUMPY
+    try:
+        loops = [_jit(numba, draw), _jit(numba, tally)]
+        _try(loops[0])
+    except (RuntimeError, OSError, numba.core.errors.NumbaError):
+        return NUMPY
+    return Kernels(loops[0], loops[1], "numba")
+
+
+def _jit(numba: Any, loop: Callable[..., None]) -> Callable[..., None]:
+    options: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+    try:
+        made: Callable[..., None] = numba.njit(cache=True, **options)(loop)
+    except RuntimeError:  # nowhere to keep the cache
+        made = numba.njit(**options)(loop)
+    return made
+
+
+def _try(loop: Callable[..., None]) -> None:
+    loop(np.zeros(LANES, np.uint64), np.zeros((1, LANES), np.uint8))

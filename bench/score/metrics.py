@@ -1,0 +1,214 @@
+"""The metrics' names and definitions, from sums over images to values.
+
+Every metric is a function of a `Tally`: sums over images, or over ranked images, in which an image
+counts as often as its group was drawn. Arrays carry the resamples on their last axis, so one call
+works out a thousand of them; the estimate itself is the resample in which every group counts once.
+
+Undefined is NaN. Sources: `f1`, `mcc` (Gorodkin 2004), `kappa` (Cohen 1960), AUC and AP as in
+scikit-learn, `ece` over fifteen bins (lower, upper] of the top label (Guo et al. 2017), `log_loss`
+clipped at 2.2e-16 as scikit-learn does for float64, `brier` summed over classes (0 to 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.errors import ProtocolError, listing
+
+IMAGE_METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "mcc",
+    "kappa",
+    "macro_auc",
+    "macro_ap",
+    "log_loss",
+    "brier",
+    "ece",
+    "macro_auc_pooled",
+    "macro_ap_pooled",
+)
+"""One value a row, in the order of every table."""
+
+RESAMPLED_CLASS_METRICS = (
+    "recall",
+    "specificity",
+    "precision",
+    "npv",
+    "f1",
+    "auc",
+    "ap",
+    "sens_at_spec_90",
+    "auc_pooled",
+    "ap_pooled",
+)
+CLASS_METRICS = (*RESAMPLED_CLASS_METRICS, "support", "groups")
+"""One value a class; `support` counts images, `groups` the groups they belong to."""
+
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
+BIASED = frozenset({"ece"})
+"""Metrics that resampling itself moves: their intervals are percentile and marked."""
+
+FOLD_MEANS = {"auc": "auc", "ap": "ap", "macro_auc": "auc", "macro_ap": "ap"}
+"""Metrics that are means over folds, and the class metric they are made of."""
+
+MACROS = {
+    "balanced_accuracy": "recall",
+    "macro_f1": "f1",
+    "macro_auc": "auc",
+    "macro_ap": "ap",
+    "macro_auc_pooled": "auc_pooled",
+    "macro_ap_pooled": "ap_pooled",
+}
+"""Means over classes, and what they are the mean of; undefined if one class is."""
+
+PROPORTIONS = frozenset(
+    {"accuracy", "recall", "specificity", "precision", "npv", "sens_at_spec_90"}
+)
+"""Shares of images: where no resample differs, Clopper-Pearson gives their interval."""
+
+ECE_BINS = 15
+LOG_FLOOR = float(np.finfo(np.float64).eps)
+SPECIFICITY_TENTHS = 9
+
+Key = tuple[str, int | None]
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a larger value of the metric is the better one."""
+    return metric not in LOWER_IS_BETTER
+
+
+def keys(classes: int) -> tuple[Key, ...]:
+    """(metric, class index or None) of every row of `values`."""
+    by_class = ((name, code) for name in RESAMPLED_CLASS_METRICS for code in range(classes))
+    return (*((name, None) for name in IMAGE_METRICS), *by_class)
+
+
+def refuse_unknown(metrics: tuple[str, ...]) -> None:
+    """Raise ProtocolError unless every name is an image-level metric."""
+    unknown = [name for name in metrics if name not in IMAGE_METRICS]
+    if unknown:
+        raise ProtocolError(
+            f"unknown metrics in [metrics]: {listing(unknown)}; known are {listing(IMAGE_METRICS)}"
+        )
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums from which every metric follows; B resamples, C classes, F folds.
+
+    confusion (C, C, B)  images by true and predicted class, truth first
+    caught (C, B)        images of a class scored above their fold's threshold; NaN without one
+    gaps (15, B)         sum of confidence minus correctness in each bin of the top label
+    log_loss, brier (B,) sums over images
+    fold_auc, fold_ap (C, F, B)  by fold, NaN where undefined
+    auc, ap (C, B)       over all folds' images in one ranking
+    """
+
+    confusion: np.ndarray
+    caught: np.ndarray
+    gaps: np.ndarray
+    log_loss: np.ndarray
+    brier: np.ndarray
+    fold_auc: np.ndarray
+    fold_ap: np.ndarray
+    auc: np.ndarray
+    ap: np.ndarray
+
+
+def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """`top / bottom`, NaN where bottom is 0."""
+    top, bottom = np.broadcast_arrays(top, bottom)
+    out = np.full(top.shape, np.nan, dtype=np.result_type(top, bottom, np.float64))
+    np.divide(top, bottom, out=out, where=bottom != 0)
+    return out
+
+
+def mean_over_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over axis 1 of what is not NaN; NaN where nothing is defined."""
+    defined = ~np.isnan(values)
+    return ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))
+
+
+def values(tally: Tally) -> np.ndarray:
+    """Every metric of every resample, (M, B) in the order of `keys`.
+
+    Works on complex sums too, which is how `influence` differentiates it.
+    """
+    matrix = tally.confusion
+    hit = np.einsum("iib->ib", matrix)
+    support, called = matrix.sum(axis=1), matrix.sum(axis=0)
+    images = support.sum(axis=0)
+    rest = images - support - called + hit
+    recall = ratio(hit, support)
+    f1 = ratio(2 * hit, support + called)
+    right = hit.sum(axis=0)
+    chance = (support * called).sum(axis=0)
+    square = images * images
+    spread = (square - (called * called).sum(axis=0)) * (square - (support * support).sum(axis=0))
+    auc, ap = mean_over_defined(tally.fold_auc), mean_over_defined(tally.fold_ap)
+    whole = (
+        ratio(right, images),
+        recall.mean(axis=0),
+        f1.mean(axis=0),
+        ratio(np.where(support == 0, 0, support * f1).sum(axis=0), images),
+        ratio(right * images - chance, np.sqrt(spread)),
+        ratio(right * images - chance, square - chance),
+        auc.mean(axis=0),
+        ap.mean(axis=0),
+        ratio(tally.log_loss, images),
+        ratio(tally.brier, images),
+        ratio(np.abs(tally.gaps).sum(axis=0), images),
+        tally.auc.mean(axis=0),
+        tally.ap.mean(axis=0),
+    )
+    by_class = (
+        recall,
+        ratio(rest, images - support),
+        ratio(hit, called),
+        ratio(rest, images - called),
+        f1,
+        auc,
+        ap,
+        ratio(tally.caught, support),
+        tally.auc,
+        tally.ap,
+    )
+    return np.concatenate([np.stack(whole), *by_class])
+
+
+def log_losses(truth: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """-ln of the true class's probability of every image (N,), clipped at `LOG_FLOOR`."""
+    own = probs[np.arange(len(truth)), truth]
+    return np.asarray(-np.log(np.clip(own, LOG_FLOOR, 1 - LOG_FLOOR)))
+
+
+def brier_scores(truth: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Squared distance between probabilities and truth, summed over classes (N,), 0 to 2."""
+    own = probs[np.arange(len(truth)), truth]
+    return np.asarray((probs * probs).sum(axis=1) - own * own + (1 - own) * (1 - own))
+
+
+def confidence_bins(top: np.ndarray) -> np.ndarray:
+    """Bin 0 to 14 of every top probability (N,); bin k is (k/15, (k+1)/15]."""
+    edges = np.linspace(0, 1, ECE_BINS + 1)
+    return np.clip(np.searchsorted(edges, top, side="left") - 1, 0, ECE_BINS - 1)
+
+
+def thresholds_from_val(truth: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Smallest threshold of each class with a specificity of 90% or more, (C,).
+
+    An image is called positive where its score is *above* the threshold. NaN for a class without
+    negatives.
+    """
+    found = np.full(probs.shape[1], np.nan)
+    for code in range(probs.shape[1]):
+        negatives = np.sort(probs[truth != code, code])
+        if len(negatives):
+            found[code] = negatives[(SPECIFICITY_TENTHS * len(negatives) + 9) // 10 - 1]
+    return found
