@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +11,7 @@ import click
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench.py"
-PROTOCOLS = ROOT / "protocols"
+PROTOCOLS = Path(os.environ.get("BENCH_PROTOCOLS") or ROOT / "protocols")
 BASELINES = ROOT / "baselines"
 COMMITTED = BASELINES / "results"
 

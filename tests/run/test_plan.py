@@ -1,0 +1,134 @@
+"""Plans: every method, seed and fold once; rows named by what differs; methods by name or file."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import MethodError, ProtocolError
+from bench.method import Recipe
+from bench.protocol import parse_protocol
+from bench.run.plan import Ask, Pixels, plan_jobs, row_name
+from bench.run.registry import load_method, method_names, split_passport
+from bench.run.weights import Weights, find_weights
+from tests.conftest import ROOT
+
+PROTOCOL = """
+name = "p"
+title = "P"
+[split]
+kind = "groupkfold"
+folds = 2
+repeats = 2
+seed = 1
+val = 0.1
+[datasets.small]
+image_size = 16
+epochs = 3
+"""
+OWN = Pixels("ab" * 32, {"32x24": 60}, native=True)
+
+
+def plan(manifest, *, overrides=None, pixels=OWN, seeds=(0, 1), folds=(0, 1), weights=Weights()):
+    loaded = load_method("custom_cnn", ROOT / "baselines")
+    return plan_jobs(
+        parse_protocol(PROTOCOL, "p"),
+        manifest,
+        "cd" * 32,
+        [Ask(loaded, overrides or {}, weights)],
+        {16: pixels, 32: pixels},
+        seeds=seeds,
+        folds=folds,
+        threads=1,
+    )
+
+
+def test_a_plan_has_every_seed_repeat_and_fold_once(small_manifest):
+    jobs = plan(small_manifest)
+    assert len({job.id for job in jobs}) == len(jobs) == 8
+    assert [(j.seed, j.repeat, j.fold, j.column) for j in jobs[:4]] == [
+        (0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 0, 2), (0, 1, 1, 3),
+    ]  # fmt: skip
+    assert len({job.row_id for job in jobs}) == 1
+    assert jobs[0].recipe.epochs == 3
+
+
+def test_the_protocols_own_settings_keep_the_methods_name(small_manifest):
+    assert plan(small_manifest)[0].row == "custom_cnn"
+    assert plan(small_manifest, overrides={"epochs": "3", "image_size": 16})[0].row == "custom_cnn"
+
+
+def test_what_differs_is_named_in_the_row_and_spelled_out(small_manifest):
+    (job, *_) = plan(small_manifest, overrides={"epochs": "5", "image_size": 32})
+    assert job.variant == {"epochs": 5, "image_size": 32}
+    assert job.row == row_name("custom_cnn", {"image_size": 32, "epochs": 5})
+    assert len(job.row.removeprefix("custom_cnn@")) == 8
+    other = plan(small_manifest, pixels=Pixels("ef" * 32, {"16x12": 60}, native=False))[0]
+    assert other.variant == {"files": "16x12, efefefef"}
+
+
+def test_a_fold_that_the_protocol_lacks_is_refused(small_manifest):
+    with pytest.raises(ProtocolError, match="--folds 7: p has the folds 0 to 1"):
+        plan(small_manifest, folds=(0, 7))
+
+
+def test_the_three_baselines_load_without_torch_and_keep_their_passports():
+    names = method_names(ROOT / "baselines")
+    assert {"custom_cnn", "resnet18", "efficientnet_phase4"} <= set(names)
+    for name in names:
+        loaded = load_method(name, ROOT / "baselines")
+        assert loaded.method.name == name
+        assert loaded.passport.startswith(f"{name}: ")
+        for word in ("source", "licence", "pretrained", "command"):
+            assert f"\n{word}" in loaded.passport
+
+
+def test_a_passport_is_no_part_of_the_methods_source(tmp_path):
+    file = tmp_path / "m.py"
+    body = "\nfrom bench.method import Method, Recipe\nMETHOD = Method('m', Recipe(), print)\n"
+    hashes = set()
+    for passport in ('"""m: one.\n\nscore 0.5\n"""', "'''m: two.'''"):
+        file.write_text(passport + body)
+        hashes.add(load_method(str(file), tmp_path).source_sha256)
+    assert len(hashes) == 1
+    file.write_text('"""m."""\n' + body.replace("Recipe()", "Recipe(epochs=2)"))
+    assert load_method(str(file), tmp_path).source_sha256 not in hashes
+    assert split_passport("x = 1\n", Path("m.py")) == ("", "x = 1\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("x = 1", "defines no METHOD"),
+        ("x = ", "m.py, line 1"),
+        ("import nothing_such", "cannot be imported: ModuleNotFoundError"),
+        (
+            "from bench.method import *\nMETHOD = Method('../m', Recipe(), print)",
+            "method name '../m'",
+        ),
+    ],
+)
+def test_a_broken_method_file_says_what_is_wrong(tmp_path, source, said):
+    file = tmp_path / "m.py"
+    file.write_text(source)
+    with pytest.raises(MethodError, match=said):
+        load_method(str(file), tmp_path)
+
+
+def test_unknown_methods_are_told_the_known_ones():
+    with pytest.raises(MethodError, match="unknown method 'resnet19'; known are custom_cnn"):
+        load_method("resnet19", ROOT / "baselines")
+    with pytest.raises(MethodError, match="no such method file"):
+        load_method("nothing.py", ROOT / "baselines")
+
+
+def test_weights_come_from_a_file_or_a_folder_or_not_at_all(tmp_path):
+    recipe = Recipe(model="resnet18", pretrained="timm/resnet18.a1_in1k")
+    assert find_weights(Recipe(), tmp_path) == Weights()
+    assert find_weights(recipe, None) == Weights()
+    with pytest.raises(MethodError, match=r"resnet18.safetensors"):
+        find_weights(recipe, tmp_path)
+    file = tmp_path / "resnet18.pth"
+    file.write_bytes(b"weights")
+    found = find_weights(recipe, tmp_path)
+    assert found == find_weights(recipe, file)
+    assert found.path == file
