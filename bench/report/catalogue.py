@@ -25,6 +25,11 @@ class Metric:
     none: str = "0 images"
 
     @property
+    def title(self) -> str:
+        """Its label as a heading begins: `Macro-F1`."""
+        return self.label[:1].upper() + self.label[1:]
+
+    @property
     def direction(self) -> str:
         """Which way is better, in words."""
         if self.counts:

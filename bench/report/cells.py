@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from bench.estimates import Estimate, IntervalFacts
 from bench.report.catalogue import Metric
 from bench.report.charts import Bar, Scale
+from bench.report.names import plain
 from bench.report.numbers import UNDEFINED, count, decimals, fixed, interval
+
+WHY = ("undefined: ", "no val predictions")
+"""How the marks begin that say why there is no value."""
 
 METHODS = {
     "bca": "BCa",
@@ -54,13 +58,16 @@ def method_name(method: str) -> str:
 
 def reason(estimate: Estimate, metric: Metric) -> str:
     """Why a value is undefined, in a few words, with its n."""
-    if estimate.n == 0:
+    said = [mark for mark in estimate.marks if mark.startswith(WHY)]
+    if not said and estimate.n == 0:
         return metric.none
-    if metric.name.startswith("macro_") or metric.name == "balanced_accuracy":
-        return f"undefined in a class, n = {count(estimate.n)}"
-    if metric.name == "sens_at_spec_90":
-        return f"{metric.none}, n = {count(estimate.n)}"
-    return f"n = {count(estimate.n)}"
+    return ", ".join([*said, f"n = {count(estimate.n)}"])
+
+
+def beside(estimate: Estimate) -> tuple[str, ...]:
+    """The marks that stand beside a number; what a row lacks is said in full at its name."""
+    short = ("incomplete" if mark.startswith("incomplete") else mark for mark in estimate.marks)
+    return tuple(plain(mark) for mark in short if not mark.startswith(WHY))
 
 
 def cell(
@@ -72,11 +79,11 @@ def cell(
     if math.isnan(estimate.value):
         why = reason(estimate, metric)
         title = f"{metric.label}: undefined ({why})"
-        return Cell("", UNDEFINED, "", why, estimate.marks, title)
+        return Cell("", UNDEFINED, "", why, beside(estimate), title)
     order = repr(float(estimate.value))
     if metric.counts:
         written = count(estimate.value)
-        return Cell(order, written, "", "", estimate.marks, f"{written} {metric.label}")
+        return Cell(order, written, "", "", beside(estimate), f"{written} {metric.label}")
     places = decimals(estimate.low, estimate.high, estimate.n)
     value = fixed(estimate.value, places)
     ends = interval(estimate.low, estimate.high, places)
@@ -89,6 +96,6 @@ def cell(
 
 def _marks(estimate: Estimate, facts: IntervalFacts, *, has_interval: bool) -> tuple[str, ...]:
     if not has_interval:
-        return ("no interval", *estimate.marks)
+        return ("no interval", *beside(estimate))
     usual = estimate.method in ("", facts.method)
-    return estimate.marks if usual else (method_name(estimate.method), *estimate.marks)
+    return beside(estimate) if usual else (method_name(estimate.method), *beside(estimate))

@@ -10,19 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.estimates import Comparison, Leaderboard, LeaderboardRow
+from bench.estimates import Leaderboard, LeaderboardRow
 from bench.report.catalogue import metric
 from bench.report.charts import Bar, Dot, Scale, Tick, scale_of
-from bench.report.names import Name, name, plain, said
+from bench.report.names import plain
 from bench.report.numbers import (
     count,
     counted,
-    decimals,
     fixed,
-    interval,
-    p_value,
     percent,
-    signed,
 )
 from bench.report.rows import REFERENCE, RowHead, row_head, spelled
 from bench.report.tables import Head, about_metric, class_heads, fold_places, head, metric_order
@@ -175,86 +171,6 @@ def _fold_line(board: Leaderboard, row: LeaderboardRow, key: str, scale: Scale) 
         mean=Bar(scale.at(float(np.mean(known)))) if known else None,
         values=tuple(written),
         seed_sd="–" if math.isnan(sd) else fixed(sd, max(places, 3)),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two rows compared: what the interval says, what the test says, and what both say."""
-
-    a: Name
-    b: Name
-    difference: str
-    interval: str
-    bar: Bar | None
-    by_interval: str
-    by_test: str
-    p: str
-    verdict: str
-    settled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PairPanel:
-    """All pairs in one metric."""
-
-    id: str
-    label: str
-    note: str
-    pairs: tuple[Pair, ...]
-    zero: str
-    ticks: tuple[Tick, ...]
-
-
-def pair_panels(board: Leaderboard) -> tuple[PairPanel, ...]:
-    """One panel a metric that was compared, the primary first."""
-    keys = list(dict.fromkeys(comparison.metric for comparison in board.comparisons))
-    keys.sort(key=lambda key: key != board.primary)
-    return tuple(_pair_panel(board, f"pair-{i}", key) for i, key in enumerate(keys))
-
-
-def _pair_panel(board: Leaderboard, panel_id: str, key: str) -> PairPanel:
-    of_metric = [one for one in board.comparisons if one.metric == key]
-    ends = [end for one in of_metric for end in (one.difference, one.low, one.high)]
-    scale = scale_of([*ends, 0.0], (-math.inf, math.inf))
-    return PairPanel(
-        id=panel_id,
-        label=metric(key).label,
-        note=metric(key).direction,
-        pairs=tuple(_pair(board, one, scale) for one in of_metric),
-        zero=scale.at(0.0),
-        ticks=scale.ticks,
-    )
-
-
-def _pair(board: Leaderboard, one: Comparison, scale: Scale) -> Pair:
-    places = decimals(one.low, one.high)
-    alpha = 1 - board.interval.level
-    ahead = one.low > 0 or one.high < 0
-    tested = not math.isnan(one.p_adjusted)
-    settled = one.verdict in ("better", "worse")
-    winner = one.a if one.verdict == "better" else one.b
-    bar = None
-    if not math.isnan(one.difference):
-        known = not (math.isnan(one.low) or math.isnan(one.high))
-        bar = (
-            Bar(scale.at(one.difference), scale.at(one.low), scale.at(one.high))
-            if known
-            else (Bar(scale.at(one.difference)))
-        )
-    return Pair(
-        a=name(one.a),
-        b=name(one.b),
-        difference=signed(one.difference, places),
-        interval=interval(one.low, one.high, places),
-        bar=bar,
-        by_interval="" if math.isnan(one.low) else ("excludes 0" if ahead else "includes 0"),
-        by_test=("differ" if one.p_adjusted <= alpha else "not told apart")
-        if tested
-        else "no test",
-        p=p_value(one.p_adjusted),
-        verdict=f"{said(winner)} is better" if settled else plain(one.verdict),
-        settled=settled,
     )
 
 

@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-import math
-
 from bench.estimates import Leaderboard
 from bench.report.catalogue import metric
-from bench.report.cells import method_name
+from bench.report.cells import cell, method_name
+from bench.report.names import plain
 from bench.report.numbers import count, counted
 from bench.report.words import grouping, plural
 
+RARE = "undefined in some resamples"
+FOLDS = "some folds"
 MARKS = {
     "few lesions": "Below 50 groups in the part the metric is worked out on; intervals of so few "
     "are not to be relied on.",
@@ -21,6 +22,9 @@ MARKS = {
     "Clopper–Pearson": "All resamples agree, so the interval is the exact one for a proportion, "
     "worked out on groups.",
     "BCa": "The interval is the bias-corrected and accelerated one, not the table’s usual one.",
+    RARE: "In so many resamples the metric is undefined; its interval comes from the others.",
+    FOLDS: "The metric is undefined in the other folds; the value is the mean over these.",
+    "incomplete": "Worked out on a part of the folds and seeds that the protocol asks for.",
     "no interval": "All resamples agree and the metric is no proportion, or none could be made.",
 }
 
@@ -42,13 +46,21 @@ def how_made(board: Leaderboard) -> tuple[tuple[str, str], ...]:
         ),
         ("Groups", grouping(facts)),
         (
+            "Roster",
+            (
+                f"sha256 {plain(facts.roster_sha256)}, of the list of images with their group and "
+                "label: who is in the data, whatever the file or the resolution."
+            ),
+        ),
+        (
             "Pooling",
             (
                 "Counts, and all metrics made of them, and log loss, Brier score and ECE are "
                 "worked out over the test predictions of all folds together. AUC and AP are "
                 "means over the folds in which they are defined, since pooling scores would "
-                "mix the folds’ calibrations. With several seeds: the metric first, then the "
-                "mean."
+                "mix the folds’ calibrations. Over seeds and repeats: the metric first, then the "
+                "mean over those the protocol asks for; further seeds enter the spread over seeds "
+                "and the confusion counts only."
             ),
         ),
         (
@@ -97,18 +109,20 @@ def how_made(board: Leaderboard) -> tuple[tuple[str, str], ...]:
 
 
 def marks(board: Leaderboard) -> tuple[tuple[str, str], ...]:
-    """The marks that stand on this page, explained."""
-    estimates = [
-        estimate
-        for row in board.rows
-        for table in (row.table.metrics, *row.table.per_class.values())
-        for key, estimate in table.items()
-        if not metric(key).counts
-    ]
-    used = {word for one in estimates for word in one.marks}
-    for one in estimates:
-        if not math.isnan(one.value) and math.isnan(one.low):
-            used.add("no interval")
-        elif one.method not in ("", board.interval.method):
-            used.add(method_name(one.method))
-    return tuple((word, MARKS[word]) for word in MARKS if word in used)
+    """The marks that stand on this page, explained; those with numbers of their own by example."""
+    used: dict[str, str] = {}
+    for row in board.rows:
+        for table in (row.table.metrics, *row.table.per_class.values()):
+            for key, estimate in table.items():
+                shown = cell(estimate, metric(key), board.interval)
+                for mark in shown.marks:
+                    kind = _kind(mark)
+                    used.setdefault(kind, mark)
+    return tuple((used[kind], MARKS[kind]) for kind in MARKS if kind in used)
+
+
+def _kind(mark: str) -> str:
+    """What a mark is about: itself, or its pattern where it has numbers of its own."""
+    if mark.endswith("of resamples"):
+        return RARE
+    return FOLDS if " folds" in mark else mark

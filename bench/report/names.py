@@ -18,6 +18,7 @@ _DIRECTION = {
     *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))),
 }
 _RIGHT_TO_LEFT = {"R", "AL"}
+_PIECE = re.compile(r"[^_\-@/.]*[_\-@/.]+|[^_\-@/.]+")
 _URL = re.compile(r"(https://[^\s<>\"'()]+[^\s<>\"'().,;])")
 
 
@@ -27,6 +28,11 @@ class Name:
 
     full: str
     short: str
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """The short name cut where a line may break: after `_`, `-`, `@`, `/` and `.`."""
+        return tuple(_PIECE.findall(self.short))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import math
 
 MINUS = "\N{MINUS SIGN}"
 UNDEFINED = "n/a"
-MOST_DECIMALS = 4
+MOST_DECIMALS = 3
 BYTES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 

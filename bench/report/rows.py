@@ -105,7 +105,7 @@ def aside(board: Leaderboard, row: LeaderboardRow) -> tuple[str, ...]:
     """Seeds, missing folds, and why a row is unranked."""
     words = []
     if len(row.seeds) > 1:
-        words.append(f"mean over {counted(len(row.seeds), 'seed')}")
+        words.append(counted(len(row.seeds), "seed"))
     if len(row.folds) < board.folds:
         words.append(f"{len(row.folds)} of {board.folds} folds")
     if row.facts.unranked and row.kind != REFERENCE:

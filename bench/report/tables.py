@@ -1,28 +1,20 @@
-"""The tables of estimates: the ranking, one metric at a time, class by class, costs."""
+"""The tables of estimates: the ranking, one metric at a time, class by class."""
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.estimates import Estimate, Leaderboard, LeaderboardRow, Rank
 from bench.report.catalogue import metric
 from bench.report.cells import Cell, cell
 from bench.report.charts import Scale, Tick, scale_of_estimates
-from bench.report.names import Name, name
-from bench.report.numbers import brief, counted, decimals, duration, fixed, percent, size
+from bench.report.names import Name, name, plain
+from bench.report.numbers import counted, decimals, fixed, percent
 from bench.report.palette import swatches
-from bench.report.rows import RowHead, row_head
-
-COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "train_seconds": ("training time", duration),
-    "peak_memory_bytes": ("peak memory", size),
-    "parameters": ("parameters", brief),
-    "images_per_second": ("images per second", brief),
-}
+from bench.report.rows import REFERENCE, RowHead, row_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +76,7 @@ def head(metric_name: str) -> Head:
     """The heading of a metric's column."""
     about = metric(metric_name)
     first = "ascending" if about.lower else "descending"
-    return Head(about.label, about.direction, first, about.meaning)
+    return Head(about.title, about.direction, first, about.meaning)
 
 
 def about_metric(metric_name: str) -> str:
@@ -94,14 +86,14 @@ def about_metric(metric_name: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def rank_cell(rank: Rank, kind: str) -> RankCell:
+def rank_cell(rank: Rank) -> RankCell:
     """A row's rank with its interval, or a dash for a row that takes no part."""
     if rank.best is None:
-        return RankCell("", "ref." if kind == "reference" else "–")
+        return RankCell("", "–")
     known = rank.low is not None and rank.high is not None
     ends = f"{rank.low}–{rank.high}" if known and rank.low != rank.high else ""
     if known and not ends:
-        ends = f"{rank.low} only"
+        ends = f"always {rank.low}"
     first = "" if math.isnan(rank.p_best) else percent(rank.p_best)
     return RankCell(str(rank.best), str(rank.best), ends, first)
 
@@ -125,7 +117,7 @@ def metric_table(board: Leaderboard, names: tuple[str, ...]) -> Table:
     lines = [
         Line(
             row_head(board, row),
-            rank_cell(row.rank, row.kind),
+            rank_cell(row.rank),
             tuple(
                 cell(row.table.metrics.get(key), metric(key), board.interval, scales[key])
                 for key in names
@@ -149,12 +141,20 @@ def metric_panels(board: Leaderboard) -> tuple[Panel, ...]:
     return tuple(
         Panel(
             id=f"metric-{index}",
-            label=metric(key).label,
+            label=metric(key).title,
             about=about_metric(key),
             table=metric_table(board, (key,)),
         )
         for index, key in enumerate(metric_order(board))
     )
+
+
+def glance(board: Leaderboard, most: int = 8) -> Table:
+    """The primary metric of the first rows and of the best reference, for the head of the page."""
+    whole = metric_table(board, (board.primary,))
+    methods = [one for one in whole.lines if one.head.kind != REFERENCE][:most]
+    best = [one for one in whole.lines if one.head.name.full == plain(board.best_reference)]
+    return replace(whole, lines=tuple(dict.fromkeys([*methods, *best])))
 
 
 def class_heads(board: Leaderboard) -> tuple[Head, ...]:
@@ -181,14 +181,14 @@ def class_panel(board: Leaderboard, index: int, metric_name: str) -> Panel:
     lines = tuple(
         Line(
             row_head(board, row),
-            rank_cell(row.rank, row.kind),
+            rank_cell(row.rank),
             _class_cells(board, row, metric_name, scale),
         )
         for row in board.rows
     )
     return Panel(
         id=f"class-{index}",
-        label=about.label,
+        label=about.title,
         about=about_metric(metric_name),
         table=Table(class_heads(board), lines),
     )
@@ -207,51 +207,6 @@ def _class_cells(
 def class_panels(board: Leaderboard) -> tuple[Panel, ...]:
     """One table a class metric."""
     return tuple(class_panel(board, i, key) for i, key in enumerate(board.class_metrics))
-
-
-@dataclass(frozen=True, slots=True)
-class CostLine:
-    """A row's costs, each with the number to sort by."""
-
-    head: RowHead
-    cells: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CostTable:
-    """What the rows cost; rows of which nothing is known are left out."""
-
-    heads: tuple[Head, ...]
-    lines: tuple[CostLine, ...]
-
-
-def cost_table(board: Leaderboard) -> CostTable:
-    """Costs by name, the known ones first."""
-    present = {key for row in board.rows for key in row.facts.cost}
-    keys = [key for key in COSTS if key in present] + sorted(present - set(COSTS))
-    lines = [
-        CostLine(row_head(board, row), tuple(_cost(row, key) for key in keys))
-        for row in board.rows
-        if row.facts.cost
-    ]
-    return CostTable(tuple(_cost_head(key) for key in keys), tuple(lines))
-
-
-def _cost_head(key: str) -> Head:
-    label = COSTS[key][0] if key in COSTS else name(key.replace("_", " ")).short
-    return Head(label, first="descending" if key.endswith("per_second") else "ascending")
-
-
-def _cost(row: LeaderboardRow, key: str) -> tuple[str, str]:
-    value = float(row.facts.cost.get(key, math.nan))
-    write = COSTS[key][1] if key in COSTS else _writer(key)
-    return ("" if math.isnan(value) else repr(value)), write(value)
-
-
-def _writer(key: str) -> Callable[[float], str]:
-    if key.endswith("seconds"):
-        return duration
-    return size if key.endswith("bytes") else brief
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,27 +10,26 @@ from dataclasses import dataclass
 from bench.estimates import Leaderboard
 from bench.report import explained, words
 from bench.report.catalogue import metric
+from bench.report.costs import CostTable, cost_table
 from bench.report.details import (
     Confusion,
     FoldPanel,
-    PairPanel,
     Recipe,
     confusions,
     fold_panels,
-    pair_panels,
     recipes,
 )
-from bench.report.names import Span, isolated, name, plain, spans
+from bench.report.names import Span, isolated, name, plain, said, spans
 from bench.report.numbers import counted
+from bench.report.pairs import PairPanel, pair_panels
 from bench.report.rows import Badge, badge, badges, reference_text
 from bench.report.tables import (
     ClassCount,
-    CostTable,
     Panel,
     Table,
     class_counts,
     class_panels,
-    cost_table,
+    glance,
     metric_order,
     metric_panels,
     metric_table,
@@ -70,8 +69,10 @@ class Page:
     unit: str
     unit_title: str
     primary: str
+    primary_title: str
     level: str
     reference: str
+    glance: Table
     ranking: Table
     metric_panels: tuple[Panel, ...]
     class_panels: tuple[Panel, ...]
@@ -123,7 +124,6 @@ def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
             f"grouping incomplete: {counted(facts.ungrouped, 'image')}" if facts.ungrouped else "",
         ),
         ("Protocol", f"{plain(board.protocol)}: {counted(board.folds, 'fold')}{repeats}"),
-        ("Roster", facts.roster_sha256),
         ("Licence", facts.licence or "not stated"),
         ("Citation", facts.citation or "not stated"),
     ]
@@ -140,7 +140,7 @@ def page(board: Leaderboard) -> Page:
     """Everything a leaderboard page says and draws."""
     return Page(
         title=words.title(board),
-        kicker=f"Leaderboard · {plain(board.protocol)}",
+        kicker=" · ".join(("Leaderboard", said(board.dataset.title), plain(board.protocol))),
         heading=plain(board.protocol_title),
         headline=words.headline(board),
         standfirst=words.standfirst(board),
@@ -151,8 +151,10 @@ def page(board: Leaderboard) -> Page:
         unit=words.plural(board.dataset.unit),
         unit_title=words.plural(board.dataset.unit).capitalize(),
         primary=metric(board.primary).label,
+        primary_title=metric(board.primary).title,
         level=f"{board.interval.level * 100:g}%",
         reference=reference_text(board),
+        glance=glance(board),
         ranking=metric_table(board, metric_order(board)),
         metric_panels=metric_panels(board),
         class_panels=class_panels(board),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.estimates import Comparison, DatasetFacts, Leaderboard, LeaderboardRow
 from bench.report.catalogue import metric
 from bench.report.cells import cell
-from bench.report.names import isolated, listed, name, plain, said
+from bench.report.names import listed, plain, said
 from bench.report.numbers import count, counted
 from bench.report.rows import REFERENCE, fault, reference_text
 
@@ -41,7 +41,7 @@ def title(board: Leaderboard) -> str:
     """The page's title: says first if the data is synthetic."""
     facts = board.dataset
     warning = "Synthetic data: " if facts.synthetic else ""
-    return f"{warning}{isolated(name(facts.title).short)}, {plain(board.protocol)} leaderboard"
+    return f"{warning}{said(facts.title)}, {plain(board.protocol)} leaderboard"
 
 
 def banners(board: Leaderboard) -> tuple[tuple[str, str, str], ...]:
@@ -69,30 +69,39 @@ def primary_text(board: Leaderboard, row: LeaderboardRow) -> str:
 
 def headline(board: Leaderboard) -> str:
     """Who is ahead, in one sentence."""
-    ranked = [row for row in board.rows if row.rank.best is not None]
+    first = leader(board)
     if board.control:
         return "A control: no row is ranked."
-    if not ranked:
+    if first is None:
         methods = any(row.kind != REFERENCE for row in board.rows)
         return "No method is ranked yet." if methods else "No method has been run yet."
-    first = min(ranked, key=lambda row: row.rank.best or 0)
+    return f"{said(first.name)} {_standing(board, first)}."
+
+
+def leader(board: Leaderboard) -> LeaderboardRow | None:
+    """The row of the first rank."""
+    ranked = [row for row in board.rows if row.rank.best is not None]
+    return min(ranked, key=lambda row: row.rank.best or 0, default=None)
+
+
+def _standing(board: Leaderboard, first: LeaderboardRow) -> str:
     text = primary_text(board, first)
-    if len(ranked) == 1:
-        return f"{said(first.name)} is the only ranked method, with {text}."
     better, open_ = _against(board, first)
-    if not open_ and better:
-        return f"{said(first.name)} leads with {text}, better than every other method."
-    if better:
-        return f"{said(first.name)} is first with {text}, but not every lead is settled."
-    return f"{said(first.name)} is first with {text}, but no lead is settled."
+    if fault(board, first):
+        return f"is first with {text}, but {fault(board, first)}"
+    if not better and not open_:
+        return f"is the only ranked method, with {text}"
+    if not open_:
+        return f"leads with {text}, better than every other method"
+    lead = "not every lead" if better else "no lead"
+    return f"is first with {text}, but {lead} is settled"
 
 
 def standfirst(board: Leaderboard) -> tuple[str, ...]:
     """The sentences below the headline: against whom, against chance, on what."""
     words = []
-    ranked = [row for row in board.rows if row.rank.best is not None]
-    if len(ranked) > 1:
-        first = min(ranked, key=lambda row: row.rank.best or 0)
+    first = leader(board)
+    if first is not None:
         better, open_ = _against(board, first)
         if better and open_:
             words.append(f"It is better than {_some(better)}.")
@@ -102,11 +111,9 @@ def standfirst(board: Leaderboard) -> tuple[str, ...]:
     facts = board.dataset
     kind = "synthetic images" if facts.synthetic else "images"
     people = f"{count(facts.groups)} {plural(facts.unit)}"
-    where = (
-        f"Tested on {count(facts.images)} {kind} of {people} ({isolated(name(facts.title).short)})"
-    )
+    where = f"Tested on {count(facts.images)} {kind} of {people} ({said(facts.title)})"
     if facts.unit == "image":
-        where = f"Tested on {count(facts.images)} {kind} ({isolated(name(facts.title).short)})"
+        where = f"Tested on {count(facts.images)} {kind} ({said(facts.title)})"
     return (
         *words,
         f"{where}, each image once{_times(board)} by a model that never saw its {facts.unit}.",
