@@ -1,0 +1,158 @@
+"""What users get wrong: exit 2, one clear line or list, nothing half-written, no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"
+ROWS = [
+    f"HAM_{n // 2:04d},ISIC_{n:04d},{('nv', 'mel', 'bkl')[n // 2 % 3]},histo,50,male,back,rosendahl"
+    for n in range(24)
+]
+
+
+def bench(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "bench.py"), *map(str, words)],
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small folder in HAM10000's layout."""
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    write_metadata(data, ROWS)
+    for n in range(24):
+        image = np.full((15, 20, 3), 10 * n, np.uint8)
+        cv2.imwrite(str(data / "images" / f"ISIC_{n:04d}.jpg"), image)
+    return data
+
+
+def write_metadata(data: Path, rows: list[str], header: str = HEADER) -> None:
+    (data / "HAM10000_metadata.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    for words in said:
+        assert words in done.stderr
+
+
+def test_help_is_instant_and_names_every_verb(tmp_path):
+    started = time.perf_counter()
+    done = bench("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert all(
+        verb in done.stdout for verb in ("run", "report", "protocol", "data", "method", "job")
+    )
+    # instant means that nothing heavy is imported; the wall clock is for people
+    assert time.perf_counter() - started < 5
+    code = "import bench.cli.main, sys; print([m for m in ('torch', 'pandas') if m in sys.modules])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--protocol", "groupkfold6"], ["unknown protocol 'groupkfold6'", "groupkfold5"]),
+        (["run", "--protocol", "groupkfold5", "--method", "resnet19"], ["resnet19", "resnet18"]),
+        (["run", "--protocol", "groupkfold5", "--data", "nowhere"], ["nowhere"]),
+        (["run", "--protocol", "groupkfold5", "--folds", "7"], ["--folds 7", "folds 0 to 4"]),
+        (["run", "--protocol", "groupkfold5", "--folds", "x"], ["whole numbers"]),
+        (["run", "--protocol", "groupkfold5", "--set", "epoch=3"], ["unknown switch 'epoch'"]),
+        (["run", "--protocol", "groupkfold5", "--set", "epochs"], ["key=value"]),
+        (["run"], ["--protocol"]),
+        (["report", "--protocol", "none"], ["unknown protocol"]),
+        (["job", "nothing.json"], ["nothing.json"]),
+        (["dance"], ["dance"]),
+    ],
+)
+def test_wrong_words_are_named_with_the_cure(tmp_path, words, said):
+    refused(bench(*words, cwd=tmp_path), *said)
+    assert not (tmp_path / "results" / "groupkfold5").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "said"),
+    [
+        (ROWS, HEADER.replace("lesion_id", "lesion"), ["lesion_id"]),
+        ([ROWS[0].replace("nv", "naevus"), *ROWS[1:]], HEADER, ["naevus", "ISIC_0000", "akiec"]),
+        ([*ROWS, ROWS[3]], HEADER, ["ISIC_0003"]),
+        ([ROWS[0].replace(",nv,", ",mel,"), *ROWS[1:]], HEADER, ["two diagnoses", "HAM_0000"]),
+    ],
+)
+def test_broken_metadata_is_named(folder, tmp_path, rows, header, said):
+    write_metadata(folder, rows, header)
+    refused(bench("run", "--protocol", "groupkfold5", "--data", folder, cwd=tmp_path), *said)
+
+
+def test_a_roster_that_the_roles_do_not_know_is_refused(folder, tmp_path):
+    done = bench("run", "--protocol", "groupkfold5", "--data", folder, cwd=tmp_path)
+    refused(done, "frozen roles belong to another roster", "protocol freeze")
+
+
+@pytest.fixture
+def own_protocol(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Roles for the small folder, frozen by the command line into a folder of protocols."""
+    protocols = tmp_path / "protocols"
+    protocols.mkdir()
+    (protocols / "own.toml").write_text(
+        'name = "own"\ntitle = "Own"\n'
+        '[split]\nkind = "groupkfold"\nfolds = 2\nseed = 1\nval = 0.25\nstratify = ["label"]\n'
+    )
+    monkeypatch.setenv("BENCH_PROTOCOLS", str(protocols))
+    done = bench("protocol", "freeze", "own", "--data", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return protocols
+
+
+def test_frozen_roles_are_verified_and_never_frozen_again(own_protocol, folder, tmp_path):
+    done = bench("protocol", "verify", "own", "--data", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "sound" in done.stdout
+    refused(
+        bench("protocol", "freeze", "own", "--data", folder, cwd=tmp_path), "never change", "--as"
+    )
+    done = bench("protocol", "freeze", "own", "--data", folder, "--as", "own2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (own_protocol / "own2" / "ham10000.csv").exists()
+    roles = own_protocol / "own" / "ham10000.csv"
+    roles.write_text(roles.read_text().replace("train", "val", 1))
+    done = bench("protocol", "verify", "own", "--data", folder, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "frozen roles never change" in done.stderr
+    refused(bench("run", "--protocol", "own", "--data", folder, cwd=tmp_path), "sha256")
+
+
+def test_bad_images_are_all_named_before_training_starts(own_protocol, folder, tmp_path):
+    assert own_protocol.exists()
+    images = folder / "images"
+    (images / "ISIC_0000.jpg").unlink()
+    run = ("run", "--protocol", "own", "--data", folder, "--method", "custom_cnn")
+    refused(bench(*run, cwd=tmp_path), "ISIC_0000", "1 of 24 image files are missing")
+    (images / "ISIC_0000.jpg").write_bytes(b"")
+    whole = (images / "ISIC_0001.jpg").read_bytes()
+    (images / "ISIC_0001.jpg").write_bytes(whole[: len(whole) // 2])
+    refused(bench(*run, cwd=tmp_path), "2 image files cannot be read", "ISIC_0000", "ISIC_0001")
+    assert not list(tmp_path.glob("results/*"))
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused(own_protocol, folder, tmp_path):
+    assert own_protocol.exists()
+    (tmp_path / "results").write_text("a file")
+    refused(bench("run", "--protocol", "own", "--data", folder, cwd=tmp_path), "--results results")

@@ -1,0 +1,167 @@
+"""Results: what is done is known by its record; rows are joined, never pooled, never trusted."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.errors import ResultsError
+from bench.job import Job, JobFile, Place, RunRecord, to_json
+from bench.method import Recipe
+from bench.predictions import Predictions, Slot
+from bench.run import results
+from bench.run.rows import Expected, collect_rows
+from tests.conftest import CLASSES
+
+EXPECTED = Expected("p", "small", CLASSES, "roster", "roles")
+
+
+def make_job(fold: int, **changes) -> Job:
+    values = {
+        "protocol": "p", "dataset": "small", "row": "m", "method": "m", "recipe": Recipe(),
+        "method_source": "aa", "roles_sha256": "roles", "classes": CLASSES,
+        "roster_sha256": "roster", "pixels_sha256": "dd", "seed": 0, "repeat": 0, "fold": fold,
+        "column": fold, "threads": 1,
+    }  # fmt: skip
+    return Job(**(values | changes))
+
+
+def finish(root: Path, job: Job, *, facts: dict | None = None, day: int = 1) -> Path:
+    """Leave what a finished job leaves."""
+    folder = results.job_folder(root, job, 1)
+    place = Place(
+        method_file="m.py",
+        store="s",
+        fold_table="t",
+        weights=None,
+        folder=str(folder),
+        device="cpu",
+    )
+    results.prepare(JobFile(id=job.id, command="python bench.py run", job=job, place=place))
+    ids = np.array([f"i{job.fold}{n}" for n in range(4)], dtype=object)
+    probs = np.full((4, 3), 1 / 3) + np.array([job.fold * 0.01, 0, -job.fold * 0.01])
+    results.write_predictions(folder / "predictions.parquet", Predictions(ids, probs, CLASSES))
+    record = RunRecord(
+        id=job.id, job=job, started="2026-01-01T00:00:00+00:00",
+        finished=datetime(2026, 1, day, tzinfo=UTC).isoformat(), wall_seconds=2.0, cpu_seconds=1.0,
+        peak_memory_bytes=100 + job.fold, resumed=0, host={"cores": 2}, versions={"torch": "2"},
+        git_commit="c", git_dirty=False, device="cpu",
+        facts={"initial_weights": "random", "train_seconds": 1.5} | (facts or {}), notes=["a note"],
+        command="python bench.py run", files=results.files_beside_record(folder),
+    )  # fmt: skip
+    (folder / "record.json").write_text(to_json(record))
+    return folder
+
+
+def collect(*roots: Path):
+    return collect_rows(list(roots), EXPECTED, {"m": "m: passport"}, roots[-1])
+
+
+def test_a_job_is_done_when_its_own_record_and_predictions_are_there(tmp_path):
+    job = make_job(0)
+    folder = results.job_folder(tmp_path, job, 1)
+    assert not results.is_done(folder, job)
+    finish(tmp_path, job)
+    assert results.is_done(folder, job)
+    assert not results.is_done(folder, make_job(0, method_source="bb"))
+    (folder / "predictions.parquet").write_bytes(b"other")
+    assert not results.is_done(folder, job)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"id": 1}', "\x00"])
+def test_a_record_cut_short_is_no_record(tmp_path, content):
+    folder = finish(tmp_path, make_job(0))
+    (folder / "record.json").write_text(content)
+    assert not results.is_done(folder, make_job(0))
+    assert collect(tmp_path) == []
+
+
+def test_preparing_another_job_removes_what_the_old_one_left(tmp_path):
+    folder = finish(tmp_path, make_job(0))
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.pt").write_bytes(b"state")
+    finish(tmp_path, make_job(0, method_source="bb"))
+    assert not (folder / "checkpoints").exists()
+
+
+def test_preparing_the_same_job_keeps_its_checkpoints(tmp_path):
+    folder = finish(tmp_path, make_job(0))
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.pt").write_bytes(b"state")
+    finish(tmp_path, make_job(0))
+    assert (folder / "checkpoints" / "last.pt").exists()
+
+
+def test_a_row_joins_its_folds_and_sums_its_cost(tmp_path):
+    for fold in (0, 1):
+        finish(tmp_path, make_job(fold))
+    ((row, facts),) = collect(tmp_path, tmp_path / "none")
+    assert row.folds == (0, 1)
+    assert row.test[Slot(0, 0, 1)].image_ids[0] == "i10"
+    assert facts.cost["train_seconds"] == 3
+    assert facts.cost["peak_memory_bytes"] == 101
+    assert facts.badges == ("from scratch",)
+    assert facts.notes == ("a note",)
+    assert facts.passport == "m: passport"
+
+
+def test_records_of_other_code_are_left_out_and_said(tmp_path):
+    finish(tmp_path, make_job(0), day=1)
+    finish(tmp_path, make_job(1, pixels_sha256="other"), day=2)
+    ((row, facts),) = collect(tmp_path)
+    assert row.folds == (1,)
+    assert any("1 records of other code" in note for note in facts.notes)
+
+
+def test_own_folds_are_joined_with_committed_ones_of_the_same_row_only(tmp_path):
+    own, committed = tmp_path / "own", tmp_path / "committed"
+    finish(own, make_job(0))
+    finish(committed, make_job(1))
+    ((row, facts),) = collect(own, committed)
+    assert row.folds == (0, 1)
+    assert "committed" not in facts.badges
+    finish(committed, make_job(1, method_source="bb"))
+    ((row, _),) = collect(own, committed)
+    assert row.folds == (0,)
+    ((row, facts),) = collect(tmp_path / "none", committed)
+    assert row.folds == (1,)
+    assert "committed" in facts.badges
+
+
+def test_records_of_another_roster_or_other_roles_are_no_rows(tmp_path):
+    finish(tmp_path, make_job(0, roster_sha256="other"))
+    finish(tmp_path, make_job(1, roles_sha256="other"))
+    assert collect(tmp_path) == []
+
+
+def test_predictions_that_changed_after_the_record_are_refused(tmp_path):
+    folder = finish(tmp_path, make_job(0))
+    ids = np.array(["i00", "i01", "i02", "i03"], dtype=object)
+    better = Predictions(ids, np.tile([1.0, 0.0, 0.0], (4, 1)), CLASSES)
+    results.write_predictions(folder / "predictions.parquet", better)
+    with pytest.raises(ResultsError, match="not the file that the record"):
+        collect(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("declared", "why"),
+    [
+        ("ImageNet-1k", ""),
+        ("undeclared", "not declared"),
+        ("ISIC 2019", "overlaps"),
+        ("HAM10000 and ImageNet", "overlaps"),
+    ],
+)
+def test_undeclared_or_overlapping_pretraining_is_not_ranked(tmp_path, declared, why):
+    finish(tmp_path, make_job(0, weights_sha256="w"), facts={"pretraining_data": declared})
+    ((_, facts),) = collect(tmp_path)
+    assert (why in facts.unranked) if why else facts.unranked == ""
+
+
+def test_a_record_holds_no_path_of_the_machine(tmp_path):
+    folder = finish(tmp_path, make_job(0))
+    text = (folder / "record.json").read_text()
+    assert str(tmp_path) not in text
+    assert json.loads(text)["files"].keys() == {"job.json", "predictions.parquet"}
