@@ -43,7 +43,7 @@ def write(files: Mapping[str, str], folder: Path) -> None:
         for name, text in files.items():
             part = folder / f".{name}.{os.getpid()}.part"
             try:
-                part.write_text(text, encoding="utf-8", newline="")
+                part.write_bytes(text.encode("utf-8", "backslashreplace"))
                 part.replace(folder / name)
             finally:
                 part.unlink(missing_ok=True)

@@ -1,0 +1,40 @@
+"""Leaderboards rendered once, and a browser where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.estimates import Leaderboard
+from bench.report.html import render
+from tests.report import boards
+
+
+@pytest.fixture(scope="session")
+def board() -> Leaderboard:
+    return boards.leaderboard()
+
+
+@pytest.fixture(scope="session")
+def worst() -> Leaderboard:
+    return boards.worst()
+
+
+@pytest.fixture(scope="session")
+def files(board: Leaderboard) -> dict[str, str]:
+    return render(board)
+
+
+@pytest.fixture(scope="session")
+def worst_files(worst: Leaderboard) -> dict[str, str]:
+    return render(worst)
+
+
+@pytest.fixture(scope="session")
+def folder(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from bench.report.html import write
+
+    where = tmp_path_factory.mktemp("page")
+    write(files, where)
+    return where

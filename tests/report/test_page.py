@@ -1,0 +1,244 @@
+"""What a page says, read without script."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.estimates import Leaderboard, Rank
+from bench.report.html import render
+from tests.report import boards
+from tests.report.reading import Element, read
+
+
+def page_of(board: Leaderboard) -> Element:
+    return read(render(board)["index.html"])
+
+
+@pytest.fixture(scope="module")
+def page(files) -> Element:
+    return read(files["index.html"])
+
+
+@pytest.fixture(scope="module")
+def worst_page(worst_files) -> Element:
+    return read(worst_files["index.html"])
+
+
+def ranking(page: Element) -> list[Element]:
+    return page.by_id("ranking").one("tbody").all("tr")
+
+
+def test_every_row_reads_without_script(board, page):
+    rows = ranking(page)
+    assert len(rows) == len(board.rows)
+    for row, shown in zip(board.rows, rows, strict=True):
+        assert row.name in shown.one("th").text
+        for key in board.metrics:
+            assert f"{row.table.metrics[key].value:.3f}" in shown.text, key
+    assert "0.628 [0.590, 0.661]" in rows[0].text
+    assert "1–2" in rows[0].text  # noqa: RUF001
+    assert "first in 94%" in rows[0].text
+
+
+def test_every_panel_is_there_without_script(board, page):
+    for section, names in (("intervals", board.metrics), ("classes", board.class_metrics)):
+        panels = page.by_id(section).all("details", "panel")
+        assert len(panels) == len(names)
+        assert "open" in panels[0].attributes
+        assert all(panel.one("summary").text for panel in panels)
+
+
+def test_the_verdict_names_leader_number_and_doubt(page):
+    assert page.one("p", "headline").text == (
+        "efficientnet_phase4 is first with macro-F1 0.628 [0.590, 0.661], "
+        "but not every lead is settled."
+    )
+    words = " ".join(one.text for one in page.all("p", "standfirst"))
+    assert "It is better than custom_cnn." in words
+    assert "Whether it is better than resnet18 is not settled." in words
+    assert "All 3 methods clear the best reference row (prior, 0.115)." in words
+    assert "10,015 images of 7,470 lesions (HAM10000)" in words
+
+
+def headline(board: Leaderboard) -> str:
+    return page_of(board).one("p", "headline").text
+
+
+def test_a_lead_over_all_is_said_from_either_side_of_a_comparison(board):
+    one, two, three = board.comparisons
+    turned = replace(one, a=one.b, b=one.a, verdict="worse")
+    assert "better than every other method" in headline(
+        replace(board, comparisons=(turned, two, three))
+    )
+
+
+def test_without_comparisons_no_lead_is_settled(board):
+    assert "but no lead is settled" in headline(replace(board, comparisons=()))
+
+
+def test_a_single_method_is_not_called_ahead(board):
+    assert "is the only ranked method" in headline(
+        replace(board, rows=(board.rows[0], *board.rows[3:]), comparisons=())
+    )
+
+
+def test_no_ranked_row_is_said(board):
+    unranked = tuple(replace(row, rank=Rank()) for row in board.rows)
+    assert headline(replace(board, rows=unranked)) == "No method is ranked yet."
+    assert headline(replace(board, rows=board.rows[3:])) == "No method has been run yet."
+    assert "control" in headline(replace(board, rows=unranked, control=True)).lower()
+
+
+def test_synthetic_data_is_called_synthetic(board, page):
+    drawn = page_of(replace(board, dataset=boards.dataset(synthetic=True, title="Cohort")))
+    assert drawn.one("title").text.startswith("Synthetic data")
+    assert "Synthetic data." in drawn.one("div", "banner").text
+    assert "synthetic" in [badge.text for badge in drawn.one("h1").all("span", "badge")]
+    assert "synthetic images" in " ".join(one.text for one in drawn.all("p", "standfirst"))
+    assert not page.all("div", "banner")
+    assert "ynthetic" not in page.one("title").text
+
+
+@pytest.mark.parametrize("unit", ["patient", "lesion", "image"])
+def test_the_unit_is_named(board, unit):
+    shown = page_of(replace(board, dataset=boards.dataset(unit=unit)))
+    badges = [badge.text for badge in shown.one("h1").all("span", "badge")]
+    assert badges == [f"{unit}-level"]
+    assert f"{unit.capitalize()}-level" in shown.one("dl", "sheet").text
+
+
+def test_incomplete_grouping_is_counted(board, page):
+    shown = page_of(replace(board, dataset=boards.dataset(ungrouped=1234)))
+    assert "Grouping incomplete: 1,234 images" in shown.one("div", "banner").text
+    assert "grouping incomplete: 1,234 images" in shown.one("dl", "sheet").text
+    assert "rouping incomplete" not in page.text
+
+
+def test_licence_and_citation_stand_there(page):
+    sheet = page.one("dl", "sheet").text
+    assert "CC BY-NC 4.0" in sheet
+    assert "Tschandl" in sheet
+    links = [link.attributes["href"] for link in page.one("dl", "sheet").all("a")]
+    assert links == ["https://doi.org/10.1038/sdata.2018.161"]
+
+
+def test_a_method_that_does_not_clear_the_reference_is_marked_in_words(board):
+    marked = page_of(boards.with_row(board, 2, clears_reference=False))
+    rows = ranking(marked)
+    text = "does not clear the best reference row (prior, 0.115)"
+    assert text in rows[2].one("span", "fault").text
+    assert "failing" in rows[2].attributes["class"]
+    assert [len(row.all("span", "fault")) for row in rows] == [0, 0, 1, 0, 0, 0]
+    assert "custom_cnn does not clear the best reference row (prior, 0.115)." in marked.text
+
+
+def test_a_leader_that_clears_no_reference_is_not_praised(board):
+    rows = tuple(replace(row, clears_reference=False) for row in board.rows)
+    shown = page_of(replace(board, rows=rows))
+    assert "but does not clear the best reference row" in shown.one("p", "headline").text
+    assert "No method clears the best reference row" in shown.text
+
+
+def test_reference_rows_are_there_and_unmarked(page):
+    references = [row for row in ranking(page) if row.attributes["class"] == "reference"]
+    assert [row.one("a", "name").text for row in references] == list(boards.REFERENCES)
+    assert all(row.one("span", "badge").text == "reference" for row in references)
+
+
+def test_undefined_gives_its_reason_and_n(worst_page):
+    unsure = ranking(worst_page)[1].all("td")
+    assert unsure[1].text == "n/a (undefined: df, mel, n = 10,015) incomplete"
+    precision = worst_page.by_id("classes").all("details", "panel")[1]
+    assert "n/a (0 predicted)" in precision.text
+    sensitivity = worst_page.by_id("classes").all("details", "panel")[5]
+    assert "n/a (no val predictions, n = 1,113)" in sensitivity.text
+
+
+def test_marks_stand_beside_numbers_and_are_explained(page, worst_page):
+    assert "few lesions" in page.by_id("classes").text
+    terms = [one.text for one in page.by_id("methods").all("dt")]
+    assert {"few lesions", "biased", "percentile", "Clopper–Pearson"} <= set(terms)  # noqa: RUF001
+    assert "4 of 5 folds (0, 1, 2, 4)" in worst_page.by_id("classes").text
+    assert "4 of 5 folds (0, 1, 2, 4)" in worst_page.by_id("methods").text
+
+
+def test_lower_is_better_is_said_and_sorted_so(board, page):
+    heads = page.by_id("ranking").one("thead").all("th")[2:]
+    for key, head in zip(board.metrics, heads, strict=True):
+        lower = key in ("log_loss", "brier", "ece")
+        assert ("lower is better" in head.text) == lower, key
+        assert head.attributes["data-first"] == ("ascending" if lower else "descending")
+
+
+def test_badges_tell_what_a_row_is(worst_page):
+    badges = [[one.text for one in row.all("span", "badge")] for row in ranking(worst_page)]
+    assert badges[1][:2] == ["incomplete", "from scratch"]
+    assert badges[2][:2] == ["submitted", "from scratch"]
+    assert "3 of 5 folds" in ranking(worst_page)[1].text
+    assert "image_size = 64" in ranking(worst_page)[0].text
+
+
+def test_pairs_give_both_answers(page):
+    rows = page.by_id("pairs").one("tbody").all("tr")
+    assert "+0.012 [−0.004, 0.027]" in rows[0].text  # noqa: RUF001
+    assert "includes 0" in rows[0].text
+    assert "not told apart p = 0.21" in rows[0].text
+    assert "not settled" in rows[0].text
+    assert "excludes 0" in rows[1].text
+    assert "differ p < 0.001" in rows[1].text
+    assert "efficientnet_phase4 is better" in rows[1].text
+
+
+def test_confusion_shows_counts_and_row_shares(board, page):
+    matrix = page.by_id("confusion").all("table")[0]
+    counts = board.rows[0].confusion
+    cells = matrix.one("tbody").all("tr")[0].all("td")
+    assert cells[0].text == f"{counts[0, 0]} {counts[0, 0] / counts[0].sum():.0%}"
+    assert cells[-1].text == "327"
+
+
+def test_folds_are_written_one_by_one(board, page):
+    panel = page.by_id("folds").one("details")
+    for fold, value in enumerate(board.rows[0].by_fold["macro_f1"]):
+        assert f"fold {fold}" in panel.one("thead").text
+        assert f"{value:.3f}" in panel.one("tbody").one("tr").text
+
+
+def test_each_row_tells_how_to_make_it_again(board, page):
+    for index, row in enumerate(board.rows):
+        recipe = page.by_id(f"row-{index + 1}")
+        for text in (row.facts.command, row.facts.hashes["roles"], row.facts.environment["torch"]):
+            assert text in recipe.text
+        assert " ".join(row.facts.passport.split()) in recipe.text
+
+
+def test_how_the_numbers_were_made_is_said(page):
+    text = page.by_id("methods").text
+    for words in (
+        "95% intervals from 10,000 resamples of whole lesions (cluster bootstrap, BCa)",
+        "conditional on the trained models",
+        "Nadeau & Bengio",
+        "adjusted by Holm",
+    ):
+        assert words in text
+
+
+def test_costs_are_readable(page):
+    cells = page.by_id("costs").one("tbody").one("tr").all("td")
+    assert [one.text for one in cells] == ["34 min 08 s", "1.77 GiB", "11.2 million", "412"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": (), "comparisons": (), "best_reference": ""},
+        {"comparisons": (), "best_reference": "", "control": True},
+        {"repeats": 5},
+        {"class_metrics": ()},
+        {"metrics": ("macro_f1", "a_metric_of_tomorrow")},
+    ],
+)
+def test_a_leaderboard_with_less_or_more_is_still_a_page(board, changes):
+    assert page_of(replace(board, **changes)).one("h1").text.startswith("Five folds")
