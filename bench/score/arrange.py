@@ -8,7 +8,6 @@ positives], and ends at its last positive, since what comes below is known from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,15 +61,6 @@ def arrange(run: Run) -> Arrangement:
     )
 
 
-def orders(run: Run, code: int) -> Iterator[np.ndarray]:
-    """Image positions by descending score of a class: fold by fold, then over all folds."""
-    order = np.argsort(-run.probs[:, code], kind="stable")
-    folds = run.fold[order]
-    for fold in range(run.folds):
-        yield order[folds == fold]
-    yield order
-
-
 def _cells(run: Run) -> tuple[np.ndarray, np.ndarray]:
     cells = run.classes**2
     caught = np.flatnonzero(run.caught)
@@ -98,7 +88,7 @@ def _sums(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _rankings(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     items, segments, counts, start = [], [], [], 0
     for code in range(run.classes):
-        for order in orders(run, code):
+        for order in run.orders[code]:
             places, ends = _segments(run.probs[order, code], run.truth[order] == code)
             items.append(run.group[order[places]])
             segments.append(ends + start)

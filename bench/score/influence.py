@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.score.arrange import orders
 from bench.score.metrics import BIASED, MACROS, Key, Tally, brier_scores, keys, log_losses, values
 from bench.score.runs import Run
 
@@ -22,8 +21,9 @@ RANKED = ("auc", "ap", "auc_pooled", "ap_pooled")
 
 def acceleration(influence: np.ndarray) -> float:
     """BCa's acceleration from influence values (G,); 0 where no group pulls, NaN from NaN."""
-    square = float((influence**2).sum())
-    return 0.0 if square == 0 else float((influence**3).sum()) / (6 * square**1.5)
+    squares = influence * influence
+    square = float(squares.sum())
+    return 0.0 if square == 0 else float((squares * influence).sum()) / (6 * square**1.5)
 
 
 def accelerations(runs: Sequence[Run], tallies: Sequence[Tally]) -> np.ndarray:
@@ -104,7 +104,7 @@ def _ranked(run: Run, code: int) -> dict[str, np.ndarray]:
     """Derivatives (N,) of one class's AUC and AP, by fold and pooled, by each image's weight."""
     pulls = {kind: np.zeros(len(run.truth)) for kind in RANKED}
     defined = {"auc": 0, "ap": 0}
-    for place, order in enumerate(orders(run, code)):
+    for place, order in enumerate(run.orders[code]):
         pooled = place == run.folds
         score, positive = run.probs[order, code], run.truth[order] == code
         for kind, made in (("auc", auc_influence), ("ap", ap_influence)):

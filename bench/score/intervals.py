@@ -9,8 +9,16 @@ AGREE = 1e-12
 
 
 def percentile(drawn: np.ndarray, level: float) -> tuple[float, float]:
-    """The middle `level` of the sorted resamples drawn (R,)."""
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    """The middle `level` of the resamples drawn (R,)."""
+    return quantiles(np.sort(drawn), np.array([(1 - level) / 2, (1 + level) / 2]))
+
+
+def quantiles(ordered: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Two quantiles of sorted values (R,), linear between neighbours as `numpy.quantile`."""
+    places = shares * (len(ordered) - 1)
+    lower = np.floor(places).astype(np.int64)
+    upper = np.minimum(lower + 1, len(ordered) - 1)
+    low, high = ordered[lower] + (places - lower) * (ordered[upper] - ordered[lower])
     return float(low), float(high)
 
 
@@ -22,18 +30,18 @@ def bca(
     Resamples equal to the estimate count half for the bias. None where it is not defined: the
     estimate lies outside of all resamples, or the acceleration is too large for the level.
     """
+    ordered = np.sort(drawn)
     near = AGREE * max(1.0, abs(estimate))
-    below = np.count_nonzero(drawn < estimate - near)
-    equal = np.count_nonzero(np.abs(drawn - estimate) <= near)
-    bias = ndtri((below + equal / 2) / len(drawn))
+    below = int(np.searchsorted(ordered, estimate - near, side="left"))
+    within = int(np.searchsorted(ordered, estimate + near, side="right"))
+    bias = ndtri((below + within) / 2 / len(drawn))
     if not np.isfinite(bias):
         return None
     normal = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
     shrink = 1 - acceleration * normal
     if (shrink <= 0).any() or not np.isfinite(acceleration):
         return None
-    low, high = np.quantile(drawn, ndtr(bias + normal / shrink))
-    return float(low), float(high)
+    return quantiles(ordered, ndtr(bias + normal / shrink))
 
 
 def clopper_pearson(hits: int, count: int, level: float) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from bench.score import fallback
 from bench.score.fallback import LANES
 
 SHORT = 256  # counts of 255 or less, added this often, fit 16 bits
+SLIVER = 1e-60  # negatives before any are met: no division by 0, and lost in every sum
 
 
 def draw(starts: np.ndarray, weights: np.ndarray) -> None:
@@ -68,7 +69,7 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
     cells (K, B), sums (17, B) and ranks (4, C*(F+1), B): weight of the positives; of the negatives
     that were met; negatives times positives above them, half if tied; sum of precisions.
     """
-    # 1. counts by cell
+    # 1. counts by cell, four images at a time
     acc = np.zeros(LANES, np.uint16)
     at = 0
     for cell in range(cell_ends.shape[0]):
@@ -78,6 +79,14 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
             stop = min(cell_ends[cell], at + SHORT)
             for b in range(LANES):
                 acc[b] = 0
+            while at + 4 <= stop:
+                g, h = cell_items[at], cell_items[at + 1]
+                i, j = cell_items[at + 2], cell_items[at + 3]
+                for b in range(LANES):
+                    one = np.uint16(np.uint16(weights[g, b]) + np.uint16(weights[h, b]))
+                    two = np.uint16(np.uint16(weights[i, b]) + np.uint16(weights[j, b]))
+                    acc[b] += np.uint16(one + two)
+                at += 4
             while at < stop:
                 g = cell_items[at]
                 for b in range(LANES):
@@ -91,13 +100,20 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
     for part in range(sum_ends.shape[0]):
         for b in range(LANES):
             total[b] = 0
-        while at + 2 <= sum_ends[part]:
-            g, h = sum_items[at], sum_items[at + 1]
-            v, w = sum_values[at], sum_values[at + 1]
+        while at + 4 <= sum_ends[part]:
+            g, h, v, w = sum_items[at], sum_items[at + 1], sum_values[at], sum_values[at + 1]
+            i, j, x, y = (
+                sum_items[at + 2],
+                sum_items[at + 3],
+                sum_values[at + 2],
+                sum_values[at + 3],
+            )
             for b in range(LANES):
-                total[b] += np.float64(weights[g, b]) * v + np.float64(weights[h, b]) * w
-            at += 2
-        if at < sum_ends[part]:
+                first = np.float64(weights[g, b]) * v + np.float64(weights[h, b]) * w
+                second = np.float64(weights[i, b]) * x + np.float64(weights[j, b]) * y
+                total[b] += first + second
+            at += 4
+        while at < sum_ends[part]:
             g, v = sum_items[at], sum_values[at]
             for b in range(LANES):
                 total[b] += np.float64(weights[g, b]) * v
@@ -115,7 +131,7 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
     for ranking in range(rankings.shape[0] - 1):
         for b in range(LANES):
             pos[b] = 0
-            neg[b] = 0
+            neg[b] = SLIVER
             below[b] = 0
             precision[b] = 0
         for segment in range(rankings[ranking], rankings[ranking + 1]):
@@ -128,9 +144,9 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
                     g, h = rank_items[at], rank_items[at + 1]
                     i, j = rank_items[at + 2], rank_items[at + 3]
                     for b in range(LANES):
-                        first = np.uint16(np.uint16(weights[g, b]) + np.uint16(weights[h, b]))
-                        second = np.uint16(np.uint16(weights[i, b]) + np.uint16(weights[j, b]))
-                        acc[b] += np.uint16(first + second)
+                        one = np.uint16(np.uint16(weights[g, b]) + np.uint16(weights[h, b]))
+                        two = np.uint16(np.uint16(weights[i, b]) + np.uint16(weights[j, b]))
+                        acc[b] += np.uint16(one + two)
                     at += 4
                 while at < stop:
                     g = rank_items[at]
@@ -141,26 +157,34 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
                     n = np.float64(acc[b])
                     neg[b] += n
                     below[b] += n * pos[b]
-            # single positives, two to a division
+            # single positives: four fractions on one denominator, since division is slow
             stop = segments[segment, 1]
-            while at + 2 <= stop:
+            while at + 4 <= stop:
                 g, h = rank_items[at], rank_items[at + 1]
+                i, j = rank_items[at + 2], rank_items[at + 3]
                 for b in range(LANES):
                     w = np.float64(weights[g, b])
-                    v = np.float64(weights[h, b])
+                    x = np.float64(weights[h, b])
+                    y = np.float64(weights[i, b])
+                    z = np.float64(weights[j, b])
+                    n = neg[b]
                     p = pos[b] + w
-                    q = p + v
-                    t = max(p + neg[b], 1.0)
-                    u = max(q + neg[b], 1.0)
-                    precision[b] += (w * p * u + v * q * t) / (t * u)
-                    pos[b] = q
-                at += 2
-            if at < stop:
+                    q = p + x
+                    r = q + y
+                    s = r + z
+                    upper = (p + n) * (q + n)
+                    lower = (r + n) * (s + n)
+                    first = w * p * (q + n) + x * q * (p + n)
+                    second = y * r * (s + n) + z * s * (r + n)
+                    precision[b] += (first * lower + second * upper) / (upper * lower)
+                    pos[b] = s
+                at += 4
+            while at < stop:
                 g = rank_items[at]
                 for b in range(LANES):
                     w = np.float64(weights[g, b])
                     p = pos[b] + w
-                    precision[b] += w * p / max(p + neg[b], 1.0)
+                    precision[b] += w * p / (p + neg[b])
                     pos[b] = p
                 at += 1
             # one tie: its negatives lie half below its positives
@@ -182,7 +206,7 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
                     below[b] += tied[b] * (pos[b] + hit[b] * 0.5)
                     pos[b] += hit[b]
                     neg[b] += tied[b]
-                    precision[b] += hit[b] * pos[b] / max(pos[b] + neg[b], 1.0)
+                    precision[b] += hit[b] * pos[b] / (pos[b] + neg[b])
         for b in range(LANES):
             ranks[0, ranking, column + b] = pos[b]
             ranks[1, ranking, column + b] = neg[b]

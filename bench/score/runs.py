@@ -82,6 +82,16 @@ class Run:
         return above
 
     @cached_property
+    def orders(self) -> tuple[tuple[np.ndarray, ...], ...]:
+        """Image positions by descending score, by class: fold by fold, then over all folds."""
+        found = []
+        for code in range(self.classes):
+            order = np.argsort(-self.probs[:, code], kind="stable").astype(np.int32)
+            folds = self.fold[order]
+            found.append((*(order[folds == fold] for fold in range(self.folds)), order))
+        return tuple(found)
+
+    @cached_property
     def has_thresholds(self) -> np.ndarray:
         """Whether each class has a threshold in every fold that this run has (C,)."""
         return np.asarray(np.isfinite(self.thresholds[np.unique(self.fold)]).all(axis=0))
