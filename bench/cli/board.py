@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import click
 
 from bench.cli.places import BASELINES, COMMITTED, PROTOCOLS
 from bench.data.sources import Source
-from bench.estimates import Leaderboard
+from bench.estimates import Estimate, Leaderboard
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
 from bench.run.results import leaderboard_folder
+
+PIPE_WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def print_table(leaderboard: Leaderboard) -> None:
 
     table = Table(title=f"{leaderboard.protocol} on {leaderboard.dataset.title}")
     for column in ("rank", "row", leaderboard.primary, "balanced_accuracy", "accuracy", ""):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column != "")
     for row in leaderboard.rows:
         estimates = row.table.metrics
         marks = [] if row.complete else [f"incomplete: folds {list(row.folds)}"]
@@ -107,7 +110,7 @@ def print_table(leaderboard: Leaderboard) -> None:
             str(row.rank.best or ""),
             row.name,
             *(
-                f"{e.value:.3f} [dim]{e.low:.3f} to {e.high:.3f}[/dim]"
+                _interval(e)
                 for e in (
                     estimates[leaderboard.primary],
                     estimates["balanced_accuracy"],
@@ -116,4 +119,13 @@ def print_table(leaderboard: Leaderboard) -> None:
             ),
             ", ".join([*row.facts.badges, *marks]),
         )
-    Console().print(table)
+    console = Console()
+    # a pipe has no width of its own: lines as long as they need to be
+    Console(width=None if console.is_terminal else PIPE_WIDTH).print(table)
+
+
+def _interval(estimate: Estimate) -> str:
+    if isnan(estimate.value):
+        return "n/a"
+    interval = "" if isnan(estimate.low) else f" ({estimate.low:.3f}, {estimate.high:.3f})"
+    return f"{estimate.value:.3f}{interval}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from pathlib import Path
 
@@ -28,5 +27,7 @@ def job(job_json: Path) -> None:
 
 def _end_with_runner() -> None:
     """End this process when the runner's end of the pipe closes, however the runner ended."""
-    sys.stdin.buffer.read()
+    # unbuffered: a lock on sys.stdin held by this thread would abort the interpreter at its end
+    while os.read(0, 1):
+        pass
     os._exit(1)

@@ -231,11 +231,13 @@ def _refuse_twins(names: Sequence[str]) -> None:
 
 def _store(bench: Bench, image_size: int) -> Any:
     """The pixels at a size, with a bar while they are made."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from bench.data.store import build_store
 
-    with Progress(transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(transient=True, console=console, disable=not console.is_terminal) as bars:
         task = bars.add_task(f"images at {image_size} px", total=len(bench.source.manifest))
         return build_store(bench.source, image_size, lambda: bars.advance(task))
 
