@@ -32,7 +32,7 @@ class Cell:
     value, interval  `0.742` and `[0.725, 0.754]`, or `n/a` and ""
     note   why it is undefined: `0 positives`
     marks  words that stand beside it
-    title  all of it in one line, with n and the interval's method
+    title  its n and the interval's method
     """
 
     order: str
@@ -80,7 +80,7 @@ def cell(
         why = reason(estimate, metric)
         title = f"{metric.label}: undefined ({why})"
         return Cell("", UNDEFINED, "", why, beside(estimate), title)
-    order = repr(float(estimate.value))
+    order = f"{estimate.value:.7g}"
     if metric.counts:
         written = count(estimate.value)
         return Cell(order, written, "", "", beside(estimate), f"{written} {metric.label}")
@@ -89,7 +89,7 @@ def cell(
     ends = interval(estimate.low, estimate.high, places)
     how = method_name(estimate.method if ends else "")
     level = f"{facts.level * 100:g}% {how} interval" if ends else how
-    title = f"{metric.label} {value} {ends}".rstrip() + f"; {level}; n = {count(estimate.n)}"
+    title = f"{level}, n = {count(estimate.n)}"
     marks = _marks(estimate, facts, has_interval=bool(ends))
     return Cell(order, value, ends, "", marks, title, scale.bar(estimate) if scale else None)
 

@@ -19,12 +19,15 @@ STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """An estimate on a scale: its point, and the ends of its interval ("" where it has none)."""
+    """An estimate on a scale: its point, and the ends of its interval ("" where it has none).
+
+    off  "left" or "right" where the point lies beyond the scale, and only a sign of it is drawn
+    """
 
     at: str
     low: str = ""
     high: str = ""
-    width: str = ""
+    off: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +59,25 @@ class Scale:
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
     def at(self, value: float) -> str:
-        """The same as `37.25%`; "" for an undefined value."""
-        return "" if math.isnan(value) else f"{self.share(value) * 100:.2f}%"
+        """The same as `37.2%`; "" for a value that is undefined or beyond the scale."""
+        known = not math.isnan(value) and not self.beyond(value)
+        return f"{self.share(value) * 100:.1f}%" if known else ""
+
+    def beyond(self, value: float) -> str:
+        """The side on which a value lies beyond the scale, "" for one that does not."""
+        slack = 1e-9 * (self.high - self.low)
+        return "right" if value > self.high + slack else "left" if value < self.low - slack else ""
 
     def bar(self, estimate: Estimate) -> Bar | None:
         """The drawing of an estimate; nothing where it is undefined."""
         if math.isnan(estimate.value):
             return None
+        if off := self.beyond(estimate.value):
+            return Bar("100%" if off == "right" else "0%", off=off)
         if math.isnan(estimate.low) or math.isnan(estimate.high):
             return Bar(self.at(estimate.value))
-        width = self.share(estimate.high) - self.share(estimate.low)
-        ends = self.at(estimate.low), self.at(estimate.high)
-        return Bar(self.at(estimate.value), *ends, f"{width * 100:.2f}%")
+        ends = (f"{self.share(end) * 100:.1f}%" for end in (estimate.low, estimate.high))
+        return Bar(self.at(estimate.value), *ends)
 
     @property
     def step(self) -> float:

@@ -120,10 +120,10 @@ class FoldPanel:
 
 
 def fold_names(board: Leaderboard) -> tuple[str, ...]:
-    """`fold 0`, or `r0 fold 0` where the split is repeated, as the results folder counts them."""
+    """`Fold 0`, or `R0 fold 0` where the split is repeated, as the results folder counts them."""
     if board.repeats == 1:
-        return tuple(f"fold {fold}" for fold in range(board.folds))
-    return tuple(f"r{r} fold {f}" for r in range(board.repeats) for f in range(board.folds))
+        return tuple(f"Fold {fold}" for fold in range(board.folds))
+    return tuple(f"R{r} fold {f}" for r in range(board.repeats) for f in range(board.folds))
 
 
 def fold_panels(board: Leaderboard) -> tuple[FoldPanel, ...]:
@@ -157,7 +157,7 @@ def _fold_line(board: Leaderboard, row: LeaderboardRow, key: str, scale: Scale) 
     places = fold_places(estimate)
     folds = fold_names(board)
     values = [*row.by_fold[key], *[math.nan] * len(folds)][: len(folds)]
-    written = [("" if math.isnan(v) else repr(float(v)), fixed(v, places)) for v in values]
+    written = [("" if math.isnan(v) else f"{v:.6g}", fixed(v, places)) for v in values]
     dots = [
         Dot(scale.at(value), f"{fold}: {text}")
         for fold, value, (_, text) in zip(folds, values, written, strict=True)

@@ -104,10 +104,18 @@ def _reference(board: Leaderboard, metric_name: str) -> Estimate | None:
 
 
 def _scale(board: Leaderboard, metric_name: str) -> Scale:
-    estimates = [
-        row.table.metrics[metric_name] for row in board.rows if metric_name in row.table.metrics
-    ]
-    return scale_of_estimates(estimates, metric(metric_name).bounds)
+    """A scale that holds every row; where a metric has no upper bound (guessing labels can cost
+    any log loss), references beyond twice the worst method are left off it.
+    """
+    shown = [row for row in board.rows if metric_name in row.table.metrics]
+    bounds = metric(metric_name).bounds
+    methods = [row.table.metrics[metric_name].value for row in shown if row.kind != REFERENCE]
+    limit = max((2 * abs(value) for value in methods if math.isfinite(value)), default=math.inf)
+    if math.isfinite(bounds[1]) or metric_name == board.primary:
+        limit = math.inf
+    estimates = [row.table.metrics[metric_name] for row in shown]
+    within = [one for one in estimates if not abs(one.value) > limit]
+    return scale_of_estimates(within, bounds)
 
 
 def metric_table(board: Leaderboard, names: tuple[str, ...]) -> Table:
@@ -152,7 +160,8 @@ def metric_panels(board: Leaderboard) -> tuple[Panel, ...]:
 def glance(board: Leaderboard, most: int = 8) -> Table:
     """The primary metric of the first rows and of the best reference, for the head of the page."""
     whole = metric_table(board, (board.primary,))
-    methods = [one for one in whole.lines if one.head.kind != REFERENCE][:most]
+    ranked = [one for one in whole.lines if one.rank.order]
+    methods = (ranked or [one for one in whole.lines if one.head.kind != REFERENCE])[:most]
     best = [one for one in whole.lines if one.head.name.full == plain(board.best_reference)]
     return replace(whole, lines=tuple(dict.fromkeys([*methods, *best])))
 
@@ -164,7 +173,7 @@ def class_heads(board: Leaderboard) -> tuple[Head, ...]:
     for label, swatch in zip(board.classes, swatches(board.classes), strict=True):
         note = counted(facts.images_by_class.get(label, 0), "image")
         if facts.unit != "image":
-            note += f", {counted(facts.groups_by_class.get(label, 0), facts.unit)}"
+            note += f"\n{counted(facts.groups_by_class.get(label, 0), facts.unit)}"
         heads.append(Head(name(label, 24).short, note, swatch=swatch, meaning=name(label).full))
     return tuple(heads)
 

@@ -111,7 +111,8 @@ def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
     amount = counted(facts.images, "image")
     if facts.unit != "image":
         amount += f" of {counted(facts.groups, facts.unit)}"
-    kind = "Synthetic: " if facts.synthetic else ""
+    said_already = "synthetic" in facts.title.lower()
+    kind = "Synthetic: " if facts.synthetic and not said_already else ""
     repeats = f", {board.repeats} repeats" if board.repeats > 1 else ""
     sheet = [
         (

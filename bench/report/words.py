@@ -86,14 +86,14 @@ def leader(board: Leaderboard) -> LeaderboardRow | None:
 
 def _standing(board: Leaderboard, first: LeaderboardRow) -> str:
     text = primary_text(board, first)
-    better, open_ = _against(board, first)
     if fault(board, first):
         return f"is first with {text}, but {fault(board, first)}"
-    if not better and not open_:
+    against = _against(board, first)
+    if not any(against.values()):
         return f"is the only ranked method, with {text}"
-    if not open_:
+    if not against["not settled"] and not against["no difference seen"]:
         return f"leads with {text}, better than every other method"
-    lead = "not every lead" if better else "no lead"
+    lead = "not every lead" if against["better"] else "no lead"
     return f"is first with {text}, but {lead} is settled"
 
 
@@ -102,11 +102,14 @@ def standfirst(board: Leaderboard) -> tuple[str, ...]:
     words = []
     first = leader(board)
     if first is not None:
-        better, open_ = _against(board, first)
-        if better and open_:
-            words.append(f"It is better than {_some(better)}.")
+        against = _against(board, first)
+        open_, level = against["not settled"], against["no difference seen"]
+        if against["better"] and (open_ or level):
+            words.append(f"It is better than {_some(against['better'])}.")
         if open_:
             words.append(f"Whether it is better than {_some(open_)} is not settled.")
+        if level:
+            words.append(f"Between it and {_some(level)} no difference is seen.")
     words += _chance(board)
     facts = board.dataset
     kind = "synthetic images" if facts.synthetic else "images"
@@ -145,18 +148,18 @@ def _chance(board: Leaderboard) -> list[str]:
     return [f"{_some(failing)} {verb} not clear the best reference row ({best})."]
 
 
-def _against(board: Leaderboard, first: LeaderboardRow) -> tuple[list[str], list[str]]:
-    """The ranked rows that the first is better than, and those where that is not settled."""
-    better: list[str] = []
-    open_: list[str] = []
+def _against(board: Leaderboard, first: LeaderboardRow) -> dict[str, list[str]]:
+    """The other ranked rows by what is known of the first against them."""
+    found: dict[str, list[str]] = {"better": [], "no difference seen": [], "not settled": []}
     for row in board.rows:
         if row.rank.best is None or row is first:
             continue
-        verdicts = [
+        verdicts = {
             _verdict_for(first.name, row.name, one, board.primary) for one in board.comparisons
-        ]
-        (better if "better" in verdicts else open_).append(said(row.name))
-    return better, open_
+        }
+        known = next((verdict for verdict in found if verdict in verdicts), "not settled")
+        found[known].append(said(row.name))
+    return found
 
 
 def _verdict_for(first: str, other: str, one: Comparison, primary: str) -> str:

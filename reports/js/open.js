@@ -7,7 +7,12 @@
   };
   document.addEventListener("DOMContentLoaded", unfold);
   addEventListener("hashchange", unfold);
+  let folded = [];
   addEventListener("beforeprint", () => {
-    for (const fold of document.querySelectorAll("details:not([hidden])")) fold.open = true;
+    folded = [...document.querySelectorAll("details:not([hidden], [open])")];
+    for (const fold of folded) fold.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const fold of folded) fold.open = false;
   });
 })();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 from bench.estimates import NAN, Estimate
 from bench.report.charts import Scale, scale_of, scale_of_estimates
 from bench.report.palette import swatches
+from bench.report.tables import metric_table
+from tests.report import boards
 
 
 def test_an_interval_lies_between_its_ends():
     bar = Scale(0.0, 2.0).bar(Estimate(1.0, 0.5, 1.5))
     assert bar is not None
-    assert (bar.low, bar.at, bar.high) == ("25.00%", "50.00%", "75.00%")
+    assert (bar.low, bar.at, bar.high) == ("25.0%", "50.0%", "75.0%")
 
 
 def test_undefined_is_not_drawn():
@@ -62,3 +65,17 @@ def test_a_class_has_the_same_colour_whatever_stands_beside_it():
     assert swatches(("mel", "nv")) == swatches(("akiec", "mel", "nv"))[1:]
     assert swatches(("NV", "MEL")) == swatches(("nv", "mel"))
     assert len(set(swatches(("one", "two", "nv", "mel", "three")))) == 5
+
+
+def test_what_lies_beyond_a_scale_is_a_sign_at_its_edge():
+    bar = Scale(0.0, 2.0).bar(Estimate(31.0, 30.0, 32.0))
+    assert bar is not None
+    assert (bar.off, bar.low, Scale(0.0, 2.0).at(31.0)) == ("right", "", "")
+
+
+def test_a_reference_of_any_loss_does_not_flatten_the_methods(board):
+    far = replace(board.rows[4].table.metrics["log_loss"], value=31.0, low=30.0, high=32.0)
+    table = board.rows[4].table
+    changed = replace(table, metrics={**table.metrics, "log_loss": far})
+    lines = metric_table(boards.with_row(board, 4, table=changed), ("log_loss",)).lines
+    assert [line.cells[0].bar.off for line in lines] == ["", "", "", "", "right", ""]

@@ -202,7 +202,7 @@ def test_confusion_shows_counts_and_row_shares(board, page):
 def test_folds_are_written_one_by_one(board, page):
     panel = page.by_id("folds").one("details")
     for fold, value in enumerate(board.rows[0].by_fold["macro_f1"]):
-        assert f"fold {fold}" in panel.one("thead").text
+        assert f"Fold {fold}" in panel.one("thead").text
         assert f"{value:.3f}" in panel.one("tbody").one("tr").text
 
 
