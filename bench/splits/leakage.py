@@ -1,0 +1,135 @@
+"""Proof that a roles file is sound: it belongs to the data, and nothing leaks between its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from bench.errors import RolesError, listing
+from bench.manifest import Manifest
+from bench.protocol import PARTS, Protocol, Roles
+from bench.splits.groups import Pair
+
+TEST = PARTS.index("test")
+CURE = "restore the committed roles file, or freeze a protocol of another name"
+
+
+def verify(
+    roles: Roles, manifest: Manifest, protocol: Protocol, duplicates: Iterable[Pair] = ()
+) -> list[str]:
+    """Prove the roles sound for this manifest and protocol; what was proven, one sentence each.
+
+    duplicates are pairs of image ids that must share a group. Where the protocol is a control, its
+    groups are divided on purpose, and neither groups nor lesions are checked. Raises RolesError
+    that names the first offender.
+    """
+    roles.refuse_other_roster(manifest)
+    if roles.image_ids.tolist() != manifest.image_ids.tolist():
+        raise RolesError(f"the roles name other images than {manifest.name} has; {CURE}")
+    roster = f"{len(manifest):,} images, sha256 {manifest.roster_sha256[:12]}..."
+    proven = [f"the roles belong to this roster of {manifest.name}: {roster}"]
+    proven += _prove_columns(roles, protocol)
+    proven += _prove_coarsening(roles, manifest)
+    proven += _prove_duplicates(roles, list(duplicates))
+    if not protocol.split.control:
+        proven += _prove_whole(roles, manifest, protocol)
+    if not protocol.split.arms:
+        proven += _prove_tested_once(roles, protocol)
+    proven += _prove_classes(roles, manifest, protocol)
+    return proven
+
+
+def _fold_name(column: int, protocol: Protocol) -> str:
+    if protocol.split.repeats == 1:
+        return f"fold {column}"
+    repeat, fold = divmod(column, protocol.folds)
+    return f"fold {fold} of repeat {repeat}"
+
+
+def _prove_columns(roles: Roles, protocol: Protocol) -> Iterator[str]:
+    expected = protocol.folds * protocol.split.repeats
+    if not protocol.split.arms and roles.columns != expected:
+        raise RolesError(
+            f"the roles have {roles.columns} fold columns, {protocol.name} needs {expected}; {CURE}"
+        )
+    yield f"{roles.columns} folds, as {protocol.name} says"
+
+
+def _prove_coarsening(roles: Roles, manifest: Manifest) -> Iterator[str]:
+    """Every native group lies in one group, and so does every lesion."""
+    owners = [(manifest.unit, manifest.native_groups), ("lesion", manifest.table["lesion_id"])]
+    for unit, owner in owners:
+        counts = pd.Series(roles.group_ids).groupby(np.asarray(owner, dtype=object)).nunique()
+        torn = sorted(counts.index[counts > 1].tolist())
+        if torn:
+            raise RolesError(
+                f"{unit} {torn[0]} has more than one group_id ({len(torn)} such); {CURE}"
+            )
+    natives = len(set(manifest.native_groups.tolist()))
+    groups = len(set(roles.group_ids.tolist()))
+    yield f"every {manifest.unit} lies in one group: {natives:,} in {groups:,} groups"
+
+
+def _prove_duplicates(roles: Roles, pairs: list[Pair]) -> Iterator[str]:
+    group_of = dict(zip(roles.image_ids.tolist(), roles.group_ids.tolist(), strict=True))
+    strange = sorted({image_id for pair in pairs for image_id in pair if image_id not in group_of})
+    if strange:
+        raise RolesError(f"the list of duplicates names unknown images: {listing(strange)}")
+    apart = [f"{a} and {b}" for a, b in pairs if group_of[a] != group_of[b]]
+    if apart:
+        raise RolesError(f"known duplicates in different groups: {listing(apart)}; {CURE}")
+    if pairs:
+        yield f"all {len(pairs)} known pairs of duplicates share a group"
+
+
+def _prove_whole(roles: Roles, manifest: Manifest, protocol: Protocol) -> Iterator[str]:
+    """No native group, no lesion and no group stands in two parts of a fold."""
+    owners = (
+        (manifest.unit, manifest.native_groups),
+        ("lesion", manifest.table["lesion_id"].to_numpy(dtype=object)),
+        ("group", roles.group_ids),
+    )
+    for unit, owner in owners:
+        for column in range(roles.columns):
+            _refuse_crossing(unit, owner, roles.parts[:, column], _fold_name(column, protocol))
+    yield f"no {manifest.unit} and no group stands on two sides of any fold"
+
+
+def _refuse_crossing(unit: str, owner: np.ndarray, part: np.ndarray, fold: str) -> None:
+    """Raise RolesError where an owner's images stand in two parts; left out is no part."""
+    placed = (part > 0) & ~pd.isna(owner)
+    pairs = pd.DataFrame({"owner": owner[placed], "part": part[placed]}).drop_duplicates()
+    crossing = sorted(pairs["owner"][pairs["owner"].duplicated()].unique().tolist())
+    if crossing:
+        codes = sorted(pairs["part"][pairs["owner"] == crossing[0]].tolist())
+        sides = " and ".join(PARTS[code] for code in codes)
+        more = f" (and {len(crossing) - 1} more)" if len(crossing) > 1 else ""
+        raise RolesError(f"{unit} {crossing[0]} is in {sides} of {fold}{more}; {CURE}")
+
+
+def _prove_tested_once(roles: Roles, protocol: Protocol) -> Iterator[str]:
+    tested = (roles.parts == TEST).reshape(len(roles.image_ids), protocol.split.repeats, -1)
+    times = tested.sum(axis=2)
+    if (times != 1).any():
+        row, repeat = np.argwhere(times != 1)[0]
+        raise RolesError(
+            f"image {roles.image_ids[row]} is tested {times[row, repeat]} times in repeat {repeat} "
+            f"({(times != 1).any(axis=1).sum()} such images); {CURE}"
+        )
+    yield "every image is tested exactly once" + (
+        " in every repeat" if protocol.split.repeats > 1 else ""
+    )
+
+
+def _prove_classes(roles: Roles, manifest: Manifest, protocol: Protocol) -> Iterator[str]:
+    present = set(manifest.labels.tolist())
+    for column in range(roles.columns):
+        for part in PARTS[1:]:
+            missing = present - set(manifest.labels[roles.rows(column, part)].tolist())
+            if missing:
+                names = [manifest.classes[code] for code in sorted(missing)]
+                fold = _fold_name(column, protocol)
+                raise RolesError(f"no image of {listing(names)} in {part} of {fold}; {CURE}")
+    yield "every class stands in train, val and test of every fold"
