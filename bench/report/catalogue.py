@@ -14,6 +14,7 @@ class Metric:
     lower  whether lower is better. counts: whether it is a number of things, not a rate
     bounds the values it can have at most; open ends are infinite
     none   what is missing where its denominator is empty ("0 positives")
+    why    what else leaves it undefined
     """
 
     name: str
@@ -23,6 +24,7 @@ class Metric:
     counts: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
     none: str = "0 images"
+    why: str = ""
 
     @property
     def title(self) -> str:
@@ -43,7 +45,13 @@ _ALL = (
     Metric("balanced_accuracy", "balanced accuracy", "mean recall of the classes"),
     Metric("macro_f1", "macro-F1", "mean F1 of the classes, each counting the same"),
     Metric("weighted_f1", "weighted F1", "mean F1 of the classes, weighted by their images"),
-    Metric("mcc", "MCC", "Matthews correlation of truth and top class", bounds=(-1.0, 1.0)),
+    Metric(
+        "mcc",
+        "MCC",
+        "Matthews correlation of truth and top class",
+        bounds=(-1.0, 1.0),
+        why="one class only",
+    ),
     Metric("kappa", "Cohen’s κ", "agreement with the truth beyond chance", bounds=(-1.0, 1.0)),
     Metric("macro_auc", "macro AUC", "mean over classes of the area under the ROC curve"),
     Metric("macro_ap", "macro AP", "mean over classes of average precision"),

@@ -61,7 +61,8 @@ def reason(estimate: Estimate, metric: Metric) -> str:
     said = [mark for mark in estimate.marks if mark.startswith(WHY)]
     if not said and estimate.n == 0:
         return metric.none
-    return ", ".join([*said, f"n = {count(estimate.n)}"])
+    known = said or ([metric.why] if metric.why else [])
+    return ", ".join([*known, f"n = {count(estimate.n)}"])
 
 
 def beside(estimate: Estimate) -> tuple[str, ...]:

@@ -31,14 +31,6 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
-    """A single value on a scale, with the words that say what it is."""
-
-    at: str
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
 class Tick:
     """A mark of an axis."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.estimates import Leaderboard, LeaderboardRow
 from bench.report.catalogue import metric
-from bench.report.charts import Bar, Dot, Scale, Tick, scale_of
+from bench.report.charts import Scale, Tick, scale_of
 from bench.report.names import plain
 from bench.report.numbers import (
     count,
@@ -21,7 +21,15 @@ from bench.report.numbers import (
     percent,
 )
 from bench.report.rows import REFERENCE, RowHead, row_head, spelled
-from bench.report.tables import Head, about_metric, class_heads, fold_places, head, metric_order
+from bench.report.tables import (
+    Head,
+    about_metric,
+    class_heads,
+    fold_places,
+    head,
+    metric_order,
+    rows_in_view,
+)
 
 SHADES = 9
 
@@ -99,9 +107,9 @@ class FoldLine:
     """A row's values fold by fold, drawn and written, with its spread over seeds."""
 
     head: RowHead
-    dots: tuple[Dot, ...]
-    mean: Bar | None
-    values: tuple[tuple[str, str], ...]
+    dots: tuple[str, ...]
+    mean: str
+    values: tuple[str, ...]
     seed_sd: str
 
 
@@ -137,7 +145,7 @@ def fold_panels(board: Leaderboard) -> tuple[FoldPanel, ...]:
 
 def _fold_panel(board: Leaderboard, panel_id: str, key: str) -> FoldPanel:
     folds = fold_names(board)
-    values = [value for row in board.rows for value in row.by_fold.get(key, ())]
+    values = [v for row in rows_in_view(board, key) for v in row.by_fold.get(key, ())]
     scale = scale_of(values, metric(key).bounds)
     heading = head(key)
     return FoldPanel(
@@ -157,19 +165,13 @@ def _fold_line(board: Leaderboard, row: LeaderboardRow, key: str, scale: Scale) 
     places = fold_places(estimate)
     folds = fold_names(board)
     values = [*row.by_fold[key], *[math.nan] * len(folds)][: len(folds)]
-    written = [("" if math.isnan(v) else f"{v:.6g}", fixed(v, places)) for v in values]
-    dots = [
-        Dot(scale.at(value), f"{fold}: {text}")
-        for fold, value, (_, text) in zip(folds, values, written, strict=True)
-        if not math.isnan(value)
-    ]
     sd = row.seed_sd.get(key, math.nan)
     known = [value for value in values if not math.isnan(value)]
     return FoldLine(
         head=row_head(board, row),
-        dots=tuple(dots),
-        mean=Bar(scale.at(float(np.mean(known)))) if known else None,
-        values=tuple(written),
+        dots=tuple(at for at in map(scale.at, known) if at),
+        mean=scale.at(float(np.mean(known))) if known else "",
+        values=tuple(fixed(value, places) for value in values),
         seed_sd="–" if math.isnan(sd) else fixed(sd, max(places, 3)),
     )
 

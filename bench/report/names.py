@@ -19,7 +19,7 @@ _DIRECTION = {
 }
 _RIGHT_TO_LEFT = {"R", "AL"}
 _PIECE = re.compile(r"[^_\-@/.]*[_\-@/.]+|[^_\-@/.]+")
-_URL = re.compile(r"(https://[^\s<>\"'()]+[^\s<>\"'().,;])")
+_URL = re.compile(r"(https://[^\s<>\"'()]+[^\s<>\"'().,;]|doi:10\.[^\s<>\"'()]+[^\s<>\"'().,;])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ def listed(names: list[str]) -> str:
 
 
 def spans(text: str) -> tuple[Span, ...]:
-    """A text with its https addresses as links; no other scheme becomes one."""
+    """A text with its https addresses and DOIs as links; no other scheme becomes one."""
     pieces = _URL.split(plain(text))
     return tuple(
-        Span(piece, piece if odd else "")
+        Span(piece, piece.replace("doi:", "https://doi.org/", 1) if odd else "")
         for odd, piece in ((index % 2, piece) for index, piece in enumerate(pieces))
         if piece
     )

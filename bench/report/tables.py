@@ -103,19 +103,22 @@ def _reference(board: Leaderboard, metric_name: str) -> Estimate | None:
     return rows[0].table.metrics.get(metric_name) if rows else None
 
 
-def _scale(board: Leaderboard, metric_name: str) -> Scale:
-    """A scale that holds every row; where a metric has no upper bound (guessing labels can cost
-    any log loss), references beyond twice the worst method are left off it.
+def rows_in_view(board: Leaderboard, metric_name: str) -> list[LeaderboardRow]:
+    """The rows that a metric's scale is made for: all of them, but where it has no upper bound
+    (guessing labels can cost any log loss) no reference beyond twice the worst method.
     """
-    shown = [row for row in board.rows if metric_name in row.table.metrics]
-    bounds = metric(metric_name).bounds
-    methods = [row.table.metrics[metric_name].value for row in shown if row.kind != REFERENCE]
-    limit = max((2 * abs(value) for value in methods if math.isfinite(value)), default=math.inf)
-    if math.isfinite(bounds[1]) or metric_name == board.primary:
-        limit = math.inf
-    estimates = [row.table.metrics[metric_name] for row in shown]
-    within = [one for one in estimates if not abs(one.value) > limit]
-    return scale_of_estimates(within, bounds)
+    rows = [row for row in board.rows if metric_name in row.table.metrics]
+    if math.isfinite(metric(metric_name).bounds[1]) or metric_name == board.primary:
+        return rows
+    sizes = {row.name: abs(row.table.metrics[metric_name].value) for row in rows}
+    methods = [sizes[row.name] for row in rows if row.kind != REFERENCE]
+    limit = max((2 * one for one in methods if math.isfinite(one)), default=math.inf)
+    return [row for row in rows if not sizes[row.name] > limit]
+
+
+def _scale(board: Leaderboard, metric_name: str) -> Scale:
+    estimates = [row.table.metrics[metric_name] for row in rows_in_view(board, metric_name)]
+    return scale_of_estimates(estimates, metric(metric_name).bounds)
 
 
 def metric_table(board: Leaderboard, names: tuple[str, ...]) -> Table:

@@ -1,5 +1,6 @@
 // Sortable tables: a heading with data-first becomes a button. Cells sort by data-order, numbers
-// before words, and what is undefined stays last in either direction.
+// before words, by their text where they have none; what is undefined stays last in either
+// direction.
 (() => {
   const other = { ascending: "descending", descending: "ascending" };
 
@@ -14,7 +15,11 @@
     const direction = other[heading.getAttribute("aria-sort")] || heading.dataset.first;
     for (const each of heading.parentElement.children) each.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", direction);
-    const key = (row) => row.cells[heading.cellIndex].dataset.order ?? "";
+    const key = (row) => {
+      const cell = row.cells[heading.cellIndex];
+      const text = cell.textContent.trim();
+      return cell.dataset.order ?? (text === "n/a" ? "" : text.replace("\u2212", "-"));
+    };
     const rows = [...table.tBodies[0].rows];
     rows.sort((a, b) => compare(key(a), key(b), direction));
     table.tBodies[0].append(...rows);

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.estimates import Leaderboard, Rank
+from bench.estimates import NAN, Estimate, Leaderboard, Rank
 from bench.report.html import render
 from tests.report import boards
 from tests.report.reading import Element, read
@@ -242,3 +242,10 @@ def test_costs_are_readable(page):
 )
 def test_a_leaderboard_with_less_or_more_is_still_a_page(board, changes):
     assert page_of(replace(board, **changes)).one("h1").text.startswith("Five folds")
+
+
+def test_an_undefined_correlation_says_why(board):
+    table = board.rows[5].table
+    metrics = {**table.metrics, "mcc": Estimate(NAN, n=10_015)}
+    shown = page_of(boards.with_row(board, 5, table=replace(table, metrics=metrics)))
+    assert "n/a (one class only, n = 10,015)" in ranking(shown)[5].text

@@ -12,7 +12,7 @@ import pytest
 
 from bench.errors import ResultsError
 from bench.report.html import render, write
-from bench.report.names import isolated, name, plain, spans
+from bench.report.names import Span, isolated, name, plain, spans
 from tests.report import boards
 from tests.report.reading import read
 
@@ -105,6 +105,9 @@ def test_long_names_are_cut_for_tables_and_kept_whole_elsewhere():
 def test_only_https_becomes_a_link():
     links = [span.url for span in spans("javascript:a http://b.c (https://doi.org/10.1/x).")]
     assert [url for url in links if url] == ["https://doi.org/10.1/x"]
+    assert spans("Sci Data (2018). doi:10.1038/s.161.")[1] == Span(
+        "doi:10.1038/s.161", "https://doi.org/10.1038/s.161"
+    )
 
 
 def test_the_same_leaderboard_gives_the_same_bytes(board, files):
