@@ -75,7 +75,8 @@ def headline(board: Leaderboard) -> str:
     if first is None:
         methods = any(row.kind != REFERENCE for row in board.rows)
         return "No method is ranked yet." if methods else "No method has been run yet."
-    return f"{said(first.name)} {_standing(board, first)}."
+    where = "On synthetic data, " if board.dataset.synthetic else ""
+    return f"{where}{said(first.name)} {_standing(board, first)}."
 
 
 def leader(board: Leaderboard) -> LeaderboardRow | None:

@@ -96,6 +96,7 @@ def test_synthetic_data_is_called_synthetic(board, page):
     assert drawn.one("title").text.startswith("Synthetic data")
     assert "Synthetic data." in drawn.one("div", "banner").text
     assert "synthetic" in [badge.text for badge in drawn.one("h1").all("span", "badge")]
+    assert drawn.one("p", "headline").text.startswith("On synthetic data, efficientnet_phase4 is")
     assert "synthetic images" in " ".join(one.text for one in drawn.all("p", "standfirst"))
     assert not page.all("div", "banner")
     assert "ynthetic" not in page.one("title").text
