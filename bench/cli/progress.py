@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bench.job import Job
 from bench.run.local import Outcome
@@ -90,7 +90,6 @@ class BarProgress:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
             console=console,
         )
         self.all = self.bars.add_task("jobs", total=len(jobs), note="")
