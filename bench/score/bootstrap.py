@@ -50,7 +50,7 @@ def point_values(
     """Every metric of every run as it stands, (runs, M): the resample with each group once."""
     weights = _lines(groups)
     weights[:] = 1
-    found = _tallies(runs, [weights], LANES, kernels or compiled())
+    found = tally_weights(runs, [weights], LANES, kernels or compiled())
     return np.stack([values(tally)[:, 0] for tally in found])
 
 
@@ -58,7 +58,7 @@ def point_tally(run: Arrangement, groups: int, kernels: Kernels | None = None) -
     """The tally of one run as it stands, 64 equal columns."""
     weights = _lines(groups)
     weights[:] = 1
-    return next(_tallies([run], [weights], LANES, kernels or compiled()))
+    return next(tally_weights([run], [weights], LANES, kernels or compiled()))
 
 
 def distributions(
@@ -79,7 +79,7 @@ def distributions(
         count = min(plan.chunk, plan.resamples - first)
         padded = -(-count // LANES) * LANES
         runs = [run for row in rows for run in row]
-        found = _tallies(runs, plan.batches(first, count, chosen), padded, chosen)
+        found = tally_weights(runs, plan.batches(first, count, chosen), padded, chosen)
         for row, into in zip(rows, out, strict=True):
             summed = np.sum([values(next(found)) for _ in row], axis=0)
             into[:, first : first + count] = summed[:, :count] / len(row)
@@ -101,9 +101,10 @@ def _lines(groups: int) -> np.ndarray:
     return raw[begin : begin + groups * LANES].reshape(groups, LANES)
 
 
-def _tallies(
+def tally_weights(
     runs: Sequence[Arrangement], batches: Iterable[np.ndarray], width: int, kernels: Kernels
 ) -> Iterator[Tally]:
+    """The tally of every run under batches of weights (G, 64), `width` columns in all."""
     spaces = [_space(run, width) for run in runs]
     for batch, weights in enumerate(batches):
         for run, (cells, sums, ranks) in zip(runs, spaces, strict=True):

@@ -64,7 +64,7 @@ def verdict(low: float, high: float, p_adjusted: float, level: float, *, higher:
     "no difference seen". Undefined excludes nothing.
     """
     apart = bool(low > 0 or high < 0)
-    significant = bool(p_adjusted < 1 - level)
+    significant = bool(p_adjusted < round(1 - level, 12))  # 1 - 0.95 is a little above 0.05
     if apart and significant:
         return "better" if (low > 0) == higher else "worse"
     return "not settled" if apart or significant else "no difference seen"

@@ -1,0 +1,185 @@
+"""The resampling plan and its distributions: who is drawn, and what may not change the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn.metrics as oracle
+
+from bench.score import streams
+from bench.score.arrange import arrange
+from bench.score.bootstrap import Plan, distributions, point_values
+from bench.score.kernels import NUMPY, compiled
+from bench.score.metrics import RESAMPLED_CLASS_METRICS, keys
+from bench.score.runs import Run
+from tests.score.cohorts import drawn_weights, make_run, run_of
+
+GOLDEN = [5, 4, 3, 0, 2, 0, 0, 0]
+"""First draws among 7 of stream 3 of seed 42: they may never change."""
+
+
+def spread(run: Run, plan: Plan, kernels=None) -> np.ndarray:
+    return distributions([[arrange(run)]], plan, kernels)[0]
+
+
+def test_splitmix_gives_its_published_sequence():
+    """The first outputs of SplitMix64 from seed 1234567, as its author publishes them."""
+    steps = np.arange(1, 4, dtype=np.uint64) * streams.GAMMA + np.uint64(1234567)
+    assert streams.mix(steps).tolist() == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
+
+
+def test_streams_never_change():
+    assert streams.picks(streams.starts(42, 3, 1)[0], 7, 8).tolist() == GOLDEN
+
+
+def test_streams_do_not_depend_on_where_a_chunk_begins():
+    whole = streams.starts(9, 0, 200)
+    assert np.array_equal(streams.starts(9, 130, 5), whole[130:135])
+    assert len(np.unique(whole)) == 200
+    assert not np.intersect1d(whole, streams.starts(10, 0, 200)).size
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 64, 301])
+def test_compiled_and_numpy_draw_the_same_groups(groups):
+    starts = streams.starts(5, 0, 64)
+    ours, theirs = (np.zeros((groups, 64), dtype=np.uint8) for _ in range(2))
+    compiled().draw(starts, ours)
+    NUMPY.draw(starts, theirs)
+    assert np.array_equal(ours, theirs)
+
+
+def test_each_resample_draws_as_many_groups_as_there_are_and_each_alike():
+    groups, resamples = 150, 2048
+    weights = drawn_weights(groups, resamples, seed=1)
+    assert (weights.sum(axis=0) == groups).all()
+    # multinomial: mean 1, variance 1 - 1/G; no pair of groups drawn together
+    mean = weights.mean(axis=1)
+    assert np.abs(mean - 1).max() < 5 / np.sqrt(resamples)
+    assert weights.var() == pytest.approx(1 - 1 / groups, abs=0.02)
+    together = np.corrcoef(weights) - np.eye(groups)
+    assert np.abs(together).max() < 6 / np.sqrt(resamples)
+
+
+@pytest.mark.parametrize("decimals", [None, 1])
+def test_compiled_and_numpy_give_the_same_distributions(decimals):
+    run = make_run(seed=1, decimals=decimals)
+    plan = Plan(run.groups, 130, seed=3)
+    ours, theirs = spread(run, plan, compiled()), spread(run, plan, NUMPY)
+    assert np.allclose(ours, theirs, rtol=0, atol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize(("chunk", "workers"), [(64, 1), (128, 3), (1024, 2), (4096, 1)])
+def test_chunks_and_threads_change_no_bit(chunk, workers):
+    run = make_run(seed=2)
+    plan = Plan(run.groups, 300, seed=4)
+    other = Plan(run.groups, 300, seed=4, chunk=chunk, workers=workers)
+    assert np.array_equal(spread(run, plan), spread(run, other), equal_nan=True)
+
+
+def test_fewer_resamples_are_the_first_of_more():
+    run = make_run(seed=2)
+    more, fewer = (spread(run, Plan(run.groups, count, seed=4)) for count in (200, 70))
+    assert np.array_equal(more[:, :70], fewer, equal_nan=True)
+
+
+def test_rows_beside_each_other_change_no_bit():
+    runs = [make_run(seed=seed) for seed in (1, 2)]
+    plan = Plan(runs[0].groups, 100, seed=4)
+    both = distributions([[arrange(run)] for run in runs], plan)
+    for run, drawn in zip(runs, both, strict=True):
+        assert np.array_equal(drawn, spread(run, plan), equal_nan=True)
+
+
+def test_a_row_of_two_runs_is_the_mean_of_their_metrics():
+    runs = [make_run(seed=seed) for seed in (1, 2)]
+    plan = Plan(runs[0].groups, 100, seed=4)
+    (pooled,) = distributions([[arrange(run) for run in runs]], plan)
+    mean = (spread(runs[0], plan) + spread(runs[1], plan)) / 2
+    assert np.allclose(pooled, mean, rtol=0, atol=1e-15, equal_nan=True)
+
+
+def test_a_resample_is_what_scikit_learn_makes_of_the_drawn_groups():
+    run = make_run(seed=3)
+    plan = Plan(run.groups, 40, seed=8)
+    drawn = spread(run, plan)
+    weights = drawn_weights(run.groups, 40, seed=8)
+    place = {key: row for row, key in enumerate(keys(run.classes))}
+    for resample in range(40):
+        weight = weights[run.group, resample].astype(float)
+        f1 = oracle.f1_score(run.truth, run.called, average="macro", sample_weight=weight)
+        auc = oracle.roc_auc_score(run.truth == 1, run.probs[:, 1], sample_weight=weight)
+        assert drawn[place["macro_f1", None], resample] == pytest.approx(f1, abs=1e-12)
+        assert drawn[place["auc_pooled", 1], resample] == pytest.approx(auc, abs=1e-12)
+
+
+def test_one_group_can_only_be_drawn_whole():
+    run = make_run(images=30, groups=1, folds=1)
+    drawn = spread(run, Plan(1, 70, seed=1))
+    point = point_values([arrange(run)], 1)[0]
+    assert np.array_equal(drawn, np.repeat(point[:, None], 70, axis=1), equal_nan=True)
+
+
+def test_the_distribution_is_centred_on_the_estimate_and_as_wide_as_theory():
+    """Accuracy over one-image groups is a binomial share."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 400)
+    own = np.where(rng.uniform(size=400) < 0.8, 0.7, 0.3)
+    probs = np.where(np.eye(2)[truth] == 1, own[:, None], 1 - own[:, None])
+    drawn = spread(run_of(truth, probs), Plan(400, 4000, seed=1))[0]
+    share = (own > 0.5).mean()
+    assert drawn.mean() == pytest.approx(share, abs=0.002)
+    assert drawn.std() == pytest.approx(np.sqrt(share * (1 - share) / 400), rel=0.05)
+
+
+def test_whole_groups_are_drawn_so_copies_of_an_image_bring_nothing():
+    """Every image twice in its group: the same distribution as once."""
+    run = make_run(seed=5, images=90, groups=90)
+    twice = np.repeat(np.arange(90), 2)
+    doubled = run_of(
+        run.truth[twice],
+        run.probs[twice],
+        group=run.group[twice],
+        fold=run.fold[twice],
+        thresholds=run.thresholds,
+    )
+    plan = Plan(90, 200, seed=6)
+    kept = [row for row, (name, _) in enumerate(keys(4)) if name not in ("ap", "macro_ap")]
+    once, again = spread(run, plan)[kept], spread(doubled, plan)[kept]
+    assert np.allclose(once, again, rtol=0, atol=1e-12, equal_nan=True)
+
+
+def test_renaming_classes_permutes_the_tables():
+    run = make_run(seed=6)
+    order = np.array([2, 0, 3, 1])  # new class k is the old class order[k]
+    renamed = run_of(
+        np.argsort(order)[run.truth],
+        run.probs[:, order],
+        group=run.group,
+        fold=run.fold,
+        thresholds=run.thresholds[:, order],
+    )
+    plan = Plan(run.groups, 100, seed=7)
+    ours, theirs = spread(run, plan), spread(renamed, plan)
+    place = {key: row for row, key in enumerate(keys(4))}
+    for (metric, code), row in place.items():
+        old = row if code is None else place[metric, int(order[code])]
+        assert np.allclose(theirs[row], ours[old], rtol=0, atol=1e-12, equal_nan=True), metric
+    assert len(place) == 13 + 4 * len(RESAMPLED_CLASS_METRICS)
+
+
+def test_shuffling_images_changes_nothing():
+    run = make_run(seed=7, decimals=1)
+    order = np.random.default_rng(1).permutation(len(run.truth))
+    shuffled = run_of(
+        run.truth[order],
+        run.probs[order],
+        group=run.group[order],
+        fold=run.fold[order],
+        thresholds=run.thresholds,
+    )
+    plan = Plan(run.groups, 100, seed=7)
+    assert np.allclose(spread(run, plan), spread(shuffled, plan), rtol=0, atol=1e-12)

@@ -1,0 +1,91 @@
+"""How the kernels come to be: compiled, cached, or done by NumPy; never a reason to fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bench.score import kernels
+
+FORBIDDEN = ("torch", "numba", "sklearn", "bench.run", "bench.report", "bench.train")
+
+
+def test_numba_compiles_the_loops_here():
+    assert kernels.compiled().form == "numba"
+
+
+def test_without_numba_the_loops_are_numpys(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert kernels.compiled.__wrapped__() is kernels.NUMPY
+
+
+def test_where_numba_cannot_compile_the_loops_are_numpys(monkeypatch):
+    import numba
+
+    def broken(*_args: object, **_options: object):
+        def decorate(_loop):
+            def fail(*_arguments: object):
+                raise numba.core.errors.NumbaError("no compiler")
+
+            return fail
+
+        return decorate
+
+    monkeypatch.setattr(numba, "njit", broken)
+    assert kernels.compiled.__wrapped__() is kernels.NUMPY
+
+
+def test_where_nothing_can_be_cached_the_loops_are_compiled_all_the_same(monkeypatch):
+    import numba
+
+    compile_one = numba.njit
+
+    def uncached(*, cache: bool = False, **options: object):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_one(**options)
+
+    monkeypatch.setattr(numba, "njit", uncached)
+    assert kernels.compiled.__wrapped__().form == "numba"
+
+
+@pytest.mark.parametrize("form", [kernels.compiled(), kernels.NUMPY], ids=["numba", "numpy"])
+def test_a_count_of_255_is_drawn_and_summed_whole(form):
+    """One group drawn 255 times, in a segment longer than sixteen bits hold at once."""
+    images = 600
+    weights = np.full((1, 64), 255, dtype=np.uint8)
+    items = np.zeros(images, dtype=np.int32)
+    cells, sums, ranks = np.zeros((1, 64)), np.zeros((1, 64)), np.zeros((4, 1, 64))
+    form.tally(
+        weights,
+        items,
+        np.array([images]),
+        items,
+        np.ones(images),
+        np.array([images]),
+        items,
+        np.array([[images - 1, images, images, images]]),
+        np.array([0, 1]),
+        cells,
+        sums,
+        ranks,
+        0,
+    )
+    assert (cells == 255 * images).all()
+    assert (sums == 255 * images).all()
+    assert (ranks[0] == 255).all()
+    assert (ranks[1] == 255 * (images - 1)).all()
+    assert (ranks[2] == 0).all()
+    assert np.allclose(ranks[3], 255 / images)
+
+
+def test_importing_score_loads_neither_torch_nor_numba_nor_the_runner():
+    code = (
+        "import sys, bench.score.table, bench.score.references; "
+        f"print([name for name in {FORBIDDEN} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

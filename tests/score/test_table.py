@@ -1,0 +1,385 @@
+"""The leaderboard as a whole: joining, completeness, ranking, marks, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import sklearn.metrics as oracle
+
+from bench.errors import PredictionError, ProtocolError, RolesError
+from bench.estimates import Rank, RowFacts
+from bench.predictions import Predictions, RowPredictions, Slot
+from bench.protocol import Metrics, Run
+from bench.score.metrics import CLASS_METRICS, IMAGE_METRICS
+from bench.score.references import references
+from bench.score.table import score
+from tests.score.cohorts import CLASSES, make_manifest, make_protocol, make_roles, make_row
+
+
+class World:
+    """A protocol, its data and a way to make rows of it."""
+
+    def __init__(self, lesions=120, **settings):
+        self.protocol = make_protocol(**settings)
+        self.manifest = make_manifest(lesions)
+        self.roles = make_roles(self.manifest, self.protocol)
+
+    def row(self, name, skill=1.5, **rest):
+        return make_row(name, self.protocol, self.manifest, self.roles, skill, **rest)
+
+    def references(self, seeds=(0,)):
+        return references(self.protocol, self.manifest, self.roles, seeds)
+
+    def score(self, *rows, **facts):
+        return score(self.protocol, self.manifest, self.roles, rows, facts)
+
+
+def without(row, *dropped):
+    """The row less some slots."""
+    test = {slot: one for slot, one in row.test.items() if slot not in dropped}
+    return replace(row, test=test)
+
+
+def pooled(world, row, seed=0, repeat=0):
+    """Truth and probabilities of one pass, put together image by image."""
+    truth, probs = [], []
+    where = {name: place for place, name in enumerate(world.manifest.image_ids)}
+    for slot, predictions in row.test.items():
+        if (slot.seed, slot.repeat) == (seed, repeat):
+            for image, own in zip(predictions.image_ids, predictions.probs, strict=True):
+                truth.append(world.manifest.labels[where[image]])
+                probs.append(own)
+    return np.array(truth), np.array(probs)
+
+
+def test_values_are_those_of_the_pooled_predictions_joined_by_image_id():
+    world = World()
+    row = world.row("a")
+    board = world.score(row)
+    truth, probs = pooled(world, row)
+    called = probs.argmax(axis=1)
+    table = board.rows[0].table
+    assert table.metrics["macro_f1"].value == pytest.approx(
+        oracle.f1_score(truth, called, average="macro"), abs=1e-12
+    )
+    assert table.per_class["mel"]["auc_pooled"].value == pytest.approx(
+        oracle.roc_auc_score(truth == 1, probs[:, 1]), abs=1e-12
+    )
+    assert np.array_equal(board.rows[0].confusion, oracle.confusion_matrix(truth, called))
+    assert table.metrics["accuracy"].n == len(world.manifest)
+
+
+def test_every_metric_stands_under_its_name():
+    board = World().score(World().row("a"))
+    table = board.rows[0].table
+    assert tuple(table.metrics) == IMAGE_METRICS == tuple(board.rows[0].by_fold)
+    assert tuple(table.per_class) == CLASSES == board.classes
+    assert all(tuple(metrics) == CLASS_METRICS for metrics in table.per_class.values())
+    assert board.metrics[0] == board.primary
+    assert set(board.metrics) == set(IMAGE_METRICS)
+
+
+def test_fold_values_are_those_of_each_folds_predictions_alone():
+    world = World()
+    row = world.row("a")
+    by_fold = world.score(row).rows[0].by_fold
+    labels = dict(zip(world.manifest.image_ids, world.manifest.labels, strict=True))
+    for slot, predictions in row.test.items():
+        truth = np.array([labels[image] for image in predictions.image_ids])
+        called = predictions.probs.argmax(axis=1)
+        one_hot = np.eye(4)[truth]
+        expected = {
+            "accuracy": (called == truth).mean(),
+            "macro_f1": oracle.f1_score(truth, called, average="macro"),
+            "mcc": oracle.matthews_corrcoef(truth, called),
+            "log_loss": oracle.log_loss(truth, predictions.probs),
+            "macro_auc": oracle.roc_auc_score(one_hot, predictions.probs, average="macro"),
+            "macro_ap": oracle.average_precision_score(one_hot, predictions.probs),
+        }
+        for metric, value in expected.items():
+            assert by_fold[metric][slot.fold] == pytest.approx(value, abs=1e-12), metric
+
+
+def test_seeds_and_repeats_are_averaged_after_the_metric():
+    world = World(seeds=(0, 1), repeats=2)
+    row = world.row("a", seeds=(0, 1))
+    scored = world.score(row).rows[0]
+    values = {}
+    for seed in (0, 1):
+        for repeat in (0, 1):
+            truth, probs = pooled(world, row, seed, repeat)
+            values[seed, repeat] = oracle.f1_score(truth, probs.argmax(axis=1), average="macro")
+    assert scored.table.metrics["macro_f1"].value == pytest.approx(np.mean(list(values.values())))
+    by_seed = [np.mean([values[seed, repeat] for repeat in (0, 1)]) for seed in (0, 1)]
+    assert scored.seed_sd["macro_f1"] == pytest.approx(np.std(by_seed, ddof=1))
+    assert len(scored.by_fold["macro_f1"]) == 6
+
+
+def test_further_seeds_are_shown_but_change_no_ranked_number():
+    world = World()
+    more = world.row("a", seeds=(0, 1, 2))
+    with_more = world.score(more).rows[0]
+    alone = world.score(world.row("a")).rows[0]
+    assert with_more.seeds == (0, 1, 2)
+    assert with_more.complete
+    assert with_more.table == alone.table
+    assert with_more.by_fold == alone.by_fold
+    assert np.isnan(alone.seed_sd["macro_f1"])
+    assert with_more.seed_sd["macro_f1"] > 0
+    assert with_more.confusion.sum() == 3 * alone.confusion.sum()
+
+
+def test_an_incomplete_row_shows_what_it_has_and_is_not_ranked():
+    world = World()
+    whole = world.row("whole")
+    part = without(world.row("part", skill=3), Slot(0, 0, 1))
+    board = world.score(whole, part)
+    first, second = board.rows
+    assert (first.name, first.rank.best) == ("whole", 1)
+    assert (second.name, second.rank) == ("part", Rank())
+    assert not second.complete
+    assert second.folds == (0, 2)
+    estimate = second.table.metrics["macro_f1"]
+    assert "incomplete: 2 of 3 folds" in estimate.marks
+    assert estimate.n == sum(len(one) for one in part.test.values())
+    truth, probs = pooled(world, part)
+    assert estimate.value == pytest.approx(
+        oracle.f1_score(truth, probs.argmax(axis=1), average="macro")
+    )
+    assert np.isnan(second.by_fold["macro_f1"][1])
+    assert board.comparisons == ()
+
+
+def test_an_incomplete_row_is_made_of_whole_passes_where_it_has_any():
+    world = World(seeds=(0, 1))
+    part = without(world.row("part", seeds=(0, 1)), Slot(1, 0, 2))
+    board = world.score(part)
+    alone = World().score(make_row("part", world.protocol, world.manifest, world.roles))
+    ours, theirs = board.rows[0].table.metrics, alone.rows[0].table.metrics
+    assert ours["macro_f1"].value == theirs["macro_f1"].value
+    assert "incomplete: 3 of 6 folds" in ours["macro_f1"].marks
+
+
+def test_an_incomplete_row_without_a_whole_pass_is_made_of_common_folds():
+    world = World(seeds=(0, 1))
+    part = without(world.row("part", seeds=(0, 1)), Slot(1, 0, 2), Slot(0, 0, 0))
+    row = world.score(part).rows[0]
+    assert row.folds == (1,)
+    assert "incomplete: 2 of 6 folds" in row.table.metrics["accuracy"].marks
+    assert row.table.metrics["accuracy"].value == pytest.approx(row.by_fold["accuracy"][1])
+    disjoint = without(part, Slot(0, 0, 1), Slot(1, 0, 0))
+    lone = world.score(disjoint).rows[0]
+    assert "incomplete: 1 of 6 folds" in lone.table.metrics["accuracy"].marks
+
+
+def test_rows_kept_out_are_shown_below_the_ranked_and_above_references():
+    world = World()
+    board = world.score(
+        *world.references(),
+        world.row("a"),
+        world.row("kept", skill=4),
+        without(world.row("part"), Slot(0, 0, 0)),
+        world.row("b", skill=3),
+        kept=RowFacts(unranked="weights undeclared"),
+    )
+    assert [row.name for row in board.rows[:4]] == ["b", "a", "kept", "part"]
+    assert {row.kind for row in board.rows[4:]} == {"reference"}
+    assert [row.rank.best for row in board.rows] == [1, 2, None, None, None, None, None]
+    assert [(one.a, one.b) for one in board.comparisons] == [("b", "a")]
+    assert board.rows[2].facts.unranked == "weights undeclared"
+
+
+def test_comparisons_and_ranks_use_the_shared_resamples():
+    world = World(resamples=400)
+    board = world.score(world.row("good", skill=4), world.row("bad", skill=0.3))
+    (only,) = board.comparisons
+    assert only.verdict == "better"
+    values = [row.table.metrics["macro_f1"].value for row in board.rows]
+    assert only.difference == pytest.approx(values[0] - values[1])
+    assert only.low < only.difference < only.high
+    assert board.rows[0].rank == Rank(best=1, low=1, high=1, p_best=1.0)
+
+
+def test_a_control_ranks_nobody_and_tests_nothing():
+    world = World(control=True)
+    board = world.score(world.row("good", skill=4), world.row("bad", skill=0.3))
+    assert board.control
+    assert [row.rank for row in board.rows] == [Rank(), Rank()]
+    (only,) = board.comparisons
+    assert np.isnan([only.p, only.p_adjusted]).all()
+    assert only.verdict == "not settled"
+
+
+def test_a_row_clears_the_references_only_with_its_whole_interval():
+    world = World()
+    board = world.score(world.row("good", skill=3), world.row("none", skill=0), *world.references())
+    good, none, best = board.rows[:3]
+    assert board.best_reference == best.name == "uniform"
+    bar = best.table.metrics["macro_f1"].value
+    assert good.clears_reference
+    assert good.table.metrics["macro_f1"].low > bar
+    assert not none.clears_reference
+    assert not any(row.clears_reference for row in board.rows[2:])
+
+
+def test_for_a_loss_the_interval_must_lie_below_the_best_reference():
+    world = World(primary="log_loss")
+    board = world.score(world.row("good", skill=3), world.row("none", skill=0), *world.references())
+    assert [row.name for row in board.rows][:3] == ["good", "none", "prior"]
+    assert board.best_reference == "prior"
+    assert [row.clears_reference for row in board.rows[:2]] == [True, False]
+
+
+def test_without_references_nothing_is_cleared():
+    board = World().score(World().row("a"))
+    assert board.best_reference == ""
+    assert not board.rows[0].clears_reference
+
+
+def test_few_lesions_are_marked_where_the_smallest_part_has_fewer_than_50():
+    table = World(lesions=240).score(make_world_row(240)).rows[0].table  # 60 lesions a class
+    assert table.metrics["macro_f1"].marks == ()
+    assert table.per_class["mel"]["recall"].marks == ()
+    assert table.per_class["mel"]["auc_pooled"].marks == ()
+    assert "few lesions" in table.per_class["mel"]["auc"].marks  # 20 a fold
+    assert "few lesions" in table.metrics["macro_auc"].marks
+    few = World(lesions=120).score(make_world_row(120)).rows[0].table
+    assert "few lesions" in few.metrics["macro_f1"].marks
+    assert "few lesions" not in few.metrics["accuracy"].marks
+
+
+def make_world_row(lesions):
+    return World(lesions=lesions).row("a")
+
+
+def test_counts_of_images_and_groups_stand_in_the_class_table():
+    table = World().score(World().row("a")).rows[0].table.per_class["bkl"]
+    assert (table["support"].value, table["support"].n) == (60, 60)
+    assert (table["groups"].value, table["groups"].n) == (30, 60)
+    assert np.isnan(table["support"].low)
+    assert table["recall"].n == 60
+    assert table["specificity"].n == 180
+
+
+def test_ece_is_marked_biased():
+    estimate = World().score(World().row("a")).rows[0].table.metrics["ece"]
+    assert estimate.method == "percentile"
+    assert "biased" in estimate.marks
+
+
+def test_without_val_predictions_sens_at_spec_90_is_undefined_and_says_so():
+    world = World()
+    table = world.score(world.row("a", val=False)).rows[0].table.per_class["mel"]
+    assert np.isnan(table["sens_at_spec_90"].value)
+    assert table["sens_at_spec_90"].marks == ("no val predictions",)
+    with_val = world.score(world.row("a")).rows[0].table.per_class["mel"]
+    assert 0 < with_val["sens_at_spec_90"].low < with_val["sens_at_spec_90"].high <= 1
+
+
+def test_a_class_missing_from_a_fold_names_the_folds_of_its_mean():
+    world = World()
+    gone = (world.manifest.labels == 3) & (world.roles.parts[:, 1] == 3)
+    world.roles.parts[gone, 1] = 0
+    table = world.score(world.row("a")).rows[0].table
+    assert "2 of 3 folds (0, 2)" in table.per_class["vasc"]["auc"].marks
+    assert "vasc: 2 of 3 folds (0, 2)" in table.metrics["macro_auc"].marks
+    assert not np.isnan(table.metrics["macro_auc"].value)
+    assert all("folds" not in mark for mark in table.per_class["mel"]["auc"].marks)
+
+
+def test_a_class_missing_altogether_makes_macros_undefined_and_is_named():
+    world = World()
+    for column in range(3):
+        gone = (world.manifest.labels == 3) & (world.roles.parts[:, column] == 3)
+        world.roles.parts[gone, column] = 0
+    board = world.score(world.row("a"), world.row("b"), *world.references())
+    table = next(row for row in board.rows if row.name == "a").table
+    assert np.isnan(table.metrics["balanced_accuracy"].value)
+    assert table.metrics["balanced_accuracy"].marks == ("undefined: vasc",)
+    assert table.per_class["vasc"]["recall"].n == 0
+    assert table.per_class["vasc"]["auc"].n == 0
+    assert np.isnan(table.per_class["vasc"]["auc"].value)
+    assert table.metrics["accuracy"].value > 0
+
+
+def test_the_facts_of_data_and_interval_are_given():
+    world = World()
+    board = world.score(world.row("a"))
+    assert board.dataset.images == 240
+    assert board.dataset.groups == 120
+    assert board.dataset.unit == board.interval.unit == "lesion"
+    assert board.dataset.groups_by_class == dict.fromkeys(CLASSES, 30)
+    assert board.dataset.images_by_class == dict.fromkeys(CLASSES, 60)
+    assert (board.interval.resamples, board.interval.level) == (200, 0.95)
+    assert (board.folds, board.repeats) == (3, 1)
+
+
+def test_a_board_without_rows_is_empty():
+    board = World().score()
+    assert board.rows == ()
+    assert board.comparisons == ()
+
+
+def test_the_same_rows_give_the_same_board_in_any_order():
+    world = World()
+    rows = [world.row(name) for name in "abcdef"]
+    ours, theirs = world.score(*rows), world.score(*reversed(rows))
+    assert [row.table for row in ours.rows] == [row.table for row in theirs.rows]
+    assert ours.comparisons == theirs.comparisons
+
+
+def test_predictions_of_other_images_are_refused_with_row_and_slot():
+    world = World()
+    row = world.row("a")
+    slot = Slot(0, 0, 1)
+    one = row.test[slot]
+    fewer = Predictions(one.image_ids[1:], one.probs[1:], one.classes)
+    with pytest.raises(PredictionError, match=r"row a, seed 0, repeat 0, fold 1 \(test\).*IMG_"):
+        world.score(replace(row, test={**row.test, slot: fewer}))
+    swapped = {**row.test, slot: row.test[Slot(0, 0, 2)]}
+    with pytest.raises(PredictionError, match=r"fold 1 \(test\): 80 images without prediction"):
+        world.score(replace(row, test=swapped))
+    with pytest.raises(PredictionError, match=r"fold 1 \(val\)"):
+        world.score(replace(row, val={**row.val, slot: row.val[Slot(0, 0, 2)]}))
+
+
+def test_predictions_of_other_classes_or_folds_are_refused():
+    world = World()
+    row = world.row("a")
+    slot = Slot(0, 0, 0)
+    one = row.test[slot]
+    renamed = Predictions(one.image_ids, one.probs, ("bkl", "mel", "vasc", "nv"))
+    with pytest.raises(PredictionError, match="row a.*classes bkl, mel, vasc, nv"):
+        world.score(replace(row, test={**row.test, slot: renamed}))
+    with pytest.raises(PredictionError, match="row a: predictions of folds that the protocol"):
+        world.score(replace(row, test={**row.test, Slot(0, 0, 3): one}))
+    with pytest.raises(PredictionError, match="row empty: has no predictions"):
+        world.score(RowPredictions("empty", "empty", "trained", {}))
+    with pytest.raises(PredictionError, match="rows of the same name: a"):
+        world.score(row, row)
+
+
+def test_roles_of_other_images_or_too_few_folds_are_refused():
+    world = World()
+    other = make_manifest(60)
+    with pytest.raises(RolesError):
+        score(world.protocol, other, world.roles, [world.row("a")], {})
+    with pytest.raises(RolesError, match="3 fold columns.*needs 6"):
+        score(make_protocol(repeats=2), world.manifest, world.roles, [world.row("a")], {})
+
+
+def test_a_metric_that_is_none_is_refused():
+    world = World()
+    wrong = world.protocol.model_copy(update={"metrics": Metrics(primary="f2")})
+    with pytest.raises(ProtocolError, match="f2"):
+        score(wrong, world.manifest, world.roles, [world.row("a")], {})
+
+
+def test_a_row_that_lacks_the_protocols_seed_is_incomplete():
+    world = World()
+    asked = world.protocol.model_copy(update={"run": Run(seeds=[7])})
+    board = score(asked, world.manifest, world.roles, [world.row("a")], {})
+    assert not board.rows[0].complete
+    assert board.rows[0].seeds == (0,)
