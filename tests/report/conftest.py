@@ -8,7 +8,7 @@ import pytest
 
 from bench.estimates import Leaderboard
 from bench.report.html import render
-from tests.report import boards
+from tests.report import boards, hostile
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def board() -> Leaderboard:
 
 @pytest.fixture(scope="session")
 def worst() -> Leaderboard:
-    return boards.worst()
+    return hostile.worst()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from bench.errors import ResultsError
 from bench.report.html import render, write
 from bench.report.names import Span, isolated, name, plain, spans
-from tests.report import boards
+from tests.report import hostile
 from tests.report.reading import read
 
 PAGES = ["files", "worst_files"]
@@ -40,8 +40,8 @@ def test_no_name_becomes_an_element_or_a_handler(tree):
 
 def test_hostile_names_are_still_read_in_full(worst_files):
     tree = read(worst_files["index.html"])
-    for row, hostile in zip(range(1, 7), boards.HOSTILE, strict=False):
-        assert " ".join(plain(hostile).split()) in tree.by_id(f"row-{row}").text
+    for row, text in zip(range(1, 7), hostile.HOSTILE, strict=False):
+        assert " ".join(plain(text).split()) in tree.by_id(f"row-{row}").text
     assert "{{ 7 * 7 }}" in tree.one("h1").text
 
 
