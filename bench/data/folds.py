@@ -7,7 +7,6 @@ label nor group, so a job's process never reads a file that carries a test label
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 
 from bench.data.store import Store, cache_folder
 from bench.errors import DataError
+from bench.files import write_atomically
 from bench.manifest import Manifest, unlabelled_records
 from bench.method import Images, LabelledPart, Part
 from bench.protocol import PARTS, Roles
@@ -36,10 +36,7 @@ def write_fold_table(table: pd.DataFrame) -> Path:
     """Put a fold table into the cache, named by its content."""
     content = table.to_csv(index=False, lineterminator="\n").encode()
     path = cache_folder() / "folds" / f"{hashlib.sha256(content).hexdigest()[:20]}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    scratch.write_bytes(content)
-    scratch.replace(path)
+    write_atomically(path, content)
     return path
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ResultsError
 from bench.estimates import Leaderboard
+from bench.files import write_atomically
 from bench.report.export import leaderboard_csv, leaderboard_json, per_class_csv
 from bench.report.view import page
 
@@ -39,14 +39,8 @@ def render(leaderboard: Leaderboard) -> dict[str, str]:
 def write(files: Mapping[str, str], folder: Path) -> None:
     """Put files into a folder, each whole or not at all. Raises ResultsError where it cannot."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            part = folder / f".{name}.{os.getpid()}.part"
-            try:
-                part.write_bytes(text.encode("utf-8", "backslashreplace"))
-                part.replace(folder / name)
-            finally:
-                part.unlink(missing_ok=True)
+            write_atomically(folder / name, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise ResultsError(f"{folder}: cannot write the page there: {error.strerror}") from None
 
