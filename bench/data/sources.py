@@ -20,15 +20,16 @@ class Source:
     folder: Path
 
 
-def open_source(folder: Path | None, name: str | None = None) -> Source:
+def open_source(folder: Path | None, name: str | None = None, *, images: bool = True) -> Source:
     """The dataset in `folder`, or the embedded synthetic one where it is None.
 
-    `name` is the dataset's short name where the source itself has none. Raises DataError.
+    `name` is the dataset's short name where the source itself has none. Without `images` nothing
+    is drawn or written: whoever needs the metadata only should say so. Raises DataError.
     """
     if folder is None:
         from bench.data.synthetic import open_synthetic
 
-        source: Source = open_synthetic()
+        source: Source = open_synthetic(images=images)
     else:
         source = Source(read_ham10000(folder), folder)
     if source.manifest.name or name is None:

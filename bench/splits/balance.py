@@ -64,7 +64,7 @@ def balance_markdown(table: pd.DataFrame) -> str:
             counts = [row[f"images{fold}"] for fold in range(folds)]
             cells = [str(min(counts)), str(max(counts))]
         whole = f"{row['images']} ({row['groups']})"
-        off = f"{100 * row['deviation']:.1f}%"
+        off = "n/a" if np.isnan(row["deviation"]) else f"{100 * row['deviation']:.1f}%"
         lines.append(
             "| " + " | ".join([str(row["attribute"]), str(row["value"]), whole, *cells, off]) + " |"
         )
