@@ -1,0 +1,234 @@
+"""How long ten thousand resamples of every metric take, beside what people use.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.bootstrap --large > benchmarks/results/bootstrap.txt
+
+Simulated data of HAM10000's shape: 10,015 images of 7,470 lesions, seven classes, five folds, three
+methods. `bench.score` makes the whole leaderboard: every metric, by class, 10,000 resamples, BCa,
+ranks and comparisons. The scikit-learn loop computes the same metrics on the same resampled
+lesions, percentile intervals only; it runs `--loop` resamples and is scaled, which the table says.
+Times are of one process on one core: wall clock, and processor time, which other work on the
+machine stretches less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+import sklearn.metrics as sk
+
+from bench.manifest import Manifest, Record
+from bench.predictions import Predictions, RowPredictions, Slot
+from bench.protocol import Interval, Protocol, Roles, Split
+from bench.score.bootstrap import Plan
+from bench.score.kernels import compiled
+from bench.score.runs import Run, cohort, join
+from bench.score.table import score
+from benchmarks.machine import described
+
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+IMAGES = (327, 514, 1099, 115, 1113, 6705, 142)
+LESIONS = (228, 327, 727, 73, 614, 5403, 98)
+FOLDS = 5
+RESAMPLES = 10_000
+
+
+class Bench(NamedTuple):
+    """A protocol with its data and rows."""
+
+    protocol: Protocol
+    manifest: Manifest
+    roles: Roles
+    rows: list[RowPredictions]
+
+
+class Timed(NamedTuple):
+    """Seconds by the wall clock and of the processor."""
+
+    wall: float
+    cpu: float
+
+
+def simulated(methods: int, copies: int = 1, resamples: int = RESAMPLES) -> Bench:
+    """Data of HAM10000's shape, `copies` times as large, and rows that know the labels somewhat."""
+    rng = np.random.default_rng(0)
+    records, lesion_of = [], []
+    for name, images, lesions in zip(CLASSES, IMAGES, LESIONS, strict=True):
+        extra = rng.integers(0, lesions * copies, (images - lesions) * copies)
+        for lesion in np.concatenate([np.arange(lesions * copies), extra]):
+            lesion_of.append(f"{name}{lesion:06d}")
+            records.append(Record(f"I{len(records):07d}", name, lesion_id=lesion_of[-1]))
+    manifest = Manifest.from_records("simulated", CLASSES, records)
+    lesion = np.unique(manifest.native_groups, return_inverse=True)[1]
+    place = rng.permutation(lesion.max() + 1)[lesion] % (2 * FOLDS)
+    parts = np.ones((len(manifest), FOLDS), dtype=np.uint8)
+    for fold in range(FOLDS):
+        parts[place % FOLDS == fold, fold] = 3
+        parts[place == (fold + 1) % FOLDS, fold] = 2
+    roles = Roles(manifest.roster_sha256, manifest.image_ids, manifest.native_groups, parts)
+    split = Split(kind="groupkfold", folds=FOLDS, seed=1, val=0.1)
+    interval = Interval(resamples=resamples)
+    protocol = Protocol(name="simulated", title="Simulated", split=split, interval=interval)
+    rows = [_row(f"method{k}", manifest, roles, 2 + 0.1 * k, k) for k in range(methods)]
+    return Bench(protocol, manifest, roles, rows)
+
+
+def _row(name: str, manifest: Manifest, roles: Roles, skill: float, seed: int) -> RowPredictions:
+    rng = np.random.default_rng([1, seed])
+    lesion = np.unique(roles.group_ids, return_inverse=True)[1]
+    shared = rng.normal(size=(lesion.max() + 1, len(CLASSES)))
+    prior = np.log(np.bincount(manifest.labels) / len(manifest))
+    parts: dict[str, dict[Slot, Predictions]] = {"test": {}, "val": {}}
+    for fold in range(FOLDS):
+        for part, into in parts.items():
+            rows = roles.rows(fold, part)
+            logits = prior + shared[lesion[rows]] + 0.5 * rng.normal(size=(len(rows), len(CLASSES)))
+            logits[np.arange(len(rows)), manifest.labels[rows]] += skill
+            probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            into[Slot(0, 0, fold)] = Predictions(roles.image_ids[rows], probs, CLASSES)
+    return RowPredictions(name, name, "trained", parts["test"], parts["val"])
+
+
+def timed(work: Callable[[], object], repeats: int = 1) -> Timed:
+    """The fastest of some repeats."""
+    found = []
+    for _ in range(repeats):
+        wall, cpu = time.perf_counter(), time.process_time()
+        work()
+        found.append(Timed(time.perf_counter() - wall, time.process_time() - cpu))
+    return min(found, key=lambda one: one.cpu)
+
+
+def by_scikit_learn(run: Run, weight: np.ndarray) -> dict[str, float]:
+    """Every metric of one resample, as one writes it with scikit-learn."""
+    truth, called, probs = run.truth, run.called, run.probs
+    labels = range(run.classes)
+    given = {"sample_weight": weight, "labels": labels, "zero_division": np.nan}
+    matrix = sk.confusion_matrix(truth, called, labels=labels, sample_weight=weight)
+    precision, recall, f1, support = sk.precision_recall_fscore_support(truth, called, **given)
+    hit, others = np.diag(matrix), matrix.sum() - matrix.sum(axis=1)
+    rest = others - matrix.sum(axis=0) + hit
+    top = probs.max(axis=1)
+    bins = np.clip(np.ceil(top * 15) - 1, 0, 14).astype(int)
+    gaps = np.bincount(bins, weight * (top - (called == truth)), 15)
+    found = {
+        "accuracy": sk.accuracy_score(truth, called, sample_weight=weight),
+        "balanced_accuracy": recall.mean(),
+        "macro_f1": f1.mean(),
+        "weighted_f1": (f1 * support).sum() / support.sum(),
+        "mcc": sk.matthews_corrcoef(truth, called, sample_weight=weight),
+        "kappa": sk.cohen_kappa_score(truth, called, sample_weight=weight),
+        "log_loss": sk.log_loss(truth, probs, sample_weight=weight, labels=labels),
+        "brier": sk.brier_score_loss(
+            truth, probs, sample_weight=weight, labels=labels, scale_by_half=False
+        ),
+        "ece": np.abs(gaps).sum() / weight.sum(),
+    }
+    for code in labels:
+        own, scores = truth == code, probs[:, code]
+        found |= {
+            f"recall {code}": recall[code],
+            f"precision {code}": precision[code],
+            f"f1 {code}": f1[code],
+            f"specificity {code}": rest[code] / others[code],
+            f"npv {code}": rest[code] / (matrix.sum() - matrix.sum(axis=0)[code]),
+            f"sens_at_spec_90 {code}": np.average(run.caught[own], weights=weight[own]),
+        }
+        for name, metric in (("auc", sk.roc_auc_score), ("ap", sk.average_precision_score)):
+            found[f"{name}_pooled {code}"] = metric(own, scores, sample_weight=weight)
+            folds = [run.fold == fold for fold in range(run.folds)]
+            found[f"{name} {code}"] = float(
+                np.mean([metric(own[f], scores[f], sample_weight=weight[f]) for f in folds])
+            )
+    return found
+
+
+def scikit_learn_loop(runs: list[Run], resamples: int) -> np.ndarray:
+    """Macro-F1 and pooled AUC of class 0 (methods, 2, resamples); all metrics are worked out."""
+    plan = Plan(runs[0].groups, resamples, seed=1)
+    weights = np.concatenate([b.copy() for b in plan.batches(0, resamples, compiled())], axis=1)
+    out = np.empty((len(runs), 2, resamples))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fold without a class in some resample
+        for place, run in enumerate(runs):
+            for resample in range(resamples):
+                found = by_scikit_learn(run, weights[run.group, resample].astype(float))
+                out[place, :, resample] = found["macro_f1"], found["auc_pooled 0"]
+    return out
+
+
+def scipy_macro_f1(run: Run, resamples: int) -> None:
+    """scipy.stats.bootstrap over lesions: one metric, one method, percentile."""
+    members = np.split(np.argsort(run.group, kind="stable"), np.cumsum(np.bincount(run.group))[:-1])
+
+    def statistic(groups: np.ndarray) -> float:
+        rows = np.concatenate([members[group] for group in groups.astype(int)])
+        return float(sk.f1_score(run.truth[rows], run.called[rows], average="macro"))
+
+    groups = (np.arange(run.groups),)
+    scipy.stats.bootstrap(
+        groups, statistic, n_resamples=resamples, vectorized=False, method="percentile"
+    )
+
+
+def line(what: str, time_of: Timed, note: str = "") -> None:
+    print(f"{what:<58}{time_of.wall:>10.2f}{time_of.cpu:>10.2f}  {note}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--loop", type=int, default=200, help="resamples of what is scaled")
+    parser.add_argument("--large", action="store_true", help="20 methods and 400,600 images too")
+    asked = parser.parse_args()
+    print(
+        __doc__.split("\n\n")[0], described("numpy", "numba", "scipy", "scikit-learn"), sep="\n\n"
+    )
+    bench = simulated(3)
+    who = cohort(*bench[:3])
+    runs = [join(row, list(row.test), who) for row in bench.rows]
+    print(f"\n{len(bench.manifest):,} images, {who.groups:,} lesions, {RESAMPLES:,} resamples\n")
+    print(f"{'seconds':<58}{'wall':>10}{'processor':>10}")
+    line("bench.score, the first time on this machine or from cache", timed(compiled))
+    line("  and its first leaderboard", timed(lambda: score(*bench, {})))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ours = timed(lambda: score(*bench, {}), 7)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    line("bench.score, 3 methods, every metric, BCa, ranks, pairs", ours, "fastest of 7")
+    scale = RESAMPLES / asked.loop
+    loop = timed(lambda: scikit_learn_loop(runs, asked.loop))
+    whole = Timed(loop.wall * scale, loop.cpu * scale)
+    note = f"scaled from {asked.loop} resamples"
+    line("scikit-learn loop, 3 methods, every metric, percentile", whole, note)
+    single = timed(lambda: scipy_macro_f1(runs[0], asked.loop))
+    line(
+        "scipy.stats.bootstrap, 1 method, macro-F1, percentile",
+        Timed(single.wall * scale, single.cpu * scale),
+        note,
+    )
+    print(f"\nscikit-learn loop / bench.score: {whole.cpu / ours.cpu:,.0f} times (processor time)")
+    print(f"peak memory beyond the first leaderboard's: {grown:.0f} MiB")
+    if asked.large:
+        large()
+
+
+def large() -> None:
+    """More methods, more images."""
+    many = simulated(20)
+    line("\nbench.score, 20 methods", timed(lambda: score(*many, {}), 2))
+    for copies in (10, 40):
+        huge = simulated(1, copies)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        spent = timed(lambda one=huge: score(*one, {}))
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        what = f"bench.score, 1 method, {len(huge.manifest):,} images"
+        line(what, spent, f"peak memory + {grown:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
