@@ -13,7 +13,7 @@ from scipy import sparse
 
 WORDS = 16384
 EACH = 2  # words that a feature counts for: its two nearest
-CHUNK = 4000
+CHUNK = 1000
 
 
 def alike_pairs(
@@ -31,7 +31,7 @@ def alike_pairs(
     said = _words(features, rng)
     likeness = _normalised(said, owner, len(descriptors))
     pairs = set()
-    step = max(1, CHUNK // 8)
+    step = max(1, CHUNK // 4)
     for start in range(0, len(descriptors), step):
         block = (likeness[start : start + step] @ likeness.T).toarray()
         block[np.arange(len(block)), start + np.arange(len(block))] = -1
@@ -47,13 +47,11 @@ def _words(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     size = min(WORDS, len(features))
     vocabulary = features[rng.choice(len(features), size, replace=False)]
     each = min(EACH, size)
-    said = [
-        np.argpartition(-(features[start : start + CHUNK] @ vocabulary.T), each - 1, axis=1)[
-            :, :each
-        ]
-        for start in range(0, len(features), CHUNK)
-    ]
-    return np.concatenate(said)
+    said = np.empty((len(features), each), dtype=np.int32)
+    for start in range(0, len(features), CHUNK):
+        unlike = -(features[start : start + CHUNK] @ vocabulary.T)
+        said[start : start + CHUNK] = np.argpartition(unlike, each - 1, axis=1)[:, :each]
+    return said
 
 
 def _normalised(said: np.ndarray, owner: np.ndarray, pictures: int) -> sparse.csr_matrix:
