@@ -131,7 +131,7 @@ def _fold_marks(row: Row, who: Cohort, metric: str, code: int | None) -> list[st
     for (_, repeat), scored in zip(row.passes, row.counted, strict=True):
         table = scored.tally.fold_auc if metric == "auc" else scored.tally.fold_ap
         offset = repeat * who.folds
-        have |= {offset + int(fold) for fold in np.unique(scored.run.fold)}
+        have |= {offset + int(fold) for fold in scored.run.present}
         for each, folds in defined.items():
             folds |= {offset + int(fold) for fold in np.flatnonzero(np.isfinite(table[each, :, 0]))}
     marks = []
@@ -146,8 +146,6 @@ def _fold_marks(row: Row, who: Cohort, metric: str, code: int | None) -> list[st
 def _sizes(row: Row, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Tested images and groups (C,) of each class, whichever repeat they were tested in."""
     run = max((scored.run for scored in row.counted), key=lambda each: len(each.truth))
-    pairs = np.unique(np.stack([run.truth, run.group]), axis=1)
-    return (
-        np.bincount(run.truth, minlength=classes),
-        np.bincount(pairs[0], minlength=classes),
-    )
+    support = np.bincount(run.truth, minlength=classes)
+    members = [np.count_nonzero(np.bincount(run.group[run.truth == c])) for c in range(classes)]
+    return support, np.array(members)

@@ -12,7 +12,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.score.metrics import BIASED, MACROS, Key, Tally, brier_scores, keys, log_losses, values
+from bench.score.metrics import (
+    BIASED,
+    MACROS,
+    Key,
+    Tally,
+    brier_scores,
+    keys,
+    log_losses,
+    ratio,
+    values,
+)
 from bench.score.runs import Run
 
 STEP = 1e-20
@@ -94,62 +104,59 @@ def ranked_influences(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     shape = (runs[0].classes, runs[0].groups)
     found = {kind: np.zeros(shape) for kind in RANKED}
     for run in runs:
-        for code in range(run.classes):
-            for kind, pull in _ranked(run, code).items():
-                found[kind][code] += np.bincount(run.group, pull, run.groups) / len(runs)
+        for code, (*by_fold, pooled) in enumerate(run.orders):
+            for suffix, parts in (("", by_fold), ("_pooled", [pooled])):
+                order = np.concatenate(parts)
+                score, positive = run.probs[order, code], run.truth[order] == code
+                sizes = [len(part) for part in parts if len(part)]
+                for kind, pull in zip(("auc", "ap"), ranked(score, positive, sizes), strict=True):
+                    table = np.bincount(run.group[order], pull, run.groups)
+                    found[kind + suffix][code] += table / len(runs)
     return found
 
 
-def _ranked(run: Run, code: int) -> dict[str, np.ndarray]:
-    """Derivatives (N,) of one class's AUC and AP, by fold and pooled, by each image's weight."""
-    pulls = {kind: np.zeros(len(run.truth)) for kind in RANKED}
-    defined = {"auc": 0, "ap": 0}
-    for place, order in enumerate(run.orders[code]):
-        pooled = place == run.folds
-        score, positive = run.probs[order, code], run.truth[order] == code
-        for kind, made in (("auc", auc_influence), ("ap", ap_influence)):
-            pull = made(score, positive)
-            if np.isnan(pull).any() or not len(pull):
-                continue
-            pulls[f"{kind}_pooled" if pooled else kind][order] += pull
-            defined[kind] += not pooled
-    for kind, folds in defined.items():
-        pulls[kind] /= max(folds, 1)
-    return pulls
+def ranked(
+    score: np.ndarray, positive: np.ndarray, sizes: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives (L,) by each image's weight of AUC and AP, means over rankings.
+
+    The rankings stand one after the other, `sizes` long, each descending by score (L,). One in
+    which AUC or AP is undefined counts for nothing; 0 everywhere if all are.
+    """
+    stops = np.cumsum(np.asarray(sizes, dtype=np.int64))
+    starts: np.ndarray = np.concatenate([[0], stops[:-1]]).astype(np.int64)
+    ranking = np.repeat(np.arange(len(sizes)), sizes)
+    edge = np.ones(len(score) + 1, dtype=bool)
+    edge[1:-1] = score[1:] != score[:-1]
+    edge[starts] = True
+    edges = np.flatnonzero(edge)
+    ties = np.diff(edges)
+    begin, end = np.repeat(edges[:-1], ties), np.repeat(edges[1:], ties)
+    first = starts[ranking]
+    pos, neg = _running(positive), _running(~positive)
+    positives, negatives = (count[stops] - count[starts] for count in (pos, neg))
+    whole, rest = positives[ranking], negatives[ranking]
+    # AUC: the share of negatives beaten by a positive, of positives that beat a negative
+    beaten = 1 - ratio((neg[begin] + neg[end]) / 2 - neg[first], rest)
+    beating = ratio((pos[begin] + pos[end]) / 2 - pos[first], whole)
+    area = ratio(np.add.reduceat(np.where(positive, beaten, 0), starts), positives)[ranking]
+    auc = np.where(positive, ratio(beaten - area, whole), ratio(beating - area, rest))
+    # AP: a positive's precision counts every image at or above it
+    met = end - first
+    precision = (pos[end] - pos[first]) / met
+    mean = ratio(np.add.reduceat(np.where(positive, precision, 0), starts), positives)[ranking]
+    share = _running(np.where(positive, 1 / met, 0))
+    weighted = _running(np.where(positive, precision / met, 0))
+    last = stops[ranking]
+    gain = positive * (precision - mean + share[last] - share[begin])
+    ap = ratio(gain - (weighted[last] - weighted[begin]), whole)
+    both = np.count_nonzero((positives > 0) & (negatives > 0))
+    return (
+        np.nan_to_num(auc, nan=0) / max(both, 1),
+        np.nan_to_num(ap, nan=0) / max(np.count_nonzero(positives), 1),
+    )
 
 
-def auc_influence(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Derivative (L,) of the AUC by each image's weight; score (L,) descending; NaN undefined."""
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if not positives or not negatives:
-        return np.full(len(positive), np.nan)
-    begin, end = _ties(score)
-    pos, neg = (np.concatenate([[0], np.cumsum(mask)]) for mask in (positive, ~positive))
-    beaten = 1 - (neg[begin] + neg[end]) / (2 * negatives)
-    beating = (pos[begin] + pos[end]) / (2 * positives)
-    auc = beaten[positive].mean()
-    pull: np.ndarray = np.where(positive, (beaten - auc) / positives, (beating - auc) / negatives)
-    return pull
-
-
-def ap_influence(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Derivative (L,) of average precision by each image's weight; score (L,) descending."""
-    positives = int(positive.sum())
-    if not positives:
-        return np.full(len(positive), np.nan)
-    begin, end = _ties(score)
-    precision = np.cumsum(positive)[end - 1] / end
-    # every positive at or below an image has that image in its precision's denominator
-    below = np.where(positive, 1 / end, 0)
-    from_here = np.cumsum(below[::-1])[::-1][begin]
-    weighted = np.cumsum((below * precision)[::-1])[::-1][begin]
-    own = np.where(positive, precision - precision[positive].mean(), 0)
-    return np.asarray((own + positive * from_here - weighted) / positives)
-
-
-def _ties(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each image's tie begins and ends (exclusive), score descending."""
-    edges = np.flatnonzero(np.concatenate([[True], score[1:] != score[:-1], [True]]))
-    sizes = np.diff(edges)
-    return np.repeat(edges[:-1], sizes), np.repeat(edges[1:], sizes)
+def _running(counted: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, ..., L values: (L + 1,)."""
+    return np.concatenate([[0], np.cumsum(counted)])

@@ -127,6 +127,8 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
     precision = np.zeros(LANES, np.float64)
     tied = np.zeros(LANES, np.float64)
     hit = np.zeros(LANES, np.float64)
+    met = np.zeros(LANES, np.float64)
+    share = np.zeros(LANES, np.float64)
     at = 0
     for ranking in range(rankings.shape[0] - 1):
         for b in range(LANES):
@@ -157,28 +159,35 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
                     n = np.float64(acc[b])
                     neg[b] += n
                     below[b] += n * pos[b]
-            # single positives: four fractions on one denominator, since division is slow
+            # single positives: precision p / (p + n) is 1 - n / met with n the same for all of
+            # them; four fractions on one denominator, since division is slow
             stop = segments[segment, 1]
-            while at + 4 <= stop:
-                g, h = rank_items[at], rank_items[at + 1]
-                i, j = rank_items[at + 2], rank_items[at + 3]
+            if at + 4 <= stop:
                 for b in range(LANES):
-                    w = np.float64(weights[g, b])
-                    x = np.float64(weights[h, b])
-                    y = np.float64(weights[i, b])
-                    z = np.float64(weights[j, b])
-                    n = neg[b]
-                    p = pos[b] + w
-                    q = p + x
-                    r = q + y
-                    s = r + z
-                    upper = (p + n) * (q + n)
-                    lower = (r + n) * (s + n)
-                    first = w * p * (q + n) + x * q * (p + n)
-                    second = y * r * (s + n) + z * s * (r + n)
-                    precision[b] += (first * lower + second * upper) / (upper * lower)
-                    pos[b] = s
-                at += 4
+                    met[b] = pos[b] + neg[b]
+                    share[b] = 0
+                while at + 4 <= stop:
+                    g, h = rank_items[at], rank_items[at + 1]
+                    i, j = rank_items[at + 2], rank_items[at + 3]
+                    for b in range(LANES):
+                        w = np.float64(weights[g, b])
+                        x = np.float64(weights[h, b])
+                        y = np.float64(weights[i, b])
+                        z = np.float64(weights[j, b])
+                        p = met[b] + w
+                        q = p + x
+                        r = q + y
+                        s = r + z
+                        upper = p * q
+                        lower = r * s
+                        top = (w * q + x * p) * lower + (y * s + z * r) * upper
+                        share[b] += top / (upper * lower)
+                        met[b] = s
+                    at += 4
+                for b in range(LANES):
+                    p = met[b] - neg[b]
+                    precision[b] += (p - pos[b]) - neg[b] * share[b]
+                    pos[b] = p
             while at < stop:
                 g = rank_items[at]
                 for b in range(LANES):

@@ -92,9 +92,14 @@ class Run:
         return tuple(found)
 
     @cached_property
+    def present(self) -> np.ndarray:
+        """Folds of which this run has images, ascending."""
+        return np.flatnonzero(np.bincount(self.fold, minlength=self.folds))
+
+    @cached_property
     def has_thresholds(self) -> np.ndarray:
         """Whether each class has a threshold in every fold that this run has (C,)."""
-        return np.asarray(np.isfinite(self.thresholds[np.unique(self.fold)]).all(axis=0))
+        return np.asarray(np.isfinite(self.thresholds[self.present]).all(axis=0))
 
 
 def cohort(protocol: Protocol, manifest: Manifest, roles: Roles) -> Cohort:
