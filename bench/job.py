@@ -153,7 +153,10 @@ def parse_job_file(text: str, where: str) -> JobFile:
 
 def parse_record(text: str, where: str) -> RunRecord:
     """Read a record.json. Raises ResultsError that names the file and the fault."""
-    return _parse(RunRecord, text, where)
+    parsed = _parse(RunRecord, text, where)
+    if parsed.id != parsed.job.id:
+        raise ResultsError(f"{where}: says id {parsed.id}, but its content has {parsed.job.id}")
+    return parsed
 
 
 def _parse(kind: type[T], text: str, where: str) -> T:

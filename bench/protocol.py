@@ -125,7 +125,11 @@ def load_protocol(name: str, folder: Path) -> Protocol:
     known = sorted(file.stem for file in folder.glob("*.toml"))
     if name not in known:
         raise ProtocolError(f"unknown protocol {name!r}; known are {listing(known)}")
-    protocol = parse_protocol(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ProtocolError(f"{path}: is not UTF-8 text") from None
+    protocol = parse_protocol(text, str(path))
     if protocol.name != name:
         raise ProtocolError(
             f"{path}: is named {protocol.name!r} inside; rename the file or the protocol"

@@ -12,7 +12,7 @@ from bench.cli.places import BASELINES, COMMITTED, PROTOCOLS
 from bench.data.sources import Source
 from bench.estimates import Estimate, Leaderboard
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
-from bench.run.results import leaderboard_folder
+from bench.run.results import leaderboard_folder, unreadable_records
 
 PIPE_WIDTH = 140
 
@@ -31,7 +31,9 @@ class Bench:
         return self.protocol.roles[self.source.manifest.name].sha256
 
 
-def open_bench(protocol_name: str, data: Path | None, name: str | None) -> Bench:
+def open_bench(
+    protocol_name: str, data: Path | None, name: str | None, *, images: bool = False
+) -> Bench:
     """Read the protocol, the data's manifest and the frozen roles; prove that they fit and leak
     nothing. Raises BenchError that says what does not.
     """
@@ -39,7 +41,7 @@ def open_bench(protocol_name: str, data: Path | None, name: str | None) -> Bench
     from bench.splits.leakage import verify
 
     protocol = load_protocol(protocol_name, PROTOCOLS)
-    source = open_source(data, name)
+    source = open_source(data, name, images=images)
     roles = load_roles(protocol, source.manifest.name, PROTOCOLS)
     roles.refuse_other_roster(source.manifest)
     verify(roles, source.manifest, protocol)
@@ -67,7 +69,10 @@ def score_and_render(bench: Bench, results: Path) -> tuple[Leaderboard, Path]:
         method: split_passport(path.read_text(encoding="utf-8"), path)[0]
         for method, path in files.items()
     }
-    rows = collect_rows([results, COMMITTED], expected, passports, COMMITTED)
+    rows = collect_rows(results, COMMITTED, expected, passports)
+    for folder in (results, COMMITTED):
+        for fault in unreadable_records(folder, protocol.name, manifest.name):
+            click.echo(f"warning: {fault}", err=True)
     reference_rows = references(protocol, manifest, bench.roles, protocol.run.seeds)
     leaderboard = score(
         protocol,

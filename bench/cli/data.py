@@ -24,7 +24,7 @@ def info(data: Path | None, name: str | None) -> None:
 
     from bench.data.sources import open_source
 
-    manifest = open_source(data, name).manifest
+    manifest = open_source(data, name, images=False).manifest
     click.echo(f"{manifest.title} ({manifest.name}){', SYNTHETIC' if manifest.synthetic else ''}")
     click.echo(f"licence: {manifest.licence}\ncitation: {manifest.citation}")
     click.echo(f"roster sha256: {manifest.roster_sha256}")

@@ -19,6 +19,11 @@ def job(job_json: Path) -> None:
     from bench.run.local import RUNNER_PIPE
 
     job_file = parse_job_file(job_json.read_text(encoding="utf-8"), str(job_json))
+    # results may have been moved since: a job's folder is where its file lies
+    here = job_file.place.model_copy(update={"folder": str(job_json.resolve().parent)})
+    job_file = job_file.model_copy(update={"place": here})
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(job_file.job.threads)
     if os.environ.get(RUNNER_PIPE):
         threading.Thread(target=_end_with_runner, daemon=True).start()
     record = run_job(job_file)

@@ -65,6 +65,11 @@ def main() -> None:
     except Terminated:
         click.echo("terminated; the same command goes on from here", err=True)
         code = 128 + signal.SIGTERM
+    except OSError as error:
+        if error.filename is None or "--debug" in sys.argv:
+            raise
+        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        code = 2
     except Exception as error:
         from bench.errors import BenchError
 

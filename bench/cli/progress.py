@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, Self
 
 import click
@@ -28,6 +29,19 @@ def minutes(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def _number(cell: str | None) -> float:
+    """A cell of a method's history as a number; NaN where it holds none."""
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return float("nan")
+
+
+def _epoch(row: dict[str, str]) -> int:
+    epoch = _number(row.get("epoch"))
+    return int(epoch) if isfinite(epoch) else 0
+
+
 class _Pace:
     """Epochs done and to come over all jobs, and how long the rest will take."""
 
@@ -38,7 +52,7 @@ class _Pace:
 
     def epoch(self, job: Job, row: dict[str, str]) -> None:
         self.done += 1
-        self.left[job.id] = job.recipe.epochs - int(float(row.get("epoch", 0)))
+        self.left[job.id] = max(0, job.recipe.epochs - _epoch(row))
 
     def seconds_left(self) -> float:
         taken = time.monotonic() - self.begun
@@ -64,7 +78,7 @@ class LineProgress:
     def epoch(self, job: Job, row: dict[str, str]) -> None:
         """Say how an epoch went."""
         self.pace.epoch(job, row)
-        shown = [f"{name} {float(row[name]):.3f}" for name in _SHOWN if row.get(name)]
+        shown = [f"{name} {_number(row[name]):.3f}" for name in _SHOWN if row.get(name)]
         click.echo(
             f"{title(job)}: epoch {row.get('epoch', '?')}/{job.recipe.epochs}  {'  '.join(shown)}"
             f"  about {minutes(self.pace.seconds_left())} left"
@@ -109,9 +123,10 @@ class BarProgress:
     def epoch(self, job: Job, row: dict[str, str]) -> None:
         """Move the job's bar; show its val score and the time left for all jobs."""
         self.pace.epoch(job, row)
-        score = float(row.get("val_macro_f1") or "nan")
-        epoch = int(float(row.get("epoch", 0)))
-        self.bars.update(self.tasks[job.id], completed=epoch, note=f"val macro-F1 {score:.3f}")
+        score = _number(row.get("val_macro_f1"))
+        self.bars.update(
+            self.tasks[job.id], completed=_epoch(row), note=f"val macro-F1 {score:.3f}"
+        )
         self.bars.update(self.all, note=f"about {minutes(self.pace.seconds_left())} left")
 
     def ended(self, outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from bench.cli.places import PROTOCOLS, data_options
-from bench.errors import ProtocolError, RolesError
+from bench.errors import ProtocolError, RolesError, listing
 
 
 @click.group()
@@ -62,7 +62,7 @@ def verify_roles(
     from bench.splits.leakage import verify
 
     known = load_protocol(protocol_name, PROTOCOLS)
-    manifest = open_source(data, name).manifest
+    manifest = open_source(data, name, images=False).manifest
     try:
         roles = load_roles(known, manifest.name, PROTOCOLS)
         roles.refuse_other_roster(manifest)
@@ -100,7 +100,7 @@ def freeze_roles(
     from bench.splits.leakage import verify
 
     rules = load_protocol(protocol_name, PROTOCOLS)
-    manifest = open_source(data, name).manifest
+    manifest = open_source(data, name, images=False).manifest
     target = new_name or protocol_name
     toml = PROTOCOLS / f"{target}.toml"
     if new_name is None and manifest.name in rules.roles:
@@ -137,8 +137,15 @@ def read_pairs(path: Path | None) -> list[tuple[str, str]]:
     """Pairs of image ids from a CSV with the columns image_a and image_b."""
     if path is None:
         return []
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    if not rows or not {"image_a", "image_b"} <= rows[0].keys():
-        raise RolesError(f"{path}: needs the columns image_a and image_b")
-    return [(row["image_a"], row["image_b"]) for row in rows]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if not {"image_a", "image_b"} <= set(reader.fieldnames or ()):
+                raise RolesError(f"{path}: needs the columns image_a and image_b")
+            pairs = [(row["image_a"], row["image_b"]) for row in reader]
+    except UnicodeDecodeError:
+        raise RolesError(f"{path}: is not UTF-8 text") from None
+    short = [line for line, pair in enumerate(pairs, start=2) if not all(pair)]
+    if short:
+        raise RolesError(f"{path}: lines without both images: {listing(short)}")
+    return pairs

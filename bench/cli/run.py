@@ -33,9 +33,12 @@ class _Numbers(click.ParamType):  # type: ignore[type-arg]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
         try:
-            return tuple(dict.fromkeys(int(number) for number in str(value).split(",")))
+            numbers = tuple(dict.fromkeys(int(number) for number in str(value).split(",")))
         except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 0,2", param, ctx)
+            numbers = (-1,)
+        if min(numbers) < 0:
+            self.fail(f"{value!r} is not a list of whole numbers from 0 such as 0,2", param, ctx)
+        return numbers
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Options:
     jobs_per_device: int
     threads: int
     weights: Path | None
+    replace: bool
 
 
 @click.command()
@@ -98,7 +102,11 @@ class Options:
 @click.option(
     "--weights",
     type=click.Path(exists=True, path_type=Path),
-    help="Pretrained weights: a file, or a folder with <model>.safetensors.",
+    help="Pretrained weights: a file, or a folder with <model>.safetensors. Say what they have "
+    "seen with --set pretraining_data=...; undeclared ones are not ranked.",
+)
+@click.option(
+    "--replace", is_flag=True, help="Train finished jobs again that other code or weights made."
 )
 @click.option("--dry-run", is_flag=True, help="Show the jobs and what is done; train nothing.")
 def run(
@@ -117,12 +125,12 @@ def run(
     if image_size is not None:
         overrides["image_size"] = image_size
     options = Options(data=data, settings=overrides, **rest)
-    return _run(open_bench(protocol_name, data, name), options, dry_run=dry_run)
+    return _run(open_bench(protocol_name, data, name, images=True), options, dry_run=dry_run)
 
 
 def _run(bench: Bench, options: Options, *, dry_run: bool) -> int:
     from bench.run.local import run_local
-    from bench.run.results import is_done, refuse_unwritable
+    from bench.run.results import is_done, refuse_replacing, refuse_unwritable
 
     print_data(bench)
     refuse_unwritable(options.results)
@@ -136,6 +144,8 @@ def _run(bench: Bench, options: Options, *, dry_run: bool) -> int:
             state = "to do" if file in waiting else "done"
             click.echo(f"{file.id}  {title(file.job)}  {state}")
         return 0
+    if not options.replace:
+        refuse_replacing([(Path(file.place.folder), file.job) for file in waiting])
     failed = []
     if waiting:
         from bench.cli.progress import progress_for
@@ -175,6 +185,7 @@ def _plan(bench: Bench, options: Options) -> list[Any]:
                 err=True,
             )
     _refuse_twins([ask.loaded.method.name for ask in asks])
+    _refuse_idle_options(options, asks)
     sizes = {recipe_of(protocol, manifest.name, ask).image_size for ask in asks}
     folds = options.folds if options.folds is not None else tuple(range(protocol.folds))
     plan = {
@@ -227,6 +238,16 @@ def _refuse_twins(names: Sequence[str]) -> None:
     twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
         raise BenchError(f"two method files define the name {twins[0]!r}; rename one")
+
+
+def _refuse_idle_options(options: Options, asks: Sequence[Any]) -> None:
+    """Refuse what could only be ignored, or fail in every job."""
+    from bench.run.local import gpu_count
+
+    if options.weights is not None and not any(ask.weights.path for ask in asks):
+        raise BenchError("--weights: none of the methods starts from pretrained weights")
+    if options.device == "cuda" and not gpu_count():
+        raise BenchError("--device cuda: this machine shows no CUDA device; use --device cpu")
 
 
 def _store(bench: Bench, image_size: int) -> Any:

@@ -29,7 +29,11 @@ def find_images(source: Source) -> dict[str, Path]:
     wanted = set(source.manifest.image_ids.tolist())
     found: dict[str, Path] = {}
     twice: list[str] = []
-    for folder, _, names in os.walk(source.folder, followlinks=True):
+    walked: set[str] = set()
+    for folder, below, names in os.walk(source.folder, followlinks=True):
+        walked.add(os.path.realpath(folder))
+        # a link to a folder seen before may lead round in circles
+        below[:] = [b for b in below if os.path.realpath(Path(folder, b)) not in walked]
         for name in names:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a Path a file is slow at 400,000
             if suffix.lower() not in SUFFIXES or stem not in wanted:
@@ -58,9 +62,11 @@ def decode(content: bytes) -> np.ndarray:
     if not content:
         raise ValueError("empty file")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels are too many")
+            if image.mode.startswith(("I", "F")):
+                raise ValueError("more than 8 bits a channel; convert it to 8 bits")
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         # pillow raises these for what is truncated, broken or no image at all

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import os
 import platform
 import resource
@@ -56,6 +58,10 @@ class FolderJournal:
 
     def fact(self, name: str, value: Any) -> None:
         """Keep a fact for the record."""
+        value = value.item() if hasattr(value, "item") else value
+        if isinstance(value, float) and not math.isfinite(value):
+            value = None  # what JSON has for an undefined number
+        json.dumps(value)  # here, with the method's line in the traceback, not after the training
         self.facts[name] = value
         print(f"{name}: {value}", flush=True)  # noqa: T201
 
@@ -93,7 +99,7 @@ def _run(job_file: JobFile, folder: Path) -> RunRecord:
     store = open_store(Path(place.store))
     _refuse_other_pixels(job, store.index.pixels_sha256, place)
     train, val, test = read_fold(Path(place.fold_table), store)
-    loaded = load_method(place.method_file, Path())
+    loaded = load_method(place.method_file, Path(place.method_file).parent)
     if loaded.source_sha256 != job.method_source:
         raise MethodError(f"{place.method_file}: changed since the job was planned; run again")
     journal = FolderJournal(folder, job.classes)
@@ -126,6 +132,8 @@ def _refuse_other_pixels(job: Job, found: str, place: Place) -> None:
 def _write_predictions(
     folder: Path, task: FoldTask, test: Predictions, val: Predictions | None
 ) -> None:
+    if not isinstance(test, Predictions):
+        raise PredictionError(f"fit_predict gave {type(test).__name__}, not Predictions")
     for name, part, predictions in (("", task.test, test), ("val_", task.val, val)):
         if predictions is None:
             continue

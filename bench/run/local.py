@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.job import Job, JobFile
-from bench.run.results import prepare
+from bench.run.results import is_done, is_locked, prepare
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10
+LOG_TAIL_BYTES = 20_000
+RAISED = re.compile(r"(error|[\w.]*(Error|Exception|Exit|Interrupt)): ")
 RUNNER_PIPE = "BENCH_RUNNER_PIPE"
 """Set for a job whose standard input is its runner: when that closes, the job ends, too."""
 
@@ -61,7 +64,7 @@ def gpu_slots(jobs_per_device: int) -> list[str]:
     """CUDA_VISIBLE_DEVICES of every job that may run at once on the GPUs of this machine."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(index) for index in range(gpu_count())]
-    return names * jobs_per_device
+    return names * jobs_per_device if gpu_count() else []
 
 
 class _Running:
@@ -81,6 +84,7 @@ class _Running:
             "HF_HUB_OFFLINE": "1",
             RUNNER_PIPE: "1",
         }
+        environment.pop("BENCH_DATA", None)  # the labels lie there
         if slot:
             environment["CUDA_VISIBLE_DEVICES"] = slot
         self.process = subprocess.Popen(
@@ -111,15 +115,20 @@ class _Running:
 
     def outcome(self) -> Outcome:
         self.log.close()
-        ok = self.process.returncode == 0
+        ok = self.process.returncode == 0 and is_done(self.folder, self.job_file.job)
         return Outcome(self.job_file.job, self.folder, ok, "" if ok else self._fault())
 
     def _fault(self) -> str:
-        text = (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
-        lines = [line.strip() for line in text[-20_000:].splitlines() if line.strip()]
+        with (self.folder / "log.txt").open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            text = stream.read().decode("utf-8", "replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         if self.process.returncode < 0:
             return f"ended by signal {-self.process.returncode}"
-        return lines[-1] if lines else f"exit status {self.process.returncode}"
+        if self.process.returncode == 0:
+            return "the process ended without leaving a record"
+        raised = [line for line in lines if RAISED.match(line)]
+        return (raised or lines or [f"exit status {self.process.returncode}"])[-1]
 
     def stop(self) -> None:
         self.process.terminate()
@@ -155,9 +164,15 @@ def run_local(
     with _ending(running):
         while waiting or running:
             while waiting and free:
-                started = _Running(waiting.pop(0), bench, free.pop(0))
-                running.append(started)
-                watcher.started(started.job_file.job)
+                job_file = next((f for f in waiting if not is_locked(Path(f.place.folder))), None)
+                if job_file is None:
+                    break  # another runner is at work on all that is left: wait for it
+                waiting.remove(job_file)
+                if is_done(Path(job_file.place.folder), job_file.job):
+                    outcomes.append(Outcome(job_file.job, Path(job_file.place.folder), ok=True))
+                    continue
+                running.append(_Running(job_file, bench, free.pop(0)))
+                watcher.started(job_file.job)
             time.sleep(POLL_SECONDS)
             for each in list(running):
                 over = each.process.poll() is not None

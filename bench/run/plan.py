@@ -40,6 +40,9 @@ class Ask:
 def recipe_of(protocol: Protocol, dataset: str, ask: Ask) -> Recipe:
     """The recipe as it will run: the method's, with the protocol's and the user's settings."""
     fixed = protocol.settings(dataset).overrides()
+    if ask.named_weights:
+        # the recipe speaks of its own weights; what a file of the user's has seen, the user says
+        fixed["pretraining_data"] = None
     return ask.loaded.method.recipe.with_overrides(fixed | dict(ask.overrides))
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from bench.errors import MethodError, listing
 from bench.method import Method
 
+RESERVED = frozenset({"majority", "prior", "uniform", "leaderboard"})
+"""Names of the reference rows, and of the folder of the pages."""
+
 
 @dataclass(frozen=True)
 class LoadedMethod:
@@ -48,10 +51,21 @@ def load_method(name_or_file: str, folder: Path) -> LoadedMethod:
                 f"unknown method {name_or_file!r}; known are {listing(method_names(folder))}; "
                 "a method of your own is given as its FILE.py"
             )
-    source = path.read_text(encoding="utf-8")
+    try:
+        source = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise MethodError(f"{path}: is not UTF-8 text") from None
     passport, body = split_passport(source, path)
+    method = _run(path.resolve())
+    taken = (
+        RESERVED
+        if path.parent.resolve() == folder.resolve()
+        else RESERVED | set(method_names(folder))
+    )
+    if method.name in taken:
+        raise MethodError(f"{path}: the name {method.name!r} is taken; give the method another")
     return LoadedMethod(
-        method=_run(path.resolve()),
+        method=method,
         file=path.resolve(),
         passport=passport,
         source_sha256=hashlib.sha256(body.encode()).hexdigest(),
@@ -67,8 +81,13 @@ def split_passport(source: str, path: Path) -> tuple[str, str]:
     passport = ast.get_docstring(module)
     if passport is None:
         return "", source
-    end = module.body[0].end_lineno or 0
-    return passport, "".join(source.splitlines(keepends=True)[end:])
+    docstring = module.body[0]
+    lines = source.splitlines(keepends=True)
+    behind = (
+        lines[(docstring.end_lineno or 1) - 1].encode()[docstring.end_col_offset or 0 :].decode()
+    )
+    below = "".join(lines[docstring.end_lineno or 0 :])
+    return passport, behind + below if behind.strip() else below
 
 
 def _run(path: Path) -> Method:
@@ -80,7 +99,7 @@ def _run(path: Path) -> Method:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MethodError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
     method = getattr(module, "METHOD", None)
     if not isinstance(method, Method):

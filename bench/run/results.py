@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from bench.errors import PredictionError, ResultsError
 from bench.files import sha256_of, write_atomically
@@ -23,7 +24,9 @@ from bench.job import Job, JobFile, RunRecord, parse_job_file, parse_record, to_
 from bench.predictions import Predictions
 
 LEADERBOARD = "leaderboard"
-UNHASHED = frozenset({"record.json", "log.txt", "job.lock"})
+PREDICTIONS = "predictions.parquet"
+LOCK = "job.lock"
+UNHASHED = frozenset({"record.json", "log.txt", LOCK})
 """Files that may change after the record: the log's end, the lock."""
 
 
@@ -66,7 +69,7 @@ def read_record(folder: Path) -> RunRecord | None:
 def is_done(folder: Path, job: Job) -> bool:
     """Whether this very job has been done here, and its predictions are still what it wrote."""
     record = read_record(folder)
-    if record is None or record.id != job.id:
+    if record is None or record.id != job.id or PREDICTIONS not in record.files:
         return False
     return all(
         (folder / name).is_file() and sha256_of(folder / name) == sha256
@@ -86,8 +89,9 @@ def prepare(job_file: JobFile) -> Path:
         before = None
     if before != job_file.id:
         for entry in folder.iterdir():
-            if entry.name != "job.lock":
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            if entry.name != LOCK:
+                whole_folder = entry.is_dir() and not entry.is_symlink()
+                shutil.rmtree(entry) if whole_folder else entry.unlink()
     (folder / "record.json").unlink(missing_ok=True)
     write_atomically(path, to_json(job_file).encode())
     return path
@@ -122,6 +126,43 @@ def files_beside_record(folder: Path) -> dict[str, str]:
         for name, path in names.items()
         if name not in UNHASHED and not path.name.startswith(".")
     }
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another process works on the job of this folder right now."""
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False  # no such folder yet
+
+
+def refuse_replacing(jobs: Sequence[tuple[Path, Job]]) -> None:
+    """Raise ResultsError where a finished job of other code, threads or weights would be lost."""
+    lost = [
+        folder
+        for folder, job in jobs
+        if (record := read_record(folder)) is not None and record.id != job.id
+    ]
+    if lost:
+        raise ResultsError(
+            f"{len(lost)} finished jobs here were made by other code, threads, weights or pixels, "
+            f"first {lost[0]}; name another folder with --results, or give --replace to train "
+            "them again"
+        )
+
+
+def unreadable_records(results: Path, protocol: str, dataset: str) -> list[str]:
+    """A sentence for each record that is damaged, or of a version that this one cannot read."""
+    faults = []
+    for path in sorted((results / protocol / dataset).glob("*/seed*/**/record.json")):
+        try:
+            parse_record(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError, ResultsError) as error:
+            faults.append(f"unreadable record, its fold counts as missing: {error}")
+    return faults
 
 
 def records(results: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, RunRecord]]:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from bench.errors import ResultsError
 from bench.estimates import RowFacts
 from bench.files import sha256_of
 from bench.job import RunRecord
-from bench.predictions import Predictions, RowPredictions
+from bench.predictions import Predictions, RowPredictions, Slot
 from bench.run import results
 
 OVERLAPPING = ("ham10000", "isic", "bcn20000", "msk")
@@ -37,29 +36,50 @@ class _Run:
 
 
 def collect_rows(
-    folders: Sequence[Path], expected: Expected, passports: Mapping[str, str], committed: Path
+    results_folder: Path, committed: Path, expected: Expected, passports: Mapping[str, str]
 ) -> list[tuple[RowPredictions, RowFacts]]:
-    """Every row found in the results folders; an earlier folder wins over a later one.
+    """Every row of the results folder and of the committed ones.
 
-    Records of one row that were made by different code or data (their row ids differ) are never
-    pooled: the ones of the first folder, and in it the newest, stand for the row.
+    Records of one name that were made by different code, threads, weights or pixels (their row ids
+    differ) are never pooled. Of one folder, the ones with the most slots stand for the row, and the
+    rest is counted in a note; a committed row that differs from the user's own keeps its place as
+    "<row> (committed)".
     """
-    chosen: dict[str, dict[Any, _Run]] = {}
-    strangers: dict[str, int] = {}
-    for root in folders:
-        for name, runs in _by_row(root, expected).items():
-            newest = max(runs, key=lambda run: run.record.finished).record.job.row_id
-            have = chosen.setdefault(name, {})
-            wanted = next(iter(have.values())).record.job.row_id if have else newest
-            for run in runs:
-                if run.record.job.row_id == wanted:
-                    have.setdefault(run.record.job.slot, run)
-                else:
-                    strangers[name] = strangers.get(name, 0) + 1
-    return [
-        _row(list(runs.values()), expected, passports, strangers.get(name, 0), committed)
-        for name, runs in sorted(chosen.items())
-    ]
+    own, public = _chosen(results_folder, expected), _chosen(committed, expected)
+    rows = []
+    for name, choice in own.items():
+        published = public.get(name)
+        if published is not None and published.row_id == choice.row_id:
+            choice.runs.update({s: r for s, r in published.runs.items() if s not in choice.runs})
+            del public[name]
+        rows.append(_row(name, choice, expected, passports, committed))
+    for name, choice in public.items():
+        shown = f"{name} (committed)" if name in own else name
+        rows.append(_row(shown, choice, expected, passports, committed))
+    return sorted(rows, key=lambda row: row[0].name)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The runs of one row id that stand for a row, and how many of others were left out."""
+
+    row_id: str
+    runs: dict[Slot, _Run]
+    strangers: int
+
+
+def _chosen(root: Path, expected: Expected) -> dict[str, _Choice]:
+    choices = {}
+    for name, runs in _by_row(root, expected).items():
+        by_id: dict[str, list[_Run]] = {}
+        for run in runs:
+            by_id.setdefault(run.record.job.row_id, []).append(run)
+        row_id, kept = max(
+            by_id.items(), key=lambda item: (len(item[1]), max(r.record.finished for r in item[1]))
+        )
+        slots = {run.record.job.slot: run for run in kept}
+        choices[name] = _Choice(row_id, slots, len(runs) - len(kept))
+    return choices
 
 
 def _by_row(root: Path, expected: Expected) -> dict[str, list[_Run]]:
@@ -72,21 +92,22 @@ def _by_row(root: Path, expected: Expected) -> dict[str, list[_Run]]:
 
 
 def _row(
-    runs: list[_Run],
+    name: str,
+    choice: _Choice,
     expected: Expected,
     passports: Mapping[str, str],
-    strangers: int,
     committed: Path,
 ) -> tuple[RowPredictions, RowFacts]:
+    runs = list(choice.runs.values())
     first = runs[0].record.job
-    test = {run.record.job.slot: _predictions(run, "predictions", expected) for run in runs}
+    test = {slot: _predictions(run, "predictions", expected) for slot, run in choice.runs.items()}
     val = {
-        run.record.job.slot: _predictions(run, "val_predictions", expected)
-        for run in runs
+        slot: _predictions(run, "val_predictions", expected)
+        for slot, run in choice.runs.items()
         if "val_predictions.parquet" in run.record.files
     }
-    row = RowPredictions(first.row, first.method, "trained", test, val)
-    return row, _facts(runs, passports.get(first.method, ""), strangers, committed)
+    row = RowPredictions(name, first.method, "trained", test, val)
+    return row, _facts(runs, passports.get(first.method, ""), choice.strangers, committed)
 
 
 def _predictions(run: _Run, name: str, expected: Expected) -> Predictions:
@@ -106,10 +127,11 @@ def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> 
     notes = list(dict.fromkeys(note for record in records for note in record.notes))
     if strangers:
         notes.append(
-            f"{strangers} records of other code, weights or pixels are left out of this row"
+            f"{strangers} folds made by other code, threads, weights or pixels are left out"
         )
     if any(record.git_dirty for record in records):
         notes.append("made by code with changes that are not committed")
+    notes += _differing_machines(records)
     badges = ["from scratch"] if first.facts.get("initial_weights") == "random" else []
     if all(run.folder.is_relative_to(committed) for run in runs):
         badges.append("committed")
@@ -145,6 +167,20 @@ def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> 
     )
 
 
+def _differing_machines(records: Sequence[RunRecord]) -> list[str]:
+    """A note where the row's folds were not all made on one kind of machine by one software."""
+    places = {
+        "devices": {record.device for record in records},
+        "processors": {str(record.host.get("processor")) for record in records},
+        "versions of torch": {record.versions.get("torch", "?") for record in records},
+    }
+    return [
+        f"made on several {what}: {', '.join(sorted(found))}"
+        for what, found in places.items()
+        if len(found) > 1
+    ]
+
+
 def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
     """Sums over all jobs of the row for times, the largest peak memory, means for the rest."""
     cost: dict[str, float] = {
@@ -158,16 +194,21 @@ def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
         ("images_per_second", fmean),
         ("epochs", fmean),
     ):
-        values = [float(r.facts[name]) for r in records if name in r.facts]
+        told = [record.facts.get(name) for record in records]
+        values = [float(value) for value in told if isinstance(value, int | float)]
         if len(values) == len(records):
             cost[name] = round(combine(values), 1)
     return cost
 
 
 def _why_unranked(record: RunRecord) -> str:
-    if not record.job.weights_sha256:
+    recipe = record.job.recipe
+    if record.facts.get("initial_weights") == "random" or not (
+        record.job.weights_sha256 or recipe.pretraining_data
+    ):
         return ""
-    declared = str(record.facts.get("pretraining_data", "undeclared")).lower()
+    told = record.facts.get("pretraining_data") or recipe.pretraining_data or "undeclared"
+    declared = str(told).lower()
     if declared == "undeclared":
         return "its pretraining data is not declared"
     if any(word in declared for word in OVERLAPPING):

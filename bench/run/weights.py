@@ -54,7 +54,10 @@ def _given_file(recipe: Recipe, given: Path) -> Path:
 def _from_hub(repository: str) -> Path | None:
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
-    cached = try_to_load_from_cache(repository, HUB_FILE)
+    try:
+        cached = try_to_load_from_cache(repository, HUB_FILE)
+    except ValueError:
+        raise MethodError(f"pretrained={repository!r}: is no repository name on the hub") from None
     if isinstance(cached, str):
         return Path(cached)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:

@@ -4,8 +4,8 @@
     best.safetensors              the raw weights with the best val score
     best_ema.safetensors          the averaged weights with the best val score
 
-Beside each `.pt` lies its sha256. A best file's header holds class order, recipe and
-normalisation, so that it can be used without anything else.
+A `.pt` begins with the sha256 of the rest, so that each step is one rename. A best file's header
+holds class order, recipe and normalisation, so that it can be used without anything else.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from torch import nn
 from bench.errors import ResultsError
 from bench.files import write_atomically
 
-
-def _hash_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
+HASH_BYTES = 32
 
 
 def save_last(folder: Path, state: dict[str, Any]) -> None:
@@ -33,24 +31,21 @@ def save_last(folder: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    last, previous = folder / "last.pt", folder / "previous.pt"
+    last = folder / "last.pt"
     if last.exists():
-        _hash_file(last).replace(_hash_file(previous))
-        last.replace(previous)
-    write_atomically(_hash_file(last), hashlib.sha256(content).hexdigest().encode())
-    write_atomically(last, content)
+        last.replace(folder / "previous.pt")
+    write_atomically(last, hashlib.sha256(content).digest() + content)
 
 
 def load_last(folder: Path) -> dict[str, Any] | None:
     """The newest state that is whole, or None; a damaged one is passed over for the one before."""
     for name in ("last.pt", "previous.pt"):
-        path = folder / name
         try:
-            content = path.read_bytes()
-            expected = _hash_file(path).read_text()
+            stored = (folder / name).read_bytes()
         except OSError:
             continue
-        if hashlib.sha256(content).hexdigest() == expected:
+        proof, content = stored[:HASH_BYTES], stored[HASH_BYTES:]
+        if hashlib.sha256(content).digest() == proof:
             state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
             return state
     return None
@@ -68,4 +63,6 @@ def load_best(path: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(load_file(path))
     except Exception as error:
-        raise ResultsError(f"{path}: the checkpoint cannot be read: {error}") from error
+        raise ResultsError(
+            f"{path}: the checkpoint cannot be read ({error}); remove its folder and run again"
+        ) from error

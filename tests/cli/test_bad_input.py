@@ -74,6 +74,7 @@ def test_help_is_instant_and_names_every_verb(tmp_path):
         (["run", "--protocol", "groupkfold5", "--data", "nowhere"], ["nowhere"]),
         (["run", "--protocol", "groupkfold5", "--folds", "7"], ["--folds 7", "folds 0 to 4"]),
         (["run", "--protocol", "groupkfold5", "--folds", "x"], ["whole numbers"]),
+        (["run", "--protocol", "groupkfold5", "--seeds", "-1"], ["whole numbers from 0"]),
         (["run", "--protocol", "groupkfold5", "--set", "epoch=3"], ["unknown switch 'epoch'"]),
         (["run", "--protocol", "groupkfold5", "--set", "epochs"], ["key=value"]),
         (["run"], ["--protocol"]),

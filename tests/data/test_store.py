@@ -60,6 +60,19 @@ def test_images_are_found_in_any_folder_with_any_case_of_suffix(small_source):
     assert find_images(small_source)["IMG_000_0"] == deep / "IMG_000_0.PNG"
 
 
+def test_links_that_lead_round_in_circles_end(small_source):
+    for name in ("one", "two"):
+        (small_source.folder / name).symlink_to(small_source.folder, target_is_directory=True)
+    assert len(find_images(small_source)) == 60
+
+
+def test_an_image_of_more_than_eight_bits_is_refused_not_clipped(small_source):
+    path = small_source.folder / "IMG_000_0.png"
+    cv2.imwrite(str(path), np.full((24, 32), 30_000, np.uint16))
+    with pytest.raises(DataError, match="8 bits"):
+        build_store(small_source, 8)
+
+
 def test_missing_images_are_named(small_source):
     for record in small_records()[:25]:
         (small_source.folder / f"{record.image_id}.png").unlink()

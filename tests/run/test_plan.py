@@ -1,5 +1,6 @@
 """Plans: every method, seed and fold once; rows named by what differs; methods by name or file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from bench.errors import MethodError, ProtocolError
 from bench.method import Recipe
 from bench.protocol import parse_protocol
-from bench.run.plan import Ask, Pixels, plan_jobs, row_name
+from bench.run.plan import Ask, Pixels, plan_jobs, recipe_of, row_name
 from bench.run.registry import load_method, method_names, split_passport
 from bench.run.weights import Weights, find_weights
 from tests.conftest import ROOT
@@ -101,6 +102,8 @@ def test_a_passport_is_no_part_of_the_methods_source(tmp_path):
         ("x = 1", "defines no METHOD"),
         ("x = ", "m.py, line 1"),
         ("import nothing_such", "cannot be imported: ModuleNotFoundError"),
+        ("raise SystemExit(0)", "cannot be imported: SystemExit"),
+        ("from bench.method import *\nMETHOD = Method('prior', Recipe(), print)", "name 'prior'"),
         (
             "from bench.method import *\nMETHOD = Method('../m', Recipe(), print)",
             "method name '../m'",
@@ -112,6 +115,28 @@ def test_a_broken_method_file_says_what_is_wrong(tmp_path, source, said):
     file.write_text(source)
     with pytest.raises(MethodError, match=said):
         load_method(str(file), tmp_path)
+
+
+def test_a_file_of_the_users_cannot_take_a_baselines_name(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("from bench.method import *\nMETHOD = Method('custom_cnn', Recipe(), print)\n")
+    with pytest.raises(MethodError, match="name 'custom_cnn' is taken"):
+        load_method(str(file), ROOT / "baselines")
+
+
+def test_code_on_the_docstrings_last_line_is_code(tmp_path):
+    assert split_passport('"""m."""; x = 1\ny = 2\n', tmp_path)[1] == "; x = 1\ny = 2\n"
+
+
+def test_weights_of_the_users_are_undeclared_until_he_declares_them():
+    protocol = parse_protocol(PROTOCOL, "p")
+    loaded = load_method("resnet18", ROOT / "baselines")
+    named = Ask(loaded, {}, Weights(Path("w"), "ab" * 32), named_weights=True)
+    assert recipe_of(protocol, "small", named).pretraining_data is None
+    declared = replace(named, overrides={"pretraining_data": "ImageNet-1k"})
+    assert recipe_of(protocol, "small", declared).pretraining_data == "ImageNet-1k"
+    unnamed = replace(named, named_weights=False)
+    assert recipe_of(protocol, "small", unnamed).pretraining_data == "ImageNet-1k"
 
 
 def test_unknown_methods_are_told_the_known_ones():

@@ -55,8 +55,8 @@ def finish(root: Path, job: Job, *, facts: dict | None = None, day: int = 1) -> 
     return folder
 
 
-def collect(*roots: Path):
-    return collect_rows(list(roots), EXPECTED, {"m": "m: passport"}, roots[-1])
+def collect(own: Path, committed: Path = Path("none")):
+    return collect_rows(own, committed, EXPECTED, {"m": "m: passport"})
 
 
 def test_a_job_is_done_when_its_own_record_and_predictions_are_there(tmp_path):
@@ -109,10 +109,11 @@ def test_a_row_joins_its_folds_and_sums_its_cost(tmp_path):
 
 def test_records_of_other_code_are_left_out_and_said(tmp_path):
     finish(tmp_path, make_job(0), day=1)
-    finish(tmp_path, make_job(1, pixels_sha256="other"), day=2)
+    finish(tmp_path, make_job(1), day=1)
+    finish(tmp_path, make_job(2, pixels_sha256="other"), day=2)
     ((row, facts),) = collect(tmp_path)
-    assert row.folds == (1,)
-    assert any("1 records of other code" in note for note in facts.notes)
+    assert row.folds == (0, 1)
+    assert any("1 folds made by other code" in note for note in facts.notes)
 
 
 def test_own_folds_are_joined_with_committed_ones_of_the_same_row_only(tmp_path):
@@ -123,11 +124,51 @@ def test_own_folds_are_joined_with_committed_ones_of_the_same_row_only(tmp_path)
     assert row.folds == (0, 1)
     assert "committed" not in facts.badges
     finish(committed, make_job(1, method_source="bb"))
-    ((row, _),) = collect(own, committed)
-    assert row.folds == (0,)
+    (mine, _), (theirs, _) = collect(own, committed)
+    assert (mine.name, mine.folds) == ("m", (0,))
+    assert (theirs.name, theirs.folds) == ("m (committed)", (1,))
     ((row, facts),) = collect(tmp_path / "none", committed)
     assert row.folds == (1,)
     assert "committed" in facts.badges
+
+
+def test_folds_of_different_machines_are_said_to_be(tmp_path):
+    finish(tmp_path, make_job(0))
+    folder = finish(tmp_path, make_job(1))
+    record = json.loads((folder / "record.json").read_text()) | {"device": "NVIDIA H100"}
+    (folder / "record.json").write_text(json.dumps(record))
+    ((_, facts),) = collect(tmp_path)
+    assert "made on several devices: NVIDIA H100, cpu" in facts.notes
+
+
+def test_facts_that_are_no_numbers_cost_nothing(tmp_path):
+    finish(tmp_path, make_job(0), facts={"epochs": "ten", "parameters": None})
+    ((_, facts),) = collect(tmp_path)
+    assert not {"epochs", "parameters"} & set(facts.cost)
+
+
+def test_a_finished_job_of_other_code_is_not_replaced_unasked(tmp_path):
+    folder = finish(tmp_path, make_job(0))
+    results.refuse_replacing([(folder, make_job(0)), (tmp_path / "new", make_job(1))])
+    with pytest.raises(ResultsError, match="--replace"):
+        results.refuse_replacing([(folder, make_job(0, threads=2))])
+
+
+def test_a_record_without_predictions_is_not_done(tmp_path):
+    folder = finish(tmp_path, make_job(0))
+    record = json.loads((folder / "record.json").read_text()) | {"files": {}}
+    (folder / "record.json").write_text(json.dumps(record))
+    assert not results.is_done(folder, make_job(0))
+
+
+def test_an_unreadable_record_is_named(tmp_path):
+    folder = finish(tmp_path, make_job(0))
+    text = (folder / "record.json").read_text()
+    for damage in (text[:200], text.replace('"seed": 0', '"seed": 1'), '{"id": "x"}'):
+        (folder / "record.json").write_text(damage)
+        (fault,) = results.unreadable_records(tmp_path, "p", "small")
+        assert "record.json" in fault
+        assert collect(tmp_path) == []
 
 
 def test_records_of_another_roster_or_other_roles_are_no_rows(tmp_path):
@@ -155,7 +196,8 @@ def test_predictions_that_changed_after_the_record_are_refused(tmp_path):
     ],
 )
 def test_undeclared_or_overlapping_pretraining_is_not_ranked(tmp_path, declared, why):
-    finish(tmp_path, make_job(0, weights_sha256="w"), facts={"pretraining_data": declared})
+    facts = {"initial_weights": "w.pth", "pretraining_data": declared}
+    finish(tmp_path, make_job(0, weights_sha256="w"), facts=facts)
     ((_, facts),) = collect(tmp_path)
     assert (why in facts.unranked) if why else facts.unranked == ""
 

@@ -137,7 +137,12 @@ def test_checkpoints_are_kept_twice_and_proven_by_hash(tmp_path):
     assert checkpoint.load_last(tmp_path)["number"] == 2
     (tmp_path / "last.pt").write_bytes(b"garbage")
     assert checkpoint.load_last(tmp_path)["number"] == 1
-    (tmp_path / "previous.pt.sha256").unlink()
+    (tmp_path / "last.pt").unlink()  # as a kill between the two renames leaves it
+    assert checkpoint.load_last(tmp_path)["number"] == 1
+    checkpoint.save_last(tmp_path, {"number": 3})
+    assert checkpoint.load_last(tmp_path)["number"] == 3
+    (tmp_path / "last.pt").unlink()
+    (tmp_path / "previous.pt").write_bytes(b"")
     assert checkpoint.load_last(tmp_path) is None
 
 
