@@ -3,8 +3,8 @@
 source     this project; four stages of two 3x3 convolutions, batch norm and max pooling
 licence    MIT
 pretrained no
-measured   2026-11-23, HAM10000 at 200x150, resized to 64 px, 8 epochs, five folds, lesion-level, from
-           scratch, which is not the recipe at full strength:
+measured   2026-11-23, HAM10000 at 200x150, resized to 64 px, 8 epochs, five folds, lesion-level,
+           from scratch, which is not the recipe at full strength:
            macro-F1 0.538 [0.519, 0.559], balanced accuracy 0.572 [0.550, 0.594]
 time       45 min in all for the five jobs, one thread each, on 2 cores that did other work as well
 command    python bench.py run --protocol groupkfold5 --data ../shared/data/ham10000

@@ -3,8 +3,8 @@
 source     timm `resnet18`; weights timm/resnet18.a1_in1k where they can be had
 licence    Apache-2.0 (timm and weights)
 pretrained ImageNet-1k, or from scratch where the weights cannot be had (said on the row)
-measured   2026-11-23, HAM10000 at 200x150, resized to 64 px, 8 epochs, five folds, lesion-level, from
-           scratch, which is not the recipe at full strength:
+measured   2026-11-23, HAM10000 at 200x150, resized to 64 px, 8 epochs, five folds, lesion-level,
+           from scratch, which is not the recipe at full strength:
            macro-F1 0.546 [0.526, 0.566], balanced accuracy 0.588 [0.564, 0.611]
 time       84 min in all for the five jobs, one thread each, on 2 cores that did other work as well
 command    python bench.py run --protocol groupkfold5 --data ../shared/data/ham10000
