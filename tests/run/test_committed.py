@@ -1,0 +1,37 @@
+"""Committed rows: readable, whole, predicted for exactly the images that the fold tests."""
+
+import pandas as pd
+import pytest
+
+from bench.files import sha256_of
+from bench.job import parse_record
+from bench.run.registry import load_method
+from tests.conftest import ROOT
+
+COMMITTED = ROOT / "baselines" / "results"
+RECORDS = sorted(COMMITTED.glob("*/*/*/seed*/**/record.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda p: "/".join(p.parts[-4:-1]))
+def test_a_committed_record_is_read_and_vouches_for_its_predictions(path):
+    record = parse_record(path.read_text(encoding="utf-8"), str(path))
+    job = record.job
+    assert not record.git_dirty
+    assert path.relative_to(COMMITTED).parts[:3] == (job.protocol, job.dataset, job.row)
+    for name in ("predictions.parquet", "val_predictions.parquet"):
+        assert sha256_of(path.with_name(name)) == record.files[name]
+    roles = pd.read_csv(ROOT / "protocols" / job.protocol / f"{job.dataset}.csv", comment="#")
+    part = roles[f"fold{job.column}"]
+    for name, meant in (("predictions", "test"), ("val_predictions", "val")):
+        predicted = pd.read_parquet(path.with_name(f"{name}.parquet"))["image_id"]
+        assert sorted(predicted) == sorted(roles.loc[part == meant, "image_id"])
+
+
+@pytest.mark.parametrize("path", RECORDS[::5], ids=lambda p: p.parts[-4])
+def test_a_committed_row_was_made_by_the_method_as_it_stands(path):
+    job = parse_record(path.read_text(encoding="utf-8"), str(path)).job
+    loaded = load_method(job.method, ROOT / "baselines")
+    assert job.method_source == loaded.source_sha256
+    assert job.recipe == loaded.method.recipe.with_overrides(
+        {name: value for name, value in job.variant.items() if name != "files"}
+    )
