@@ -13,7 +13,9 @@ from bench.score.arrange import arrange
 from bench.score.bootstrap import Plan, tally_weights
 from bench.score.kernels import Kernels, compiled
 from bench.score.metrics import Key, keys, values
+from bench.score.references import references
 from bench.score.runs import Run as ScoredRun
+from bench.score.table import score
 
 CLASSES = ("bkl", "mel", "nv", "vasc")
 
@@ -142,3 +144,21 @@ def make_row(
                 probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
                 into[slot] = Predictions(roles.image_ids[rows], probs, CLASSES)
     return RowPredictions(name, name, kind, tests, vals if val else {})
+
+
+class World:
+    """A protocol, its data and a way to make rows of it."""
+
+    def __init__(self, lesions=120, **settings):
+        self.protocol = make_protocol(**settings)
+        self.manifest = make_manifest(lesions)
+        self.roles = make_roles(self.manifest, self.protocol)
+
+    def row(self, name, skill=1.5, **rest):
+        return make_row(name, self.protocol, self.manifest, self.roles, skill, **rest)
+
+    def references(self, seeds=(0,)):
+        return references(self.protocol, self.manifest, self.roles, seeds)
+
+    def score(self, *rows, **facts):
+        return score(self.protocol, self.manifest, self.roles, rows, facts)

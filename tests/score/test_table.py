@@ -1,4 +1,4 @@
-"""The leaderboard as a whole: joining, completeness, ranking, marks, what is refused."""
+"""The leaderboard as a whole: joining, completeness, ranking."""
 
 from __future__ import annotations
 
@@ -8,32 +8,12 @@ import numpy as np
 import pytest
 import sklearn.metrics as oracle
 
-from bench.errors import PredictionError, ProtocolError, RolesError
 from bench.estimates import Rank, RowFacts
-from bench.predictions import Predictions, RowPredictions, Slot
-from bench.protocol import Metrics, Run
+from bench.predictions import Slot
+from bench.protocol import Run
 from bench.score.metrics import CLASS_METRICS, IMAGE_METRICS
-from bench.score.references import references
 from bench.score.table import score
-from tests.score.cohorts import CLASSES, make_manifest, make_protocol, make_roles, make_row
-
-
-class World:
-    """A protocol, its data and a way to make rows of it."""
-
-    def __init__(self, lesions=120, **settings):
-        self.protocol = make_protocol(**settings)
-        self.manifest = make_manifest(lesions)
-        self.roles = make_roles(self.manifest, self.protocol)
-
-    def row(self, name, skill=1.5, **rest):
-        return make_row(name, self.protocol, self.manifest, self.roles, skill, **rest)
-
-    def references(self, seeds=(0,)):
-        return references(self.protocol, self.manifest, self.roles, seeds)
-
-    def score(self, *rows, **facts):
-        return score(self.protocol, self.manifest, self.roles, rows, facts)
+from tests.score.cohorts import CLASSES, World, make_row
 
 
 def without(row, *dropped):
@@ -238,72 +218,6 @@ def test_without_references_nothing_is_cleared():
     assert not board.rows[0].clears_reference
 
 
-def test_few_lesions_are_marked_where_the_smallest_part_has_fewer_than_50():
-    table = World(lesions=240).score(make_world_row(240)).rows[0].table  # 60 lesions a class
-    assert table.metrics["macro_f1"].marks == ()
-    assert table.per_class["mel"]["recall"].marks == ()
-    assert table.per_class["mel"]["auc_pooled"].marks == ()
-    assert "few lesions" in table.per_class["mel"]["auc"].marks  # 20 a fold
-    assert "few lesions" in table.metrics["macro_auc"].marks
-    few = World(lesions=120).score(make_world_row(120)).rows[0].table
-    assert "few lesions" in few.metrics["macro_f1"].marks
-    assert "few lesions" not in few.metrics["accuracy"].marks
-
-
-def make_world_row(lesions):
-    return World(lesions=lesions).row("a")
-
-
-def test_counts_of_images_and_groups_stand_in_the_class_table():
-    table = World().score(World().row("a")).rows[0].table.per_class["bkl"]
-    assert (table["support"].value, table["support"].n) == (60, 60)
-    assert (table["groups"].value, table["groups"].n) == (30, 60)
-    assert np.isnan(table["support"].low)
-    assert table["recall"].n == 60
-    assert table["specificity"].n == 180
-
-
-def test_ece_is_marked_biased():
-    estimate = World().score(World().row("a")).rows[0].table.metrics["ece"]
-    assert estimate.method == "percentile"
-    assert "biased" in estimate.marks
-
-
-def test_without_val_predictions_sens_at_spec_90_is_undefined_and_says_so():
-    world = World()
-    table = world.score(world.row("a", val=False)).rows[0].table.per_class["mel"]
-    assert np.isnan(table["sens_at_spec_90"].value)
-    assert table["sens_at_spec_90"].marks == ("no val predictions",)
-    with_val = world.score(world.row("a")).rows[0].table.per_class["mel"]
-    assert 0 < with_val["sens_at_spec_90"].low < with_val["sens_at_spec_90"].high <= 1
-
-
-def test_a_class_missing_from_a_fold_names_the_folds_of_its_mean():
-    world = World()
-    gone = (world.manifest.labels == 3) & (world.roles.parts[:, 1] == 3)
-    world.roles.parts[gone, 1] = 0
-    table = world.score(world.row("a")).rows[0].table
-    assert "2 of 3 folds (0, 2)" in table.per_class["vasc"]["auc"].marks
-    assert "vasc: 2 of 3 folds (0, 2)" in table.metrics["macro_auc"].marks
-    assert not np.isnan(table.metrics["macro_auc"].value)
-    assert all("folds" not in mark for mark in table.per_class["mel"]["auc"].marks)
-
-
-def test_a_class_missing_altogether_makes_macros_undefined_and_is_named():
-    world = World()
-    for column in range(3):
-        gone = (world.manifest.labels == 3) & (world.roles.parts[:, column] == 3)
-        world.roles.parts[gone, column] = 0
-    board = world.score(world.row("a"), world.row("b"), *world.references())
-    table = next(row for row in board.rows if row.name == "a").table
-    assert np.isnan(table.metrics["balanced_accuracy"].value)
-    assert table.metrics["balanced_accuracy"].marks == ("undefined: vasc",)
-    assert table.per_class["vasc"]["recall"].n == 0
-    assert table.per_class["vasc"]["auc"].n == 0
-    assert np.isnan(table.per_class["vasc"]["auc"].value)
-    assert table.metrics["accuracy"].value > 0
-
-
 def test_the_facts_of_data_and_interval_are_given():
     world = World()
     board = world.score(world.row("a"))
@@ -328,53 +242,6 @@ def test_the_same_rows_give_the_same_board_in_any_order():
     ours, theirs = world.score(*rows), world.score(*reversed(rows))
     assert [row.table for row in ours.rows] == [row.table for row in theirs.rows]
     assert ours.comparisons == theirs.comparisons
-
-
-def test_predictions_of_other_images_are_refused_with_row_and_slot():
-    world = World()
-    row = world.row("a")
-    slot = Slot(0, 0, 1)
-    one = row.test[slot]
-    fewer = Predictions(one.image_ids[1:], one.probs[1:], one.classes)
-    with pytest.raises(PredictionError, match=r"row a, seed 0, repeat 0, fold 1 \(test\).*IMG_"):
-        world.score(replace(row, test={**row.test, slot: fewer}))
-    swapped = {**row.test, slot: row.test[Slot(0, 0, 2)]}
-    with pytest.raises(PredictionError, match=r"fold 1 \(test\): 80 images without prediction"):
-        world.score(replace(row, test=swapped))
-    with pytest.raises(PredictionError, match=r"fold 1 \(val\)"):
-        world.score(replace(row, val={**row.val, slot: row.val[Slot(0, 0, 2)]}))
-
-
-def test_predictions_of_other_classes_or_folds_are_refused():
-    world = World()
-    row = world.row("a")
-    slot = Slot(0, 0, 0)
-    one = row.test[slot]
-    renamed = Predictions(one.image_ids, one.probs, ("bkl", "mel", "vasc", "nv"))
-    with pytest.raises(PredictionError, match="row a.*classes bkl, mel, vasc, nv"):
-        world.score(replace(row, test={**row.test, slot: renamed}))
-    with pytest.raises(PredictionError, match="row a: predictions of folds that the protocol"):
-        world.score(replace(row, test={**row.test, Slot(0, 0, 3): one}))
-    with pytest.raises(PredictionError, match="row empty: has no predictions"):
-        world.score(RowPredictions("empty", "empty", "trained", {}))
-    with pytest.raises(PredictionError, match="rows of the same name: a"):
-        world.score(row, row)
-
-
-def test_roles_of_other_images_or_too_few_folds_are_refused():
-    world = World()
-    other = make_manifest(60)
-    with pytest.raises(RolesError):
-        score(world.protocol, other, world.roles, [world.row("a")], {})
-    with pytest.raises(RolesError, match="3 fold columns.*needs 6"):
-        score(make_protocol(repeats=2), world.manifest, world.roles, [world.row("a")], {})
-
-
-def test_a_metric_that_is_none_is_refused():
-    world = World()
-    wrong = world.protocol.model_copy(update={"metrics": Metrics(primary="f2")})
-    with pytest.raises(ProtocolError, match="f2"):
-        score(wrong, world.manifest, world.roles, [world.row("a")], {})
 
 
 def test_a_row_that_lacks_the_protocols_seed_is_incomplete():
