@@ -146,6 +146,45 @@ class IntervalFacts:
     method: str
 
 
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm of a protocol: its fold columns, and what it trains and is tested on.
+
+    train_images, train_groups  means over its folds; test_images: over all of them
+    """
+
+    name: str
+    folds: tuple[int, ...]
+    train_images: float
+    train_groups: float
+    test_images: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRow:
+    """A row in one arm, on the seeds and folds that all its arms have in common.
+
+    difference  this arm minus the first, paired: the same resampled groups in both; None of the
+                first. It has no `support` and no `groups`
+    """
+
+    name: str
+    arm: str
+    seeds: tuple[int, ...]
+    complete: bool
+    table: MetricTable
+    difference: MetricTable | None
+
+
+@dataclass(frozen=True)
+class ArmReport:
+    """What the arms of a protocol show; kind is the protocol's. The first arm is the ranked one."""
+
+    kind: str
+    arms: tuple[Arm, ...]
+    rows: tuple[ArmRow, ...]
+
+
 @dataclass(frozen=True)
 class Leaderboard:
     """Everything a leaderboard page shows, rows in the order of the table."""
@@ -164,3 +203,4 @@ class Leaderboard:
     comparisons: tuple[Comparison, ...]
     best_reference: str
     control: bool = False
+    arms: ArmReport | None = None

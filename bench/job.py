@@ -40,6 +40,8 @@ class Job(_Frozen):
     roster_sha256, pixels_sha256  the data: who is in it; files and preprocessing
     weights_sha256  pretrained weights, or "" where training starts from scratch
     column          the fold over all repeats: repeat x folds + fold
+    twin            the column of the first arm with which this one shares test part and random
+                    draws; None where the protocol has no arms
     """
 
     protocol: str
@@ -58,12 +60,21 @@ class Job(_Frozen):
     repeat: int
     fold: int
     column: int
+    twin: int | None = None
     threads: int
 
     @property
     def id(self) -> str:
         """Hash (16 hex) of everything that could change the predictions."""
-        return digest(self._identity() | {"seed": self.seed, "column": self.column})[:16]
+        place = {"seed": self.seed, "column": self.column}
+        if self.twin is not None:
+            place["twin"] = self.twin
+        return digest(self._identity() | place)[:16]
+
+    @property
+    def draws_column(self) -> int:
+        """The column whose random draws the training makes: arms differ in images alone."""
+        return self.column if self.twin is None else self.twin
 
     @property
     def row_id(self) -> str:
@@ -76,7 +87,7 @@ class Job(_Frozen):
         return Slot(self.seed, self.repeat, self.fold)
 
     def _identity(self) -> dict[str, Any]:
-        apart = {"variant", "row", "recipe", "seed", "repeat", "fold", "column"}
+        apart = {"variant", "row", "recipe", "seed", "repeat", "fold", "column", "twin"}
         return self.model_dump(exclude=apart) | {"recipe": self.recipe.switches()}
 
 

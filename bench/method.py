@@ -89,7 +89,7 @@ class FoldTask:
     """What a method is given: learn from train, choose on val, predict test.
 
     classes   the order of every probability column
-    seed      the only source of randomness; column numbers the fold over all repeats
+    seed      with column, the number of the fold, the only source of randomness
     device    "cpu" or "cuda"; threads: as many as the job may use
     weights   file of pretrained weights, or None: then train from scratch and say so
     folder    a folder of the job's own, kept over interruptions: checkpoints go here

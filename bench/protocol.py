@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +24,10 @@ from bench.manifest import Manifest
 PARTS = ("", "train", "val", "test")
 """What an image can be in a fold; a cell of `Roles.parts` is an index into this tuple."""
 
+Kind = Literal[
+    "groupkfold", "holdout", "source-holdout", "imagekfold", "learning-curve", "leakage-meter"
+]
+
 ROSTER_PREFIX = "# roster_sha256="
 
 
@@ -32,18 +36,35 @@ class _Section(BaseModel):
 
 
 class Split(_Section):
-    """How the folds are drawn. `val` is the share of all images, `candidates` how many splits are
-    drawn before the best-balanced one is kept."""
+    """How the folds are drawn; `bench.splits.kinds` says what each kind is.
 
-    kind: Literal["groupkfold"]
-    folds: Annotated[int, Field(ge=2)]
+    folds     of one repeat and, where there are arms, of one arm
+    val, test shares of all images; `test` belongs to `holdout` alone
+    candidates  how many splits are drawn before the best-balanced one is kept
+    arms      name -> fold columns: the same folds, trained on other images. The first arm is the
+              one whose rows are ranked and that the others are compared with; the n-th column of
+              every arm has the same test part
+    control   groups are divided on purpose: no row is ever ranked
+    """
+
+    kind: Kind
+    folds: Annotated[int, Field(ge=1)]
     repeats: Annotated[int, Field(ge=1)] = 1
     seed: int
     val: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[float, Field(gt=0, lt=1)] | None = None
     stratify: list[str] = ["label"]
     candidates: Annotated[int, Field(ge=1)] = 1
     arms: dict[str, list[str]] = {}
     control: bool = False
+
+    @property
+    def arm_columns(self) -> dict[str, tuple[int, ...]]:
+        """The fold columns of every arm, in the order of the file."""
+        return {
+            arm: tuple(int(column.removeprefix("fold")) for column in columns)
+            for arm, columns in self.arms.items()
+        }
 
 
 class Run(_Section):
@@ -100,8 +121,13 @@ class Protocol(_Section):
 
     @property
     def folds(self) -> int:
-        """Folds of one repeat."""
-        return self.split.folds
+        """Fold columns of one repeat, over all arms."""
+        return self.split.folds * max(1, len(self.split.arms))
+
+    @property
+    def columns(self) -> int:
+        """Fold columns of a roles file: over all arms and repeats."""
+        return self.folds * self.split.repeats
 
     def settings(self, dataset: str) -> DatasetSettings:
         """What this protocol fixes for a dataset; nothing unless its file says so."""
@@ -111,12 +137,56 @@ class Protocol(_Section):
 def parse_protocol(text: str, where: str) -> Protocol:
     """Read a protocol's TOML. Raises ProtocolError that names the key and `where` it stands."""
     try:
-        return Protocol.model_validate(tomllib.loads(text))
+        protocol = Protocol.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ProtocolError(f"{where}: not TOML: {error}") from None
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
         raise ProtocolError(f"{where}: {'; '.join(faults)}") from None
+    for fault in _contradictions(protocol.split):
+        raise ProtocolError(f"{where}: {fault}")
+    return protocol
+
+
+def _contradictions(split: Split) -> Iterator[str]:
+    """What the keys of a split, each right by itself, say against each other."""
+    kind = split.kind
+    fewest = 1 if kind == "holdout" else 2
+    if split.folds < fewest or (kind == "holdout" and split.folds != 1):
+        yield f"split.folds: {kind} has {'one' if kind == 'holdout' else 'two folds or more'}"
+    if (kind == "holdout") != (split.test is not None):
+        yield f"split.test: a share for test belongs to holdout and to no other kind, not to {kind}"
+    if split.val + (split.test or 0) >= 1:
+        yield f"split.val: {split.val} for val and {split.test or 0} for test leave no train part"
+    if kind in ("imagekfold", "leakage-meter") and not split.control:
+        yield f"split.control: must be true, since {kind} divides groups on purpose"
+    yield from _arm_contradictions(split)
+
+
+def _arm_contradictions(split: Split) -> Iterator[str]:
+    needed = split.kind in ("learning-curve", "leakage-meter")
+    if needed != bool(split.arms):
+        yield f"split.arms: {split.kind} {'needs arms' if needed else 'has no arms'}"
+    if split.arms and split.repeats != 1:
+        yield "split.repeats: must be 1 where there are arms"
+    columns = [column for arm in split.arms.values() for column in arm]
+    if columns != [f"fold{column}" for column in range(len(columns))] or any(
+        len(arm) != split.folds for arm in split.arms.values()
+    ):
+        yield f"split.arms: each has {split.folds} columns, all together fold0, fold1, ... in order"
+    if split.kind == "leakage-meter" and (split.folds, list(split.arms)) != (2, ["clean", "leaky"]):
+        yield "split.arms: leakage-meter has the arms clean and leaky, of 2 folds each"
+    if split.kind == "learning-curve":
+        shares = [arm_share(arm) for arm in split.arms]
+        if shares[:1] != [1.0] or shares != sorted(set(shares), reverse=True):
+            yield 'split.arms: learning-curve has arms such as "100%", "50%", "10%", all first'
+
+
+def arm_share(arm: str) -> float:
+    """The share that an arm of a learning curve is named by: 0.25 of "25%"; NaN if by none."""
+    percent = arm.removesuffix("%")
+    known = arm.endswith("%") and percent.isascii() and percent.isdigit()
+    return int(percent) / 100 if known and 0 < int(percent) <= 100 else float("nan")  # noqa: PLR2004
 
 
 def load_protocol(name: str, folder: Path) -> Protocol:

@@ -94,6 +94,8 @@ def print_data(bench: Bench) -> None:
         f"{manifest.title}: {len(manifest)} images in {groups} groups, "
         f"{manifest.unit}-level{' (SYNTHETIC data)' if manifest.synthetic else ''}"
     )
+    for arm, columns in bench.protocol.split.arm_columns.items():
+        click.echo(f"arm {arm}: folds {', '.join(map(str, columns))}")
     if manifest.ungrouped:
         click.echo(f"grouping incomplete: {manifest.ungrouped} images without a group id")
 
@@ -127,6 +129,18 @@ def print_table(leaderboard: Leaderboard) -> None:
     console = Console()
     # a pipe has no width of its own: lines as long as they need to be
     Console(width=None if console.is_terminal else PIPE_WIDTH).print(table)
+
+
+def print_arms(leaderboard: Leaderboard) -> None:
+    """What the arms differ by in the primary metric, one line a row and arm."""
+    report = leaderboard.arms
+    for row in report.rows if report else ():
+        if report and row.difference is not None:
+            difference = _interval(row.difference.metrics[leaderboard.primary])
+            click.echo(
+                f"{row.name}: {leaderboard.primary} of {row.arm} minus {report.arms[0].name}: "
+                f"{difference}"
+            )
 
 
 def _interval(estimate: Estimate) -> str:

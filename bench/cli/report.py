@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.board import open_bench, print_data, print_table, score_and_render
+from bench.cli.board import open_bench, print_arms, print_data, print_table, score_and_render
 from bench.cli.places import data_options, protocol_option, results_option
 
 
@@ -23,4 +23,5 @@ def report(protocol_name: str, data: Path | None, name: str | None, results: Pat
     print_data(bench)
     leaderboard, page = score_and_render(bench, results)
     print_table(leaderboard)
+    print_arms(leaderboard)
     click.echo(f"leaderboard: {page}")

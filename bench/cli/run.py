@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from bench.cli.board import Bench, open_bench, print_data, print_table, score_and_render
+from bench.cli.board import Bench, open_bench, print_arms, print_data, print_table, score_and_render
 from bench.cli.places import (
     BASELINES,
     BENCH,
@@ -156,6 +156,7 @@ def _run(bench: Bench, options: Options, *, dry_run: bool) -> int:
         failed = [outcome for outcome in outcomes if not outcome.ok]
     leaderboard, page = score_and_render(bench, options.results)
     print_table(leaderboard)
+    print_arms(leaderboard)
     click.echo(f"leaderboard: {page}")
     for outcome in failed:
         click.echo(f"failed: {outcome.folder}: {outcome.fault}", err=True)

@@ -9,7 +9,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bench.estimates import Comparison, Estimate, Leaderboard, LeaderboardRow
+from bench.estimates import (
+    ArmReport,
+    Comparison,
+    Estimate,
+    Leaderboard,
+    LeaderboardRow,
+    MetricTable,
+)
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 ENDS = ("value", "low", "high", "n")
@@ -49,6 +56,43 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
     }
 
 
+def _table(table: MetricTable) -> dict[str, Any]:
+    return {
+        "metrics": {key: _estimate(one) for key, one in table.metrics.items()},
+        "per_class": {
+            label: {key: _estimate(one) for key, one in estimates.items()}
+            for label, estimates in table.per_class.items()
+        },
+    }
+
+
+def _arms(report: ArmReport) -> dict[str, Any]:
+    return {
+        "kind": report.kind,
+        "arms": [
+            {
+                "name": arm.name,
+                "folds": [int(fold) for fold in arm.folds],
+                "train_images": number(arm.train_images),
+                "train_groups": number(arm.train_groups),
+                "test_images": int(arm.test_images),
+            }
+            for arm in report.arms
+        ],
+        "rows": [
+            {
+                "name": row.name,
+                "arm": row.arm,
+                "seeds": [int(seed) for seed in row.seeds],
+                "complete": bool(row.complete),
+                **_table(row.table),
+                "difference": None if row.difference is None else _table(row.difference),
+            }
+            for row in report.rows
+        ],
+    }
+
+
 def _row(row: LeaderboardRow) -> dict[str, Any]:
     facts = row.facts
     return {
@@ -64,11 +108,7 @@ def _row(row: LeaderboardRow) -> dict[str, Any]:
             "high": number(row.rank.high),
             "p_best": number(row.rank.p_best),
         },
-        "metrics": {key: _estimate(one) for key, one in row.table.metrics.items()},
-        "per_class": {
-            label: {key: _estimate(one) for key, one in estimates.items()}
-            for label, estimates in row.table.per_class.items()
-        },
+        **_table(row.table),
         "cost": {key: number(value) for key, value in facts.cost.items()},
         "confusion": plain_data(row.confusion),
         "by_fold": plain_data(row.by_fold),
@@ -131,6 +171,7 @@ def leaderboard_json(board: Leaderboard) -> str:
         "control": bool(board.control),
         "methods": [_row(row) for row in board.rows],
         "comparisons": [_comparison(one) for one in board.comparisons],
+        "arms": None if board.arms is None else _arms(board.arms),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

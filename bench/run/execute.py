@@ -110,7 +110,7 @@ def _run(job_file: JobFile, folder: Path) -> RunRecord:
         test=test,
         recipe=job.recipe,
         seed=job.seed,
-        column=job.column,
+        column=job.draws_column,
         device=place.device,
         threads=job.threads,
         weights=Path(place.weights) if place.weights else None,

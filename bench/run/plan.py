@@ -114,6 +114,7 @@ def plan_jobs(
                         repeat=repeat,
                         fold=fold,
                         column=repeat * protocol.folds + fold,
+                        twin=fold % protocol.split.folds if protocol.split.arms else None,
                         threads=threads,
                     )
                     for fold in folds

@@ -21,6 +21,7 @@ from bench.estimates import (
 from bench.manifest import Manifest
 from bench.predictions import RowPredictions
 from bench.protocol import Protocol, Roles
+from bench.score.arms import arm_report, ranked_view
 from bench.score.bootstrap import Plan, distributions
 from bench.score.compare import Contender, compare_rows
 from bench.score.estimate import estimate_row
@@ -63,13 +64,16 @@ def score(
     A row's numbers are the mean over `protocol.run.seeds` and repeats; further seeds are listed in
     its `seeds` and enter `seed_sd` and `confusion` only. Incomplete rows, rows whose facts name a
     reason in `unranked`, references, and every row of a control are shown but not ranked. facts are
-    by row name; a row without any has empty ones.
+    by row name; a row without any has empty ones. Where the protocol has arms, the rows are those
+    of its first arm, and `arms` holds what the others differ by.
 
     Raises PredictionError naming row and slot where ids or classes differ from the fold's test
     part, RolesError for roles of other images, ProtocolError for an unknown metric.
     """
     refuse_unknown((protocol.metrics.primary, *protocol.metrics.others))
     _refuse_same_names(rows)
+    arms = arm_report(protocol, manifest, roles, rows)
+    protocol, roles, rows = ranked_view(protocol, manifest, roles, rows)
     who = cohort(protocol, manifest, roles)
     plan = Plan(who.groups, protocol.interval.resamples, protocol.split.seed)
     entries: list[_Entry] = []
@@ -81,7 +85,7 @@ def score(
         for row, drawn in zip(block, resampled, strict=True):
             known = facts.get(row.predictions.name, RowFacts())
             entries.append(_entry(row, drawn, protocol, who, known))
-    return _leaderboard(entries, protocol, manifest, roles, who)
+    return replace(_leaderboard(entries, protocol, manifest, roles, who), arms=arms)
 
 
 def _leaderboard(

@@ -11,9 +11,7 @@ from bench.errors import RolesError, listing
 from bench.manifest import Manifest
 from bench.protocol import PARTS, Protocol, Roles
 from bench.splits.groups import Pair
-
-TEST = PARTS.index("test")
-CURE = "restore the committed roles file, or freeze a protocol of another name"
+from bench.splits.promises import CURE, prove_promises
 
 
 def verify(
@@ -22,8 +20,8 @@ def verify(
     """Prove the roles sound for this manifest and protocol; what was proven, one sentence each.
 
     duplicates are pairs of image ids that must share a group. Where the protocol is a control, its
-    groups are divided on purpose, and neither groups nor lesions are checked. Raises RolesError
-    that names the first offender.
+    groups are divided on purpose: groups and lesions are checked in the first arm only, and not at
+    all where there are no arms. Raises RolesError that names the first offender.
     """
     roles.refuse_other_roster(manifest)
     if roles.image_ids.tolist() != manifest.image_ids.tolist():
@@ -33,10 +31,8 @@ def verify(
     proven += _prove_columns(roles, protocol)
     proven += _prove_coarsening(roles, manifest)
     proven += _prove_duplicates(roles, list(duplicates))
-    if not protocol.split.control:
-        proven += _prove_whole(roles, manifest, protocol)
-    if not protocol.split.arms:
-        proven += _prove_tested_once(roles, protocol)
+    proven += _prove_whole(roles, manifest, protocol)
+    proven += prove_promises(roles, manifest, protocol)
     proven += _prove_classes(roles, manifest, protocol)
     return proven
 
@@ -49,10 +45,10 @@ def _fold_name(column: int, protocol: Protocol) -> str:
 
 
 def _prove_columns(roles: Roles, protocol: Protocol) -> Iterator[str]:
-    expected = protocol.folds * protocol.split.repeats
-    if not protocol.split.arms and roles.columns != expected:
+    if roles.columns != protocol.columns:
         raise RolesError(
-            f"the roles have {roles.columns} fold columns, {protocol.name} needs {expected}; {CURE}"
+            f"the roles have {roles.columns} fold columns, {protocol.name} needs "
+            f"{protocol.columns}; {CURE}"
         )
     yield f"{roles.columns} folds, as {protocol.name} says"
 
@@ -86,15 +82,20 @@ def _prove_duplicates(roles: Roles, pairs: list[Pair]) -> Iterator[str]:
 
 def _prove_whole(roles: Roles, manifest: Manifest, protocol: Protocol) -> Iterator[str]:
     """No native group, no lesion and no group stands in two parts of a fold."""
+    split = protocol.split
+    if split.control and not split.arms:
+        return
+    columns = range(split.folds if split.control else roles.columns)
     owners = (
         (manifest.unit, manifest.native_groups),
         ("lesion", manifest.table["lesion_id"].to_numpy(dtype=object)),
         ("group", roles.group_ids),
     )
     for unit, owner in owners:
-        for column in range(roles.columns):
+        for column in columns:
             _refuse_crossing(unit, owner, roles.parts[:, column], _fold_name(column, protocol))
-    yield f"no {manifest.unit} and no group stands on two sides of any fold"
+    where = f"any fold of the arm {next(iter(split.arms))}" if split.control else "any fold"
+    yield f"no {manifest.unit} and no group stands on two sides of {where}"
 
 
 def _refuse_crossing(unit: str, owner: np.ndarray, part: np.ndarray, fold: str) -> None:
@@ -107,20 +108,6 @@ def _refuse_crossing(unit: str, owner: np.ndarray, part: np.ndarray, fold: str) 
         sides = " and ".join(PARTS[code] for code in codes)
         more = f" (and {len(crossing) - 1} more)" if len(crossing) > 1 else ""
         raise RolesError(f"{unit} {crossing[0]} is in {sides} of {fold}{more}; {CURE}")
-
-
-def _prove_tested_once(roles: Roles, protocol: Protocol) -> Iterator[str]:
-    tested = (roles.parts == TEST).reshape(len(roles.image_ids), protocol.split.repeats, -1)
-    times = tested.sum(axis=2)
-    if (times != 1).any():
-        row, repeat = np.argwhere(times != 1)[0]
-        raise RolesError(
-            f"image {roles.image_ids[row]} is tested {times[row, repeat]} times in repeat {repeat} "
-            f"({(times != 1).any(axis=1).sum()} such images); {CURE}"
-        )
-    yield "every image is tested exactly once" + (
-        " in every repeat" if protocol.split.repeats > 1 else ""
-    )
 
 
 def _prove_classes(roles: Roles, manifest: Manifest, protocol: Protocol) -> Iterator[str]:

@@ -70,7 +70,7 @@ def test_repair_evens_out_what_iterative_stratification_leaves(
         return float(np.abs(np.stack(shares) / even - 1).max())
 
     repaired = worst(freeze(manifest, small_split(seed=seed)))
-    monkeypatch.setattr("bench.splits.freeze.repair", lambda part_of, _balance: part_of)
+    monkeypatch.setattr("bench.splits.groupkfold.repair", lambda part_of, _balance: part_of)
     plain = worst(freeze(manifest, small_split(seed=seed)))
     assert repaired < 0.05 < plain
 
@@ -101,8 +101,6 @@ def test_a_class_with_too_few_groups_is_refused_by_name() -> None:
     [
         ({"val": 0.8}, "leaves nothing to train on"),
         ({"stratify": ["label", "hair"]}, "unknown key 'hair'; known are label, sex"),
-        ({"control": True}, "without arms or control"),
-        ({"arms": {"here": ["fold0"]}}, "without arms or control"),
     ],
 )
 def test_splits_that_cannot_be_drawn_are_refused(changes: dict[str, object], message: str) -> None:

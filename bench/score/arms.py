@@ -1,0 +1,180 @@
+"""Arms: the same folds trained on other images, and what that changed.
+
+The arms of a protocol test the same images, so one plan of resampled groups serves them all, and
+the difference between two arms is worked out anew in every resample. Such an interval is paired: it
+says how far the difference would move with other patients, conditional on the trained models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bench.estimates import Arm, ArmReport, ArmRow, Estimate, MetricTable
+from bench.manifest import Manifest
+from bench.predictions import RowPredictions, Slot
+from bench.protocol import Protocol, Roles
+from bench.score.bootstrap import Plan, distributions
+from bench.score.compare import difference_interval
+from bench.score.estimate import estimate_row
+from bench.score.metrics import keys
+from bench.score.references import KIND
+from bench.score.rows import Row, read_row
+from bench.score.runs import Cohort, cohort, refuse_unknown_slots
+
+
+def arm_view(protocol: Protocol, roles: Roles, arm: str) -> tuple[Protocol, Roles]:
+    """One arm as if it were the whole protocol."""
+    columns = list(protocol.split.arm_columns[arm])
+    alone = protocol.split.model_copy(update={"arms": {}})
+    return protocol.model_copy(update={"split": alone}), replace(
+        roles, parts=roles.parts[:, columns]
+    )
+
+
+def ranked_view(
+    protocol: Protocol, manifest: Manifest, roles: Roles, rows: Sequence[RowPredictions]
+) -> tuple[Protocol, Roles, list[RowPredictions]]:
+    """What is ranked of a protocol: its first arm, and the rows that have predictions for it.
+
+    A protocol without arms is ranked as it stands. Raises PredictionError for predictions of folds
+    that no arm has.
+    """
+    if not protocol.split.arms:
+        return protocol, roles, list(rows)
+    who = cohort(protocol, manifest, roles)
+    for row in rows:
+        refuse_unknown_slots(row, who)
+    first = next(iter(protocol.split.arms))
+    kept = [_of_arm(row, protocol.split.arm_columns[first]) for row in rows]
+    return *arm_view(protocol, roles, first), [row for row in kept if row.test]
+
+
+def arm_report(
+    protocol: Protocol, manifest: Manifest, roles: Roles, rows: Sequence[RowPredictions]
+) -> ArmReport | None:
+    """Every row's estimates in every arm, and the differences to the first; None without arms.
+
+    A row is worked out on the seeds and folds that all arms it has have in common; where it lacks
+    the first arm, or nothing is in common, it is left out, as references are.
+    """
+    if not protocol.split.arms:
+        return None
+    views = {arm: arm_view(protocol, roles, arm) for arm in protocol.split.arms}
+    whos = {arm: cohort(alone, manifest, part) for arm, (alone, part) in views.items()}
+    found = []
+    for row in rows:
+        if row.kind != KIND:
+            found += _arm_rows(row, protocol, whos)
+    return ArmReport(
+        kind=protocol.split.kind,
+        arms=tuple(_describe(arm, roles, protocol) for arm in protocol.split.arms),
+        rows=tuple(found),
+    )
+
+
+def _describe(arm: str, roles: Roles, protocol: Protocol) -> Arm:
+    """How much an arm trains on and is tested on: means over its folds, and sums."""
+    columns = protocol.split.arm_columns[arm]
+    trains = [roles.rows(column, "train") for column in columns]
+    return Arm(
+        name=arm,
+        folds=columns,
+        train_images=float(np.mean([len(rows) for rows in trains])),
+        train_groups=float(np.mean([len(set(roles.group_ids[rows].tolist())) for rows in trains])),
+        test_images=sum(len(roles.rows(column, "test")) for column in columns),
+    )
+
+
+def _of_arm(row: RowPredictions, columns: Sequence[int]) -> RowPredictions:
+    """The row's predictions for an arm, its folds numbered from 0."""
+    fold_of = {column: fold for fold, column in enumerate(columns)}
+    test, val = (
+        {
+            Slot(slot.seed, slot.repeat, fold_of[slot.fold]): predictions
+            for slot, predictions in part.items()
+            if slot.fold in fold_of
+        }
+        for part in (row.test, row.val)
+    )
+    return replace(row, test=test, val=val)
+
+
+def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) -> list[ArmRow]:
+    split = protocol.split
+    parts = {arm: _of_arm(row, columns) for arm, columns in split.arm_columns.items()}
+    parts = {arm: part for arm, part in parts.items() if part.test}
+    common = set.intersection(*(set(part.test) for part in parts.values())) if parts else set()
+    first = next(iter(split.arms))
+    if first not in parts or not common:
+        return []
+    alone = protocol.model_copy(update={"split": split.model_copy(update={"arms": {}})})
+    read = {arm: read_row(_only(part, common), alone, whos[arm]) for arm, part in parts.items()}
+    plan = Plan(whos[first].groups, protocol.interval.resamples, split.seed)
+    resampled = distributions(
+        [[scored.arrangement for scored in each.counted] for each in read.values()], plan
+    )
+    drawn = dict(zip(read, resampled, strict=True))
+    tables = {
+        arm: estimate_row(each, drawn[arm], whos[arm], protocol.interval)
+        for arm, each in read.items()
+    }
+    return [
+        ArmRow(
+            name=row.name,
+            arm=arm,
+            seeds=part.predictions.seeds,
+            complete=part.complete,
+            table=tables[arm],
+            difference=None
+            if arm == first
+            else _difference(
+                (part, read[first]),
+                drawn[arm] - drawn[first],
+                (tables[arm], tables[first]),
+                whos[first].classes,
+                protocol.interval.level,
+            ),
+        )
+        for arm, part in read.items()
+    ]
+
+
+def _only(row: RowPredictions, slots: set[Slot]) -> RowPredictions:
+    """The row with the predictions of some slots alone."""
+    test, val = (
+        {slot: predictions for slot, predictions in part.items() if slot in slots}
+        for part in (row.test, row.val)
+    )
+    return replace(row, test=test, val=val)
+
+
+def _difference(
+    rows: tuple[Row, Row],
+    drawn: np.ndarray,
+    tables: tuple[MetricTable, MetricTable],
+    classes: Sequence[str],
+    level: float,
+) -> MetricTable:
+    """The first row minus the second in every metric, with intervals from drawn (M, R)."""
+    metrics: dict[str, Estimate] = {}
+    per_class: dict[str, dict[str, Estimate]] = {label: {} for label in classes}
+    values = rows[0].values - rows[1].values
+    for place, (name, code) in enumerate(keys(len(classes))):
+        own, other = (
+            table.metrics[name] if code is None else table.per_class[classes[code]][name]
+            for table in tables
+        )
+        low, high = difference_interval(drawn[place], np.zeros(drawn.shape[1]), level)
+        made = Estimate(
+            value=float(values[place]),
+            low=low,
+            high=high,
+            n=own.n,
+            method="percentile" if np.isfinite(low) else "",
+            marks=tuple(dict.fromkeys((*own.marks, *other.marks))),
+        )
+        (metrics if code is None else per_class[classes[code]])[name] = made
+    return MetricTable(metrics=metrics, per_class=per_class)
