@@ -6,10 +6,10 @@ from their defaults. A switch is explained where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import MethodError, listing
 
@@ -17,6 +17,19 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+
+
+def _by_class(value: Any) -> Any:
+    """`mel:2,bkl:1.5` as {"mel": "2", "bkl": "1.5"}."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.partition(":") for pair in value.split(",")]
+    if not all(name and number for name, _, number in pairs):
+        raise ValueError("takes class:number,class:number such as mel:2,bkl:1.5")
+    return {name.strip(): number for name, _, number in pairs}
+
+
+ByClass = Annotated[dict[str, Positive], BeforeValidator(_by_class)]
 
 
 class Recipe(BaseModel):
@@ -36,41 +49,79 @@ class Recipe(BaseModel):
     pretraining_data: str | None = None
     """What those weights have seen, as declared by their authors."""
     dropout: Share = 0.0
+    drop_path: Share | None = None
+    """Stochastic depth; None leaves the model what timm gives it."""
     image_size: Annotated[int, Field(ge=8, le=4096)] = 224
     """Images are resized to image_size x image_size pixels."""
 
     # optimisation
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 32
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Batches whose gradients are averaged for one step of the optimizer."""
+    optimizer: Literal[
+        "adamw", "sgd", "adam", "rmsprop", "nadam", "nadamw", "radam", "lamb", "lion", "adopt",
+        "adabelief", "adan", "laprop", "madgrad", "novograd",
+    ] = "adamw"  # fmt: skip
+    """All but the first two are timm's."""
+    lookahead: bool = False
+    """Every 6 steps the weights go half-way back to where they were (Zhang et al. 2019)."""
     lr: Positive = 1e-3
     weight_decay: NonNegative = 1e-2
     momentum: Share = 0.9
-    """Of SGD."""
-    schedule: Literal["constant", "plateau", "cosine"] = "constant"
+    """Of SGD, and of timm's optimizers that have one."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer below the head learns at this share of the rate of the one above it."""
+    body_lr_scale: Positive = 1.0
+    """The body learns at this multiple of lr; the head at lr."""
+    schedule: Literal["constant", "plateau", "cosine", "one_cycle"] = "constant"
+    """one_cycle rises from lr / 25 to lr and falls to lr / 250,000, both as a cosine."""
     warmup_epochs: NonNegative = 0.0
-    """Linear warm-up of the learning rate, in epochs."""
+    """Linear warm-up of the learning rate, in epochs; one_cycle's rise, where 0 means 30% of it."""
     plateau_factor: Share = 0.5
     plateau_patience: Count = 2
     freeze_epochs: Count = 0
     """Epochs at the start in which only the head learns; none where weights are from scratch."""
     head_lr: Positive | None = None
     """Learning rate of those epochs; None means lr."""
+    unfreeze_epochs: Count = 0
+    """Epochs after those over which the body thaws stage by stage, from the head down."""
     grad_clip: Positive | None = None
     """Largest L2 norm of the gradient."""
     amp: bool = True
     """bfloat16 mixed precision where the device is a GPU; on a CPU always float32."""
 
-    # imbalance
+    # imbalance: the sampler changes what is drawn; weights, loss scale and logit adjustment what it
+    # counts. Weights and adjustment start from what the sampler leaves, so nothing balances twice
+    # unless class_weight_prior is "natural".
     sampler_power: Share = 0.0
     """Classes are drawn with probability ~ count^(1 - power): 0 natural, 1 balanced. 0 draws each
     image once an epoch; above it draws with replacement."""
+    sampler: Literal["replacement", "class_aware"] = "replacement"
+    """class_aware draws the same shares, but the images of a class equally often (within one)."""
+    rare_augment: NonNegative = 0.0
+    """Augmentation of a class is stronger by this share times 1 - count / largest count."""
     class_weight_power: Share = 0.0
     """Loss weights ~ prior^-power, mean 1 over the drawn images."""
+    class_weight_beta: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Loss weights by effective number, ~ (1 - beta) / (1 - beta^count), likewise (Cui 2019)."""
     class_weight_prior: Literal["drawn", "natural"] = "drawn"
     """Prior that the weights balance: what the sampler leaves of the imbalance, or the natural one
     (with a balancing sampler this balances twice, as the original notebook did)."""
+    class_weight_from: Count = 0
+    """Epochs at the start in which loss weights rest (deferred re-weighting, Cao 2019)."""
+    class_loss_scale: ByClass = {}
+    """Further factors of the loss by class, such as mel:2,bkl:1.5; the rest has 1."""
+    logit_adjustment: NonNegative = 0.0
+    """Logits are trained with this times the log prior added (tau of Menon et al. 2021)."""
     label_smoothing: Share = 0.0
+    loss: Literal["cross_entropy", "focal", "ldam"] = "cross_entropy"
+    """Of a mixed label: the mixture of the labels' losses. ldam (Cao 2019) gives the model a head
+    of cosines, whose logits are ldam_scale times the cosine."""
+    focal_gamma: NonNegative = 2.0
+    ldam_margin: Positive = 0.5
+    """Of the rarest class; the others' shrink with count^(1/4)."""
+    ldam_scale: Positive = 30.0
 
     # mixing
     cutmix_prob: Share = 0.0
@@ -85,11 +136,20 @@ class Recipe(BaseModel):
     vflip: Share = 0.5
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Largest rotation in degrees, either way."""
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest zoom, either way, as a share of the size."""
     brightness: Share = 0.0
     contrast: Share = 0.0
     saturation: Share = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Largest turn of the hue, as a share of the colour circle."""
+    auto_augment: Literal["none", "rand", "trivial"] = "none"
+    """RandAugment (Cubuk et al. 2020), or TrivialAugment Wide (Müller & Hutter 2021)."""
+    rand_ops: Annotated[int, Field(ge=1, le=4)] = 2
+    rand_magnitude: Share = 0.3
+    """Strength of RandAugment's operations; 9 of 30 is 0.3."""
+    erasing_prob: Share = 0.0
+    """Random erasing (Zhong et al. 2020): a rectangle becomes the image's mean colour."""
 
     # choice on val
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -97,6 +157,16 @@ class Recipe(BaseModel):
     """Decay grows as (1 + step) / (10 + step) up to ema_decay, so that the average catches up."""
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a better val macro-F1 after which training stops; None never stops."""
+    tta: Literal["none", "flips", "dihedral"] = "none"
+    """Views whose final predictions are averaged: 4 flips, or the 8 symmetries of a square."""
+    temperature: bool = False
+    """Predictions are tempered by the temperature fitted on val, which is recorded in any case."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_weights(self) -> Self:
+        if self.class_weight_power and self.class_weight_beta:
+            raise ValueError("class_weight_power and class_weight_beta exclude each other: set one")
+        return self
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Recipe:
         """The same with some switches set; text is read as the switch's type ("none" as None)."""
@@ -109,6 +179,14 @@ class Recipe(BaseModel):
         except ValidationError as error:
             raise MethodError(f"recipe: {'; '.join(_faults(error))}") from None
 
+    def refuse_other_classes(self, classes: Sequence[str]) -> None:
+        """Raise MethodError where a switch names a class that the data does not have."""
+        unknown = sorted(set(self.class_loss_scale) - set(classes))
+        if unknown:
+            raise MethodError(
+                f"class_loss_scale: no class {listing(unknown)}; the data has {listing(classes)}"
+            )
+
     def switches(self) -> dict[str, Any]:
         """The switches that differ from their defaults, by name."""
         return self.model_dump(exclude_defaults=True)
@@ -120,6 +198,8 @@ def _faults(error: ValidationError) -> list[str]:
         f"unknown switch {'.'.join(map(str, e['loc']))!r}; known are {known}"
         if e["type"] == "extra_forbidden"
         else f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg'].lower()}"
+        if e["loc"]
+        else e["msg"].removeprefix("Value error, ")
         for e in error.errors()
     ]
 

@@ -1,9 +1,9 @@
 """Augmentation of a batch on its device, drawn for each image.
 
-torchvision's v2 transforms draw once for a whole batch, so the draws are made here: one row of
-uniform numbers an image, from a stream that depends on the epoch and the image's turn in it. All
-geometry is one resampling and all colour one affine map of RGB, each with its own parameters an
-image.
+torchvision's v2 transforms draw once for a whole batch, so the draws are made here: rows of
+uniform numbers an image. All geometry is one resampling and all colour one affine map of RGB, each
+with its own parameters an image; RandAugment and TrivialAugment follow (`auto_augment`), random
+erasing comes last.
 """
 
 from __future__ import annotations
@@ -15,10 +15,18 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from bench.data.auto_augment import OP_DRAWS, AutoAugment
 from bench.method import Recipe
 
 DRAWS = 8
-"""Uniform numbers an image: two flips, rotation, brightness, contrast, saturation, hue, spare."""
+"""Numbers an image and turn: two flips, rotation, brightness, contrast, saturation, hue, spare."""
+SAMPLE_DRAWS = 6 + OP_DRAWS
+"""Numbers an image and showing: scale, erasing (whether, area, ratio, y, x), the operations."""
+
+ERASED_AREA = (0.02, 0.33)
+ERASED_RATIO = 3.3
+"""Height over width, at most; width over height, likewise."""
+MOST_CHANGE, MOST_TURN, MOST_HUE = 0.95, 180.0, 0.5
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 # RGB -> YIQ (NTSC, SMPTE 170M): hue is the angle in the I-Q plane
@@ -26,51 +34,94 @@ YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, 
 
 
 @dataclass(frozen=True)
+class Draws:
+    """Uniform numbers in [0, 1) for N images, float32.
+
+    turn      (N, DRAWS), of the image's place in the epoch
+    sample    (N, SAMPLE_DRAWS), of the image itself and how often the epoch has shown it
+    strength  (N,) how much stronger than the recipe's its augmentation is, or None: as the recipe's
+    """
+
+    turn: np.ndarray
+    sample: np.ndarray
+    strength: np.ndarray | None = None
+
+    def __getitem__(self, rows: slice) -> Draws:
+        strength = None if self.strength is None else self.strength[rows]
+        return Draws(self.turn[rows], self.sample[rows], strength)
+
+
+Width = float | torch.Tensor
+
+
+@dataclass(frozen=True)
 class Augment:
     """The switches of augmentation; `augment(images, draws)` applies them.
 
-    images (N, 3, H, W) float in [0, 1], draws (N, DRAWS) uniform in [0, 1). Gives (N, 3, H, W) in
-    [0, 1].
+    images (N, 3, H, W) float in [0, 1], square. Gives (N, 3, H, W) in [0, 1].
     """
 
     hflip: float
     vflip: float
     rotation: float
+    scale: float
     brightness: float
     contrast: float
     saturation: float
     hue: float
+    erasing_prob: float
+    auto: AutoAugment | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> Augment:
         """The augmentation that a recipe asks for."""
-        return cls(**{name: getattr(recipe, name) for name in cls.__dataclass_fields__})
+        names = set(cls.__dataclass_fields__) - {"auto"}
+        return cls(**{name: getattr(recipe, name) for name in names}, auto=AutoAugment.of(recipe))
 
-    def __call__(self, images: torch.Tensor, draws: np.ndarray) -> torch.Tensor:
-        numbers = torch.from_numpy(draws).to(images.device, torch.float32)
-        images = self._geometry(images, numbers[:, :3])
-        return self._colour(images, numbers[:, 3:7])
+    def __call__(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        def tensor(numbers: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(numbers).to(images.device, torch.float32)
 
-    def _geometry(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        turn, sample = tensor(draws.turn), tensor(draws.sample)
+        strength = None if draws.strength is None else tensor(draws.strength)
+        images = self._geometry(images, turn[:, :3], sample[:, 0], strength)
+        images = self._colour(images, turn[:, 3:7], strength)
+        if self.auto is not None:
+            images = self.auto(images, draws.sample[:, 6:], draws.strength)
+        if self.erasing_prob:
+            probability = _stronger(self.erasing_prob, strength, 1.0)
+            erased = _erased(images, sample[:, 1:6], probability)
+            images = torch.where(erased, images.mean(dim=(2, 3), keepdim=True), images)
+        return images
+
+    def _geometry(
+        self, images: torch.Tensor, draws: torch.Tensor, zoom: torch.Tensor, strength: Strength
+    ) -> torch.Tensor:
         flip_x, flip_y = draws[:, 0] < self.hflip, draws[:, 1] < self.vflip
-        if not self.rotation:
+        if not (self.rotation or self.scale):
             images = torch.where(flip_x[:, None, None, None], images.flip(-1), images)
             return torch.where(flip_y[:, None, None, None], images.flip(-2), images)
-        angle = _spread(draws[:, 2], math.radians(self.rotation))
+        rotation = _stronger(self.rotation, strength, MOST_TURN)
+        angle = _spread(draws[:, 2], rotation * (math.pi / 180))
         sign_x, sign_y = 1 - 2 * flip_x.float(), 1 - 2 * flip_y.float()
         theta = images.new_zeros(len(images), 2, 3)
         theta[:, 0, 0], theta[:, 0, 1] = angle.cos() * sign_x, -angle.sin() * sign_y
         theta[:, 1, 0], theta[:, 1, 1] = angle.sin() * sign_x, angle.cos() * sign_y
+        if self.scale:
+            size = 1 + _spread(zoom, _stronger(self.scale, strength, MOST_CHANGE))
+            theta = theta / size[:, None, None]
         grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
         return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
-    def _colour(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    def _colour(
+        self, images: torch.Tensor, draws: torch.Tensor, strength: Strength
+    ) -> torch.Tensor:
         if not (self.brightness or self.contrast or self.saturation or self.hue):
             return images
-        brightness = 1 + _spread(draws[:, 0], self.brightness)
-        contrast = 1 + _spread(draws[:, 1], self.contrast)
-        saturation = 1 + _spread(draws[:, 2], self.saturation)
-        turn = _spread(draws[:, 3], 2 * math.pi * self.hue)
+        brightness = 1 + _spread(draws[:, 0], _stronger(self.brightness, strength, MOST_CHANGE))
+        contrast = 1 + _spread(draws[:, 1], _stronger(self.contrast, strength, MOST_CHANGE))
+        saturation = 1 + _spread(draws[:, 2], _stronger(self.saturation, strength, MOST_CHANGE))
+        turn = _spread(draws[:, 3], 2 * math.pi * _stronger(self.hue, strength, MOST_HUE))
         luma = LUMA.to(images.device)
         matrix = _saturate(saturation, luma) @ _turn_hue(turn)
         matrix = matrix * (brightness * contrast)[:, None, None]
@@ -82,9 +133,31 @@ class Augment:
         return coloured.clamp_(0, 1).view(shape).permute(0, 3, 1, 2)
 
 
-def _spread(uniform: torch.Tensor, width: float) -> torch.Tensor:
+Strength = torch.Tensor | None
+
+
+def _stronger(width: float, strength: Strength, most: float) -> Width:
+    """A switch's width, made stronger for each image, up to the most that makes sense."""
+    return width if strength is None else (width * strength).clamp(max=max(width, most))
+
+
+def _spread(uniform: torch.Tensor, width: Width) -> torch.Tensor:
     """Uniform [0, 1) to uniform [-width, width)."""
     return (2 * uniform - 1) * width
+
+
+def _erased(images: torch.Tensor, draws: torch.Tensor, probability: Width) -> torch.Tensor:
+    """Which pixels (N, 1, H, W) lie in the rectangle that random erasing takes from each image."""
+    smallest, largest = ERASED_AREA
+    area = smallest + (largest - smallest) * draws[:, 1]
+    ratio = torch.exp(_spread(draws[:, 2], math.log(ERASED_RATIO)))
+    height, width = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    top, left = draws[:, 3] * (1 - height), draws[:, 4] * (1 - width)
+    y, x = ((torch.arange(size, device=images.device) + 0.5) / size for size in images.shape[2:])
+    rows = (y >= top[:, None]) & (y < (top + height)[:, None])
+    columns = (x >= left[:, None]) & (x < (left + width)[:, None])
+    chosen = draws[:, 0] < probability
+    return (chosen[:, None, None] & rows[:, :, None] & columns[:, None, :])[:, None]
 
 
 def _saturate(factor: torch.Tensor, luma: torch.Tensor) -> torch.Tensor:

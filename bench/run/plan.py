@@ -92,6 +92,7 @@ def plan_jobs(
     jobs = []
     for ask in asks:
         method, recipe = ask.loaded.method, recipe_of(protocol, manifest.name, ask)
+        recipe.refuse_other_classes(manifest.classes)
         own = pixels[recipe.image_size]
         variant = variant_of(protocol, manifest.name, ask, own)
         for seed in seeds:

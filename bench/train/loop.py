@@ -20,9 +20,10 @@ from bench.method import FoldTask
 from bench.train import checkpoint, draws
 from bench.train.ema import build_ema
 from bench.train.evaluate import Scale, predict_probs, val_metrics
-from bench.train.losses import class_weights, soft_cross_entropy
+from bench.train.freezing import Freezing
+from bench.train.losses import Loss
 from bench.train.mixing import mixing
-from bench.train.optim import Schedule, build_optimizer, freeze_body, train_mode, unfreeze
+from bench.train.optim import Schedule, accumulation, build_optimizer
 
 
 class TrainingError(RuntimeError):
@@ -47,11 +48,11 @@ class Training:
         self.wrapped = fabric.setup_module(model, move_to_device=False)
         self.ema = build_ema(model, task.recipe)
         self.augment = Augment.of(task.recipe)
-        weights = class_weights(task.train.labels, len(task.classes), task.recipe)
-        self.class_weights = torch.tensor(weights, dtype=torch.float32, device=fabric.device)
+        self.loss = Loss.of(task.recipe, task.train.labels, task.classes, fabric.device)
+        self.draws = draws.EpochDraws(task)
         self.batches = _batches(len(task.train), task.recipe.batch_size)
-        # a new head on random features teaches nothing: freezing needs pretrained weights
-        self.frozen_epochs = task.recipe.freeze_epochs if task.weights else 0
+        self.freezing = Freezing(model, task.recipe, pretrained=task.weights is not None)
+        self.steps_per_epoch = math.ceil(len(self.batches) / task.recipe.accumulate)
         self.best = Best()
         self.history: list[dict[str, float]] = []
         self.step = 0
@@ -65,7 +66,7 @@ class Training:
             if self._out_of_patience():
                 break
             started = time.perf_counter()
-            if epoch == self.frozen_epochs > 0:
+            if epoch == self.freezing.frozen_epochs > 0:
                 self._enter_phase(epoch)
             loss = self._train_epoch(epoch)
             self.train_seconds += time.perf_counter() - started
@@ -80,22 +81,19 @@ class Training:
 
     def _enter_phase(self, epoch: int) -> None:
         """Start the optimizer of the head-only epochs, or of the fine-tuning after them."""
-        self.body_frozen = epoch < self.frozen_epochs
-        (freeze_body if self.body_frozen else unfreeze)(self.model)
-        self.base_lr = (self.body_frozen and self.recipe.head_lr) or self.recipe.lr
+        head_only = epoch < self.freezing.frozen_epochs
+        self.freezing.start_phase(head_only=head_only)
+        self.base_lr = (head_only and self.recipe.head_lr) or self.recipe.lr
         optimizer = build_optimizer(self.model, self.recipe, self.base_lr)
         self.optimizer: Any = self.fabric.setup_optimizers(optimizer)
-        self.schedule = Schedule(self.recipe, epoch * len(self.batches), len(self.batches))
+        self.schedule = Schedule(self.recipe, epoch * self.steps_per_epoch, self.steps_per_epoch)
 
     def _train_epoch(self, epoch: int) -> float:
         """Show every image of the epoch once; the mean loss over its batches."""
         task, recipe = self.task, self.recipe
-        order = draws.epoch_order(
-            task.train.labels, recipe.sampler_power, task.seed, task.column, epoch
-        )
-        numbers = draws.augment_draws(len(order), task.seed, task.column, epoch)
+        order, numbers = self.draws.of(epoch)
         mix = mixing(recipe, len(task.classes), epoch)
-        train_mode(self.model, body_frozen=self.body_frozen)
+        self.freezing.enter(epoch)
         total = torch.zeros((), device=self.fabric.device)
         for turn, batch in enumerate(self.batches):
             draws.seed_step(task.seed, task.column, epoch, turn)
@@ -106,17 +104,20 @@ class Training:
             labels = torch.from_numpy(task.train.labels[positions]).to(self.fabric.device)
             images, targets = mix(self.scale.normalise(images), labels)
             for group in self.optimizer.param_groups:
-                group["lr"] = self._lr(self.step)
+                group["lr"] = self._lr(self.step) * group.get("lr_scale", 1.0)
             logits = self.wrapped(images.contiguous(memory_format=torch.channels_last))
-            loss = soft_cross_entropy(logits, targets, self.class_weights, recipe.label_smoothing)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(loss)
+            loss = self.loss(logits, targets, epoch)
+            total += loss.detach()
+            share, complete = accumulation(turn, len(self.batches), recipe.accumulate)
+            self.fabric.backward(loss / share)
+            if not complete:
+                continue
             if recipe.grad_clip is not None:
                 self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=recipe.grad_clip)
             self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
             self.step += 1
             self.ema.update(self.model, self.step)
-            total += loss.detach()
         mean = total.item() / len(self.batches)
         if not math.isfinite(mean):
             raise TrainingError(
@@ -186,8 +187,8 @@ class Training:
             return
         self.history = state["history"]
         last_epoch = len(self.history) - 1
-        if last_epoch >= self.frozen_epochs:
-            self._enter_phase(self.frozen_epochs)
+        if last_epoch >= self.freezing.frozen_epochs:
+            self._enter_phase(self.freezing.frozen_epochs)
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])

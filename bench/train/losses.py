@@ -1,12 +1,24 @@
-"""Losses and the class weights in them."""
+"""Losses, and what in them answers the imbalance of the classes.
+
+Targets are shares of classes (N, C), since mixing and smoothing make them so. Every loss of a
+mixed target is the mixture of the losses of its labels: sum over c of share_c weight_c loss_c. For
+cross-entropy that is what it is anyway; for focal loss and LDAM, defined for one label, it is the
+same rule that CutMix and MixUp use. Label smoothing makes targets softer before that.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from bench.method import Recipe
+
+LEAST_COUNT = 0.5
+"""Images that a class without any is taken to have where the logarithm of its share is needed."""
 
 
 def class_priors(labels: np.ndarray, num_classes: int, sampler_power: float) -> np.ndarray:
@@ -17,9 +29,10 @@ def class_priors(labels: np.ndarray, num_classes: int, sampler_power: float) -> 
 
 
 def class_weights(labels: np.ndarray, num_classes: int, recipe: Recipe) -> np.ndarray:
-    """Loss weights (C,): prior^-power, mean 1 over the drawn images; 0 for a class without images.
+    """Loss weights (C,), mean 1 over the drawn images; 0 for a class without images.
 
-    The prior is the drawn one or the natural one, as the recipe says.
+    prior^-power, or by effective number where the recipe has a beta. The prior is the drawn one or
+    the natural one, as the recipe says.
     """
     drawn = class_priors(labels, num_classes, recipe.sampler_power)
     balanced = (
@@ -27,12 +40,105 @@ def class_weights(labels: np.ndarray, num_classes: int, recipe: Recipe) -> np.nd
     )
     present = balanced > 0
     weights = np.zeros(num_classes)
-    weights[present] = balanced[present] ** -recipe.class_weight_power
+    if recipe.class_weight_beta:
+        counts = balanced[present] * len(labels)
+        weights[present] = 1 / effective_number(counts, recipe.class_weight_beta)
+    else:
+        weights[present] = balanced[present] ** -recipe.class_weight_power
     return np.asarray(weights / (weights * drawn).sum())
 
 
-def soft_cross_entropy(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, smoothing: float
-) -> torch.Tensor:
-    """Mean weighted cross-entropy of logits (N, C) against target shares (N, C)."""
-    return functional.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing)
+def effective_number(counts: np.ndarray, beta: float) -> np.ndarray:
+    """(1 - beta^n) / (1 - beta): Cui et al. 2019, arXiv:1901.05555, equation 2."""
+    return np.asarray((1 - beta**counts) / (1 - beta))
+
+
+def log_prior(labels: np.ndarray, num_classes: int, sampler_power: float) -> np.ndarray:
+    """Log shares (C,) of the drawn classes; one without images is taken to have half of one."""
+    priors = class_priors(labels, num_classes, sampler_power)
+    return np.asarray(np.log(np.maximum(priors, LEAST_COUNT / len(labels))))
+
+
+def ldam_margins(labels: np.ndarray, num_classes: int, largest: float) -> np.ndarray:
+    """Margins (C,) ~ count^(-1/4), the rarest class's being `largest`: Cao et al. 2019."""
+    counts = np.bincount(labels, minlength=num_classes).astype(float)
+    margins = np.maximum(counts, 1) ** -0.25
+    return np.asarray(margins * largest / margins[counts > 0].max()).clip(max=largest)
+
+
+def focal_losses(logits: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Loss (N, C) of each image for each label: (1 - p)^gamma times -log p, of the softmax.
+
+    Lin et al. 2017, arXiv:1708.02002, with the softmax instead of their sigmoid.
+    """
+    log_probs = logits.float().log_softmax(dim=1)
+    # never 0, where the gradient of a root is infinite
+    rest = (1 - log_probs.exp()).clamp_min(1e-6)
+    return -(rest**gamma) * log_probs
+
+
+def ldam_losses(logits: torch.Tensor, margins: torch.Tensor) -> torch.Tensor:
+    """Loss (N, C) of each image for each label: cross-entropy with that label's logit lowered.
+
+    margins (C,) in units of the logits. Cao et al. 2019, arXiv:1906.07413, equation 13.
+    """
+    lowered = logits.float()[:, None, :] - torch.diag(margins)
+    return -lowered.log_softmax(dim=2).diagonal(dim1=1, dim2=2)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A recipe's loss; `loss(logits, targets, epoch)` is the mean over a batch.
+
+    logits, targets (N, C). weights, resting (C,): class weights, and those of the first epochs, in
+    which they rest; adjustment (C,) is added to the logits; margins (C,) are LDAM's.
+    """
+
+    recipe: Recipe
+    weights: torch.Tensor
+    resting: torch.Tensor
+    adjustment: torch.Tensor | None
+    margins: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, recipe: Recipe, labels: np.ndarray, classes: Sequence[str], device: torch.device
+    ) -> Loss:
+        """The loss that a recipe asks for on these training labels (N,)."""
+        recipe.refuse_other_classes(classes)
+        count = len(classes)
+        weights = class_weights(labels, count, recipe)
+        scales = np.array([recipe.class_loss_scale.get(name, 1.0) for name in classes])
+        tau = recipe.logit_adjustment
+        margins = recipe.ldam_scale * ldam_margins(labels, count, recipe.ldam_margin)
+
+        def tensor(values: np.ndarray) -> torch.Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=device)
+
+        return cls(
+            recipe=recipe,
+            weights=tensor(weights * scales),
+            resting=tensor(scales),
+            adjustment=tensor(tau * log_prior(labels, count, recipe.sampler_power))
+            if tau
+            else None,
+            margins=tensor(margins),
+        )
+
+    def __call__(self, logits: torch.Tensor, targets: torch.Tensor, epoch: int) -> torch.Tensor:
+        recipe = self.recipe
+        weights = self.resting if epoch < recipe.class_weight_from else self.weights
+        if self.adjustment is not None:
+            logits = logits + self.adjustment
+        smoothing = recipe.label_smoothing
+        if recipe.loss == "cross_entropy":
+            return functional.cross_entropy(
+                logits, targets, weight=weights, label_smoothing=smoothing
+            )
+        losses = (
+            focal_losses(logits, recipe.focal_gamma)
+            if recipe.loss == "focal"
+            else ldam_losses(logits, self.margins)
+        )
+        targets = targets * (1 - smoothing) + smoothing / targets.shape[1]
+        return (targets * weights * losses).sum(dim=1).mean()

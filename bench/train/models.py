@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from bench.errors import MethodError, listing
 from bench.method import Recipe
@@ -42,6 +44,30 @@ class CustomCNN(nn.Module):
         """The head, by the name that timm's models give it."""
         return self.head
 
+    def group_matcher(self, *, coarse: bool = False) -> dict[str, str]:  # noqa: ARG002
+        """Patterns of the layers' names, as timm's models tell them."""
+        return {"blocks": r"^stages\.(\d+)"}
+
+
+class CosineHead(nn.Module):
+    """Logits `scale` times the cosine of features and each class's direction; no bias.
+
+    The normalised classifier of LDAM (Cao et al. 2019).
+    """
+
+    def __init__(self, features: int, num_classes: int, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_classes, features))
+        nn.init.xavier_uniform_(self.weight)
+        self.scale = scale
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (N, num_classes) of features (N, F)."""
+        cosines = functional.linear(
+            functional.normalize(features), functional.normalize(self.weight)
+        )
+        return self.scale * cosines
+
 
 def _stage(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(
@@ -63,17 +89,47 @@ def build_model(recipe: Recipe, num_classes: int, weights: Path | None) -> nn.Mo
     if recipe.model == "custom_cnn":
         model: nn.Module = CustomCNN(num_classes, recipe.dropout)
     else:
-        import timm
-
-        if not timm.is_model(recipe.model):
-            near = timm.list_models(f"*{recipe.model.split('_')[0]}*")[:5]
-            raise MethodError(f"timm has no model {recipe.model!r}; near it: {listing(near)}")
-        model = timm.create_model(
-            recipe.model, num_classes=num_classes, drop_rate=recipe.dropout, pretrained=False
-        )
+        model = _timm_model(recipe, num_classes)
+    if recipe.loss == "ldam":
+        _give_cosine_head(model, recipe.ldam_scale)
     if weights is not None:
         load_body(model, weights)
     return model
+
+
+def _timm_model(recipe: Recipe, num_classes: int) -> nn.Module:
+    import timm
+
+    name = recipe.model
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        raise MethodError(f"timm has no model {name!r}; near it: {listing(near)}")
+    settings: dict[str, Any] = {"drop_rate": recipe.dropout}
+    if recipe.drop_path is not None:
+        settings["drop_path_rate"] = recipe.drop_path
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if config is not None and config.fixed_input_size:
+        # transformers with positions are built for one image size
+        settings["img_size"] = recipe.image_size
+    try:
+        model: nn.Module = timm.create_model(
+            name, pretrained=False, num_classes=num_classes, **settings
+        )
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        told = ", ".join(f"{key}={value}" for key, value in settings.items())
+        raise MethodError(f"timm cannot make {name} with {told}: {error}") from None
+    return model
+
+
+def _give_cosine_head(model: nn.Module, scale: float) -> None:
+    """Put a head of cosines in place of the linear one."""
+    head = model.get_classifier()  # type: ignore[operator]
+    if not isinstance(head, nn.Linear):
+        raise MethodError(f"loss=ldam needs a linear head; this model's is {type(head).__name__}")
+    path = next(name for name, module in model.named_modules() if module is head)
+    parent, _, name = path.rpartition(".")
+    cosines = CosineHead(head.in_features, head.out_features, scale)
+    setattr(model.get_submodule(parent), name, cosines)
 
 
 def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -92,9 +148,25 @@ def head_names(model: nn.Module) -> set[str]:
     return {name for name in model.state_dict() if name.startswith(f"{prefix}.")}
 
 
+def layers(model: nn.Module, *, coarse: bool = False) -> dict[str, int]:
+    """The depth of each parameter by name: 0 at the image, the largest at the head.
+
+    Coarse: by stages instead of blocks. Raises MethodError where a model does not tell its layers.
+    """
+    from timm.models import group_parameters
+
+    if not hasattr(model, "group_matcher"):
+        raise MethodError(
+            f"{type(model).__name__} does not tell its layers: layer_decay and unfreeze_epochs "
+            "cannot be used with it"
+        )
+    depth = group_parameters(model, model.group_matcher(coarse=coarse), reverse=True)  # type: ignore[operator]
+    return {name: int(depth[name]) for name, _ in model.named_parameters()}
+
+
 def load_body(model: nn.Module, path: Path) -> None:
     """Load everything but the head from a file of weights. Raises MethodError unless all fits."""
-    found = read_weights(path)
+    found = _adapted(read_weights(path), model)
     head = head_names(model)
     wanted = {name: value for name, value in model.state_dict().items() if name not in head}
     faults = [f"{name} is missing" for name in wanted if name not in found]
@@ -110,6 +182,15 @@ def load_body(model: nn.Module, path: Path) -> None:
             "give the file of this very architecture, in timm's naming"
         )
     model.load_state_dict({name: found[name] for name in wanted}, strict=False)
+
+
+def _adapted(found: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+    """The same with what depends on the image size resized, as timm does it for this model."""
+    adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if adapt is None:
+        return found
+    adapted: dict[str, torch.Tensor] = adapt(found, model)
+    return adapted
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

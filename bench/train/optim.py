@@ -1,32 +1,90 @@
-"""Optimizers, learning-rate schedules and the two phases of a fine-tuning."""
+"""Optimizers with their groups of parameters, and learning-rate schedules."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from bench.method import Recipe
-from bench.train.models import head_names
+from bench.train.models import head_names, layers
 
 Optimizer = torch.optim.Optimizer
 
+ONE_CYCLE_RISE = 0.3
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = ONE_CYCLE_START / 10_000
+
 
 def build_optimizer(model: nn.Module, recipe: Recipe, lr: float) -> Optimizer:
-    """The recipe's optimizer over the parameters that learn; biases and norms do not decay."""
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    """The recipe's optimizer over the parameters that learn."""
+    groups = parameter_groups(model, recipe)
+    optimizer: Optimizer
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, nesterov=True)
-    return torch.optim.AdamW(groups, lr=lr, fused=True)
+        optimizer = torch.optim.SGD(
+            groups, lr=lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+        )
+    elif recipe.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
+    else:
+        from timm.optim._optim_factory import create_optimizer_v2
+
+        optimizer = create_optimizer_v2(groups, recipe.optimizer, lr=lr, momentum=recipe.momentum)
+    if recipe.lookahead:
+        from timm.optim.lookahead import Lookahead
+
+        optimizer = Lookahead(optimizer)  # type: ignore[no-untyped-call]
+    return optimizer
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Groups of one weight decay and one multiple of the learning rate (`lr_scale`) each.
+
+    Biases and norms do not decay. The multiple is the layer's power of `layer_decay`, times
+    `body_lr_scale` outside the head. Raises MethodError where a model does not tell its layers.
+    """
+    scales = rate_scales(model, recipe)
+    learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    groups = []
+    for decays in (True, False):
+        parameters = [(name, p) for name, p in learning if (p.ndim > 1) is decays]
+        groups += [
+            {
+                "params": [p for name, p in parameters if scales[name] == scale],
+                "weight_decay": recipe.weight_decay if decays else 0.0,
+                "lr_scale": scale,
+            }
+            for scale in dict.fromkeys(scales[name] for name, _ in parameters)
+        ]
+    return groups
+
+
+def rate_scales(model: nn.Module, recipe: Recipe) -> dict[str, float]:
+    """The multiple of the learning rate of each parameter by name."""
+    head = head_names(model)
+    names = [name for name, _ in model.named_parameters()]
+    scales = {name: 1.0 if name in head else recipe.body_lr_scale for name in names}
+    if recipe.layer_decay != 1:
+        depth = layers(model)
+        top = max(depth.values())
+        scales = {name: scales[name] * recipe.layer_decay ** (top - depth[name]) for name in names}
+    return scales
+
+
+def accumulation(turn: int, batches: int, together: int) -> tuple[int, bool]:
+    """How many batches share a batch's step of the optimizer, and whether it is the last of them.
+
+    The last step of an epoch takes what is left.
+    """
+    first = turn - turn % together
+    share = min(together, batches - first)
+    return share, turn == first + share - 1
 
 
 class Schedule:
-    """The learning rate as a factor of the base rate: warm-up, then constant, cosine or plateau.
+    """The learning rate as a factor of the base rate: warm-up, then what the recipe says.
 
     `factor(step)` is what a step uses; `epoch_ended(score)` tells the val score, which only plateau
     heeds: without a better one for `plateau_patience` epochs the factor shrinks.
@@ -42,6 +100,8 @@ class Schedule:
     def factor(self, step: int) -> float:
         """Factor of the base learning rate at a step counted from the start of the training."""
         taken, total = step - self.first_step, self.last_step - self.first_step
+        if self.recipe.schedule == "one_cycle":
+            return one_cycle(taken, total, self.warmup_steps)
         if taken < self.warmup_steps:
             return self.scale * (taken + 1) / self.warmup_steps
         if self.recipe.schedule == "cosine":
@@ -71,21 +131,14 @@ class Schedule:
         self.bad_epochs = int(state["bad_epochs"])
 
 
-def freeze_body(model: nn.Module) -> None:
-    """Let only the head learn; the body keeps its weights."""
-    head = head_names(model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in head)
+def one_cycle(taken: int, total: int, warmup_steps: float) -> float:
+    """Smith & Topin 2019, as torch's OneCycleLR draws it: a cosine up, a cosine down."""
+    peak = (warmup_steps or ONE_CYCLE_RISE * total) - 1
+    if taken <= peak:
+        return _between(ONE_CYCLE_START, 1, taken / peak)
+    return _between(1, ONE_CYCLE_END, min(1.0, (taken - peak) / max(1, total - 1 - peak)))
 
 
-def unfreeze(model: nn.Module) -> None:
-    """Let every parameter learn."""
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
-
-
-def train_mode(model: nn.Module, *, body_frozen: bool) -> None:
-    """Training mode; a frozen body stays in evaluation mode, so its batch norms do not move."""
-    model.train(not body_frozen)
-    if body_frozen:
-        model.get_classifier().train()  # type: ignore[operator]
+def _between(start: float, end: float, share: float) -> float:
+    """From start to end along half a cosine."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from bench.data.augment import DRAWS, Augment
+from bench.data.augment import DRAWS, SAMPLE_DRAWS, Augment, Draws
 
 NOTHING = {
     "hflip": 0.0, "vflip": 0.0, "rotation": 0.0, "brightness": 0.0, "contrast": 0.0,
-    "saturation": 0.0, "hue": 0.0,
+    "saturation": 0.0, "hue": 0.0, "scale": 0.0, "erasing_prob": 0.0,
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def draws(count=4, **set_):
     numbers = np.full((count, DRAWS), 0.5, np.float32)
     for column, value in set_.items():
         numbers[:, int(column[1:])] = value
-    return numbers
+    return Draws(numbers, np.full((count, SAMPLE_DRAWS), 0.5, np.float32))
 
 
 def test_without_switches_nothing_changes():
@@ -85,8 +85,9 @@ def test_turning_the_hue_keeps_the_luma_and_a_full_turn_changes_nothing():
 
 
 def test_images_of_a_batch_are_drawn_apart_and_stay_in_range():
-    numbers = np.random.default_rng(0).random((4, DRAWS), dtype=np.float32)
-    augment = Augment(0.5, 0.5, 180, 0.5, 0.5, 0.5, 0.1)
+    rng = np.random.default_rng(0)
+    numbers = Draws(*(rng.random((4, n), dtype=np.float32) for n in (DRAWS, SAMPLE_DRAWS)))
+    augment = Augment(0.5, 0.5, 180, 0.2, 0.5, 0.5, 0.5, 0.1, 0.0)
     same = images(1).repeat(4, 1, 1, 1)
     after = augment(same, numbers)
     assert all(

@@ -10,11 +10,12 @@ from bench.errors import MethodError
 from bench.method import Recipe
 from bench.train import checkpoint, draws
 from bench.train.ema import build_ema
-from bench.train.losses import class_priors, class_weights, soft_cross_entropy
+from bench.train.losses import Loss, class_priors, class_weights
 from bench.train.mixing import NoMix, mixing
 from bench.train.models import build_model, load_body
 from bench.train.optim import Schedule
 
+CLASSES = ("a", "b", "c")
 LABELS = np.repeat([0, 1, 2], [640, 320, 40])
 
 
@@ -64,10 +65,10 @@ def test_a_class_without_training_images_gets_no_weight():
 def test_the_loss_on_one_hot_targets_is_weighted_cross_entropy():
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0])
-    weights = torch.tensor([1.0, 2.0, 0.5])
+    loss = Loss.of(Recipe(class_weight_power=0.5), LABELS, CLASSES, torch.device("cpu"))
     _, targets = NoMix(3)(logits, labels)
-    by_hand = -(weights[labels] * logits.log_softmax(1)[range(8), labels]).mean()
-    assert torch.isclose(soft_cross_entropy(logits, targets, weights, 0), by_hand)
+    by_hand = -(loss.weights[labels] * logits.log_softmax(1)[range(8), labels]).mean()
+    assert torch.isclose(loss(logits, targets, 0), by_hand)
 
 
 def test_mixing_keeps_the_sum_of_the_labels_and_stops_for_the_last_epochs():
