@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 WIDTH, QUICK_WIDTH = 200, 100
 FEW, MANY = 100, 400
 FEW_SIMILARITY, MANY_SIMILARITY = 0.85, 0.80
+FEW_REACH, MANY_REACH = 3.0, 2.5  # pixels between a spot and where the transform puts its match
 FEWEST_MATCHES = 5
 WITHIN = 0.99  # how much of a pixel must lie within both pictures to count
 SMALLEST_OVERLAP = 0.1
@@ -74,7 +76,7 @@ def look_closely(image: np.ndarray) -> Look:
 
 def compare_quickly(one: Look, other: Look) -> Agreement:
     """`register` without refinement, by the few spots of quick looks: some 0.2 ms."""
-    inliers, transform = _fit(one.spots, other.spots, FEW_SIMILARITY, reach=3.0, trials=300)
+    inliers, transform = _fit(one.spots, other.spots, FEW_SIMILARITY, reach=FEW_REACH, trials=300)
     if transform is None:
         return NONE
     fixed = other.contrast.astype(np.float32)
@@ -87,12 +89,37 @@ def register(one: Look, other: Look) -> Agreement:
 
     ECC: Evangelidis & Psarakis 2008, doi:10.1109/TPAMI.2008.113.
     """
-    inliers, transform = _fit(one.spots, other.spots, MANY_SIMILARITY, reach=2.5, trials=3000)
+    inliers, transform = _fit(
+        one.spots, other.spots, MANY_SIMILARITY, reach=MANY_REACH, trials=3000
+    )
     if transform is None:
         return NONE
     laid, overlap = _lay(one.contrast, transform, other.contrast.shape)
     best = _correlation(laid, other.contrast, overlap)
     return Agreement(inliers, max(best, _refine(laid, other.contrast, overlap)))
+
+
+def seen_as(image: np.ndarray, view: int) -> np.ndarray:
+    """One of the 8 views of a picture, in the order of `hashes.perceptual_hashes`."""
+    if view == 0:
+        return image
+    return np.asarray(Image.fromarray(image).transpose(Image.Transpose(view - 1)))
+
+
+def overlay(one: np.ndarray, other: np.ndarray, view: int) -> float:
+    """Correlation of the local contrast of two pictures, -1 to 1, where a view of one is laid over
+    the whole of the other and refined by ECC: whether they are the same picture.
+
+    one, other (H, W, 3) uint8 of any sizes. It needs no spots, so smooth pictures agree, too. Some
+    4 ms. 0 where there is no contrast.
+    """
+    fixed = _contrast(other, QUICK_WIDTH)
+    height, width = other.shape[:2]
+    turned = cv2.resize(seen_as(one, view), (width, height), interpolation=cv2.INTER_AREA)
+    laid = _contrast(turned, QUICK_WIDTH)
+    inside = np.zeros_like(laid)
+    inside[BORDER:-BORDER, BORDER:-BORDER] = 1
+    return max(_correlation(laid, fixed, inside), _refine(laid, fixed, inside))
 
 
 def _grey(image: np.ndarray, width: int) -> np.ndarray:
