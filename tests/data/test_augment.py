@@ -98,3 +98,63 @@ def test_images_of_a_batch_are_drawn_apart_and_stay_in_range():
     alone = augment(same[2:3], numbers[2:3])
     assert torch.allclose(alone[0], after[2], atol=1e-5)
     assert math.isfinite(after.sum().item())
+
+
+def sample(before, **columns):
+    numbers = np.full((len(before), SAMPLE_DRAWS), 0.5, np.float32)
+    for column, value in columns.items():
+        numbers[:, int(column[1:])] = value
+    return Draws(draws(len(before)).turn, numbers)
+
+
+def test_a_zoom_is_torchvisions():
+    before = images(size=32)
+    after = Augment(**(NOTHING | {"scale": 0.5}))(before, sample(before, s0=0.9))
+    expected = reference.affine(
+        before, 0.0, [0, 0], 1.4, [0.0, 0.0], interpolation=reference.InterpolationMode.BILINEAR
+    )
+    assert torch.allclose(after, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("area", "ratio"), [(0.0, 0.5), (0.5, 0.9), (0.9, 0.3)])
+def test_erasing_takes_a_rectangle_of_the_drawn_area_and_ratio(area, ratio):
+    before = images(size=64)
+    after = Augment(**(NOTHING | {"erasing_prob": 1.0}))(before, sample(before, s2=area, s3=ratio))
+    erased = (after != before).any(dim=1)
+    rows, columns = erased[0].any(dim=1).sum().item(), erased[0].any(dim=0).sum().item()
+    assert erased[0].sum() == rows * columns
+    wanted = 0.02 + 0.31 * area
+    height_to_width = math.exp((2 * ratio - 1) * math.log(3.3))
+    assert abs(rows - 64 * math.sqrt(wanted * height_to_width)) <= 1
+    assert abs(columns - 64 * math.sqrt(wanted / height_to_width)) <= 1
+    filled = after[0][:, erased[0]]
+    assert torch.allclose(filled, before[0].mean(dim=(1, 2))[:, None].expand_as(filled))
+
+
+def test_erasing_happens_as_often_as_its_probability():
+    before = images(4)
+    chances = np.array([0.1, 0.3, 0.5, 0.9])
+    after = Augment(**(NOTHING | {"erasing_prob": 0.4}))(before, sample(before, s1=chances))
+    assert (after != before).flatten(1).any(dim=1).tolist() == [True, True, False, False]
+
+
+def test_a_rare_class_is_turned_further():
+    before = images(2, size=32)
+    numbers = draws(2, d2=1.0)
+    stronger = Draws(numbers.turn, numbers.sample, np.array([1, 3], np.float32))
+    after = Augment(**(NOTHING | {"rotation": 20.0}))(before, stronger)
+    assert torch.allclose(
+        after[1], Augment(**(NOTHING | {"rotation": 60.0}))(before, numbers)[1], atol=1e-4
+    )
+    assert torch.allclose(
+        after[0], Augment(**(NOTHING | {"rotation": 20.0}))(before, numbers)[0], atol=1e-4
+    )
+
+
+def test_strength_one_changes_nothing():
+    before, rng = images(4), np.random.default_rng(0)
+    turn, own = (rng.random((4, n), dtype=np.float32) for n in (DRAWS, SAMPLE_DRAWS))
+    augment = Augment(0.5, 0.5, 90, 0.2, 0.5, 0.5, 0.5, 0.1, 0.5)
+    plain = augment(before, Draws(turn, own))
+    same = augment(before, Draws(turn, own, np.ones(4, np.float32)))
+    assert torch.allclose(plain, same, atol=1e-5)
