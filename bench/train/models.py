@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -189,7 +190,10 @@ def _adapted(found: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torc
     adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if adapt is None:
         return found
-    adapted: dict[str, torch.Tensor] = adapt(found, model)
+    with warnings.catch_warnings():
+        # torch finds fault with how timm's interpolation indexes and searches, not with its result
+        warnings.simplefilter("ignore", UserWarning)
+        adapted: dict[str, torch.Tensor] = adapt(found, model)
     return adapted
 
 

@@ -1,0 +1,68 @@
+"""Models by name: any of timm's, at any size, with weights of another size."""
+
+import pytest
+import torch
+
+from bench.cli.places import BASELINES
+from bench.errors import MethodError
+from bench.method import Recipe
+from bench.run.registry import load_method, method_names
+from bench.train import fit_predict
+from bench.train.models import CosineHead, build_model, layers
+
+SWIN = "swin_tiny_patch4_window7_224"
+
+
+@pytest.mark.parametrize("name", sorted(set(method_names(BASELINES)) - {"custom_cnn", "resnet18"}))
+def test_every_baseline_trains_an_epoch(make_task, name):
+    recipe = load_method(name, BASELINES).method.recipe
+    task = make_task(recipe.with_overrides({"epochs": 1, "image_size": 32, "batch_size": 12}))
+    predictions = fit_predict(task)
+    assert set(predictions.image_ids) == set(task.test.image_ids)
+    assert len(task.journal.rows) == 1
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_swin_takes_weights_made_for_another_size(tmp_path, size):
+    made = build_model(Recipe(model=SWIN, image_size=224), 10, None)
+    state = made.state_dict()
+    bias = "layers.3.blocks.0.attn.relative_position_bias_table"
+    offsets = torch.arange(-6.0, 7.0)
+    state[bias] = (offsets[:, None] + 100 * offsets).flatten()[:, None].repeat(1, 24)
+    path = tmp_path / "swin.pth"
+    torch.save(state, path)
+    model = build_model(Recipe(model=SWIN, image_size=size), 3, path)
+    assert torch.equal(model.patch_embed.proj.weight, made.patch_embed.proj.weight)
+    assert model.eval()(torch.zeros(2, 3, size, size)).shape == (2, 3)
+    resized = model.state_dict()[bias][:, 0]
+    # what grew along each axis still does, and is as odd as it was
+    side = int(len(resized) ** 0.5)
+    assert torch.allclose(resized, -resized.flip(0), atol=1e-3)
+    assert (resized.view(side, side).diff(dim=1) > 0).all()
+    assert (resized.view(side, side).diff(dim=0) > 0).all()
+
+
+def test_a_model_that_cannot_be_made_as_told_says_with_what():
+    with pytest.raises(MethodError, match=r"cannot make vgg11 with .*drop_path_rate=0.1"):
+        build_model(Recipe(model="vgg11", drop_path=0.1), 3, None)
+
+
+def test_a_head_of_cosines_forgets_the_length_of_features_and_weights():
+    torch.manual_seed(0)
+    head = CosineHead(8, 3, 30.0)
+    features = torch.randn(5, 8)
+    by_hand = 30 * torch.cosine_similarity(features[:, None], head.weight[None], dim=2)
+    assert torch.allclose(head(features), by_hand, atol=1e-5)
+    assert torch.allclose(head(7 * features), by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["custom_cnn", "resnet18", "efficientnet_b0", SWIN])
+def test_ldam_gives_any_model_a_head_of_cosines(name):
+    model = build_model(Recipe(model=name, image_size=32, loss="ldam"), 3, None)
+    assert isinstance(model.get_classifier(), CosineHead)
+    assert model.eval()(torch.rand(2, 3, 32, 32)).abs().max() <= 30
+    assert max(layers(model).values()) == layers(model)[f"{_name_of_head(model)}.weight"]
+
+
+def _name_of_head(model):
+    return next(name for name, m in model.named_modules() if m is model.get_classifier())
