@@ -28,6 +28,8 @@ Kind = Literal[
     "groupkfold", "holdout", "source-holdout", "imagekfold", "learning-curve", "leakage-meter"
 ]
 
+PLACE = r"^fold\d+\.(train|val|test)$"
+
 ROSTER_PREFIX = "# roster_sha256="
 
 
@@ -89,10 +91,14 @@ class Interval(_Section):
 
 
 class RolesFile(_Section):
-    """Where the frozen roles of a dataset lie, relative to the protocol's folder."""
+    """Where the frozen roles of a dataset lie, relative to the protocol's folder.
+
+    absent  classes of the dataset that a part of a fold lacks, by place: "fold1.test"
+    """
 
     file: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    absent: dict[Annotated[str, Field(pattern=PLACE)], list[str]] = {}
 
 
 class DatasetSettings(_Section):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -97,7 +99,7 @@ def freeze_roles(
     from bench.files import write_atomically
     from bench.protocol import format_roles, load_protocol, parse_protocol
     from bench.splits.freeze import freeze
-    from bench.splits.leakage import verify
+    from bench.splits.leakage import absent_classes, verify
 
     rules = load_protocol(protocol_name, PROTOCOLS)
     manifest = open_source(data, name, images=False).manifest
@@ -118,12 +120,23 @@ def freeze_roles(
     file = f"{target}/{manifest.name}.csv"
     sha256 = hashlib.sha256(content).hexdigest()
     text = f'{text.rstrip()}\n\n[roles.{manifest.name}]\nfile = "{file}"\nsha256 = "{sha256}"\n'
+    if rules.split.kind == "source-holdout":
+        text += _absent_toml(absent_classes(roles, manifest))
     drawn = parse_protocol(text, str(toml))
     for statement in verify(roles, manifest, drawn, duplicates=read_pairs(duplicates)):
         click.echo(f"- {statement}")
     write_atomically(PROTOCOLS / file, content)
     write_atomically(toml, text.encode())
     click.echo(f"frozen: {PROTOCOLS / file} (sha256 {sha256[:12]}...), named in {toml}")
+
+
+def _absent_toml(absent: Mapping[str, Sequence[str]]) -> str:
+    """What a roles file lacks, as a key of its section."""
+    entries = [
+        f'"{place}" = [{", ".join(json.dumps(name) for name in names)}]'
+        for place, names in absent.items()
+    ]
+    return f"absent = {{ {', '.join(entries)} }}\n" if entries else ""
 
 
 def _renamed(text: str, name: str) -> str:

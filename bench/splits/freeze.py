@@ -12,15 +12,21 @@ import numpy as np
 
 from bench.manifest import Manifest
 from bench.protocol import Kind, Roles, Split
-from bench.splits.groupkfold import draw_groupkfold
+from bench.splits.groupkfold import draw_groupkfold, draw_holdout, draw_imagekfold
 from bench.splits.groups import Pair, join_groups
 from bench.splits.leakage_meter import draw_leakage_meter
+from bench.splits.learning_curve import draw_learning_curve
+from bench.splits.source_holdout import draw_source_holdout
 
 Draw = Callable[[Manifest, Split, np.ndarray], np.ndarray]
 """Manifest, split and the group ids (N,) of its images; gives parts (N, columns) uint8."""
 
 DRAWS: dict[Kind, Draw] = {
     "groupkfold": draw_groupkfold,
+    "holdout": draw_holdout,
+    "source-holdout": draw_source_holdout,
+    "imagekfold": draw_imagekfold,
+    "learning-curve": draw_learning_curve,
     "leakage-meter": draw_leakage_meter,
 }
 

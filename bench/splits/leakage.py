@@ -50,7 +50,8 @@ def _prove_columns(roles: Roles, protocol: Protocol) -> Iterator[str]:
             f"the roles have {roles.columns} fold columns, {protocol.name} needs "
             f"{protocol.columns}; {CURE}"
         )
-    yield f"{roles.columns} folds, as {protocol.name} says"
+    folds = "1 fold" if roles.columns == 1 else f"{roles.columns} folds"
+    yield f"{folds}, as {protocol.name} says"
 
 
 def _prove_coarsening(roles: Roles, manifest: Manifest) -> Iterator[str]:
@@ -111,12 +112,34 @@ def _refuse_crossing(unit: str, owner: np.ndarray, part: np.ndarray, fold: str) 
 
 
 def _prove_classes(roles: Roles, manifest: Manifest, protocol: Protocol) -> Iterator[str]:
+    """Every part of every fold holds every class, but for those that the protocol declares."""
+    known = protocol.roles.get(manifest.name)
+    declared = {} if known is None else known.absent
+    found = absent_classes(roles, manifest)
+    for place in sorted(found.keys() | declared.keys()):
+        column, _, part = place.removeprefix("fold").partition(".")
+        fold = _fold_name(int(column), protocol)
+        undeclared = [name for name in found.get(place, []) if name not in declared.get(place, [])]
+        if undeclared:
+            raise RolesError(f"no image of {listing(undeclared)} in {part} of {fold}; {CURE}")
+        wrong = [name for name in declared.get(place, []) if name not in found.get(place, [])]
+        if wrong:
+            raise RolesError(
+                f"declared absent, but there are images of {listing(wrong)} in {part} of {fold}; "
+                f"correct `absent` in [roles.{manifest.name}]"
+            )
+        yield f"declared: no {listing(found[place])} in {part} of {fold}"
+    but = ", but for those declared" if declared else ""
+    yield f"every class stands in train, val and test of every fold{but}"
+
+
+def absent_classes(roles: Roles, manifest: Manifest) -> dict[str, list[str]]:
+    """Classes of the dataset that a part of a fold lacks, by `fold<k>.<part>`."""
     present = set(manifest.labels.tolist())
+    found = {}
     for column in range(roles.columns):
         for part in PARTS[1:]:
             missing = present - set(manifest.labels[roles.rows(column, part)].tolist())
             if missing:
-                names = [manifest.classes[code] for code in sorted(missing)]
-                fold = _fold_name(column, protocol)
-                raise RolesError(f"no image of {listing(names)} in {part} of {fold}; {CURE}")
-    yield "every class stands in train, val and test of every fold"
+                found[f"fold{column}.{part}"] = [manifest.classes[code] for code in sorted(missing)]
+    return found

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 
 from bench.errors import RolesError
 from bench.manifest import Manifest
-from bench.protocol import PARTS, Kind, Protocol, Roles
+from bench.protocol import PARTS, Kind, Protocol, Roles, arm_share
 from bench.splits.strata import strata
 
 TRAIN, VAL, TEST = (PARTS.index(part) for part in ("train", "val", "test"))
+SLACK = 0.02  # of all groups, by which an arm may miss its share: parts are even in images
 CURE = "restore the committed roles file, or freeze a protocol of another name"
 
 
@@ -93,7 +95,68 @@ def _prove_meter(roles: Roles, manifest: Manifest, protocol: Protocol) -> Iterat
     yield "both arms train on as many images of each class and source, and as many groups"
 
 
+def _prove_shares(roles: Roles, _manifest: Manifest, protocol: Protocol) -> Iterator[str]:
+    """Val and test have their shares of the images, as far as whole groups allow."""
+    split = protocol.split
+    largest = np.unique(roles.group_ids.astype(str), return_counts=True)[1].max()
+    for part, wanted in (("val", split.val), ("test", split.test or 0.0)):
+        images = len(roles.rows(0, part))
+        if abs(images - wanted * len(roles.image_ids)) > max(largest, 0.01 * len(roles.image_ids)):
+            raise RolesError(
+                f"{images} of {len(roles.image_ids)} images are {part}, {protocol.name} says "
+                f"{wanted:.0%}; {CURE}"
+            )
+        yield f"{images / len(roles.image_ids):.1%} of the images are {part}"
+    if (roles.parts == 0).any():
+        row = int((roles.parts == 0).any(axis=1).argmax())
+        raise RolesError(f"image {roles.image_ids[row]} is left out of the only fold; {CURE}")
+
+
+def _prove_sources(roles: Roles, manifest: Manifest, protocol: Protocol) -> Iterator[str]:
+    """Every fold tests all images of one source, and nothing of a tested group teaches."""
+    yield from _prove_tested_once(roles, manifest, protocol)
+    sources = strata(manifest, "source")
+    for column in range(roles.columns):
+        tested = roles.parts[:, column] == TEST
+        names = sorted(set(sources[tested].tolist()))
+        if len(names) != 1 or (sources[~tested] == names[0]).any():
+            raise RolesError(f"fold {column} does not test all of one source alone; {CURE}")
+        out = int((roles.parts[:, column] == 0).sum())
+        yield (
+            f"fold {column} tests all {tested.sum():,} images of {names[0]}; left out: "
+            f"{out} images of other sources whose group is tested"
+        )
+
+
+def _prove_curve(roles: Roles, manifest: Manifest, protocol: Protocol) -> Iterator[str]:
+    """Each arm trains on its share of the groups, out of those of the arm before it."""
+    yield from _prove_tested_once(roles, manifest, protocol)
+    arms = list(protocol.split.arm_columns.items())
+    training = roles.parts == TRAIN
+    for (before, wide), (arm, narrow) in pairwise(arms):
+        strange = training[:, list(narrow)] & ~training[:, list(wide)]
+        if strange.any():
+            row = int(strange.any(axis=1).argmax())
+            raise RolesError(
+                f"image {roles.image_ids[row]} teaches in arm {arm} and not in {before}; {CURE}"
+            )
+    sizes = {
+        arm: [len(set(roles.group_ids[training[:, column]].tolist())) for column in columns]
+        for arm, columns in arms
+    }
+    for arm, counts in sizes.items():
+        for count, whole in zip(counts, sizes[arms[0][0]], strict=True):
+            slack = SLACK * whole + len(manifest.classes)
+            if abs(count - arm_share(arm) * whole) > slack:
+                raise RolesError(f"arm {arm} trains on {count} of {whole} groups; {CURE}")
+        yield f"arm {arm} trains on {min(counts):,} to {max(counts):,} groups a fold"
+
+
 PROOFS: dict[Kind, Callable[[Roles, Manifest, Protocol], Iterator[str]]] = {
     "groupkfold": _prove_tested_once,
+    "holdout": _prove_shares,
+    "source-holdout": _prove_sources,
+    "imagekfold": _prove_tested_once,
+    "learning-curve": _prove_curve,
     "leakage-meter": _prove_meter,
 }

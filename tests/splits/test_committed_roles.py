@@ -67,7 +67,47 @@ def test_every_image_is_tested_once_a_repeat(path: Path, dataset: str) -> None:
     assert len(columns) == folds * protocol["split"].get("repeats", 1)
     for start in range(0, len(columns), folds):
         repeat = columns[start : start + folds]
-        assert all([row[fold] for fold in repeat].count("test") == 1 for row in rows)
+        times = [[row[fold] for fold in repeat].count("test") for row in rows]
+        if protocol["split"]["kind"] == "holdout":
+            assert abs(sum(times) / len(rows) - protocol["split"]["test"]) < 0.01
+        else:
+            assert set(times) == {1}
+
+
+@pytest.mark.parametrize(("path", "dataset"), committed())
+def test_arms_test_and_choose_on_the_same_images(path: Path, dataset: str) -> None:
+    protocol, _, rows = read(path, dataset)
+    arms = protocol["split"].get("arms")
+    if not arms:
+        pytest.skip("has no arms")
+    first = next(iter(arms.values()))
+    assert fold_columns(rows) == [column for columns in arms.values() for column in columns]
+    for columns in arms.values():
+        for twin, column in zip(first, columns, strict=True):
+            for part in ("val", "test"):
+                assert all((row[twin] == part) == (row[column] == part) for row in rows)
+            if protocol["split"]["kind"] == "learning-curve":
+                assert all(row[twin] == "train" for row in rows if row[column] == "train")
+
+
+@needs_ham10000
+def test_the_leakage_meter_swaps_siblings_of_one_class_and_source() -> None:
+    _, _, rows = read(PROTOCOLS / "leakage-meter.toml", "ham10000")
+    with (HAM10000 / "HAM10000_metadata.csv").open(newline="") as stream:
+        kind = {row["image_id"]: (row["dx"], row["dataset"]) for row in csv.DictReader(stream)}
+    tested = 0
+    for clean, leaky in (("fold0", "fold2"), ("fold1", "fold3")):
+        teaching = {fold: [row for row in rows if row[fold] == "train"] for fold in (clean, leaky)}
+        groups = {fold: {row["group_id"] for row in some} for fold, some in teaching.items()}
+        counts = [Counter(kind[row["image_id"]] for row in some) for some in teaching.values()]
+        assert counts[0] == counts[1]
+        assert len(groups[clean]) == len(groups[leaky])
+        test = {row["group_id"]: row for row in rows if row[clean] == "test"}
+        assert len(test) == sum(row[clean] == "test" for row in rows)
+        assert not test.keys() & groups[clean]
+        assert test.keys() <= groups[leaky]
+        tested += len(test)
+    assert tested == 1972
 
 
 @needs_ham10000

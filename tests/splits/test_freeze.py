@@ -56,25 +56,6 @@ def test_parts_have_the_sizes_that_the_split_asks_for(seed: int) -> None:
     assert ((roles.parts == VAL).sum(axis=1) <= 1).mean() > 0.9, "val is shared out over images"
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_repair_evens_out_what_iterative_stratification_leaves(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifest = random_manifest(seed, patients=200)
-
-    def worst(roles: Roles) -> float:
-        shares = [
-            np.bincount(manifest.labels[roles.rows(fold, "test")], minlength=4) for fold in range(5)
-        ]
-        even = np.bincount(manifest.labels, minlength=4) / 5
-        return float(np.abs(np.stack(shares) / even - 1).max())
-
-    repaired = worst(freeze(manifest, small_split(seed=seed)))
-    monkeypatch.setattr("bench.splits.groupkfold.repair", lambda part_of, _balance: part_of)
-    plain = worst(freeze(manifest, small_split(seed=seed)))
-    assert repaired < 0.05 < plain
-
-
 def test_the_same_seed_gives_the_same_file_and_another_does_not() -> None:
     manifest = random_manifest(3)
     texts = [format_roles(freeze(manifest, small_split(seed=seed))) for seed in (7, 7, 8)]
