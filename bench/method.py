@@ -93,6 +93,7 @@ class FoldTask:
     device    "cpu" or "cuda"; threads: as many as the job may use
     weights   file of pretrained weights, or None: then train from scratch and say so
     folder    a folder of the job's own, kept over interruptions: checkpoints go here
+    chain     what was done to every image before: the store's preprocessing, step by step
     """
 
     classes: tuple[str, ...]
@@ -107,6 +108,7 @@ class FoldTask:
     weights: Path | None
     folder: Path
     journal: Journal
+    chain: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ def _run(job_file: JobFile, folder: Path) -> RunRecord:
         weights=Path(place.weights) if place.weights else None,
         folder=folder / "checkpoints",
         journal=journal,
+        chain=tuple(store.index.chain),
     )
     predictions = loaded.method.fit_predict(task)
     _write_predictions(folder, task, predictions, journal.val)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -56,6 +57,28 @@ def save_best(path: Path, model: nn.Module, header: dict[str, Any]) -> None:
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     metadata = {name: json.dumps(value) for name, value in header.items()}
     write_atomically(path, save(tensors, metadata))
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a best file says of itself. Raises ResultsError where it is none of the bench's."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+        header = {name: json.loads(value) for name, value in metadata.items()}
+    except Exception as error:
+        raise ResultsError(f"{path}: cannot be read as a checkpoint ({error})") from error
+    missing = [name for name in ("classes", "recipe", "mean", "std") if name not in header]
+    if missing:
+        raise ResultsError(
+            f"{path}: its header lacks {', '.join(missing)}; give a best.safetensors or "
+            "best_ema.safetensors of this bench"
+        )
+    return header
+
+
+def complete_header(path: Path, model: nn.Module, more: dict[str, Any]) -> None:
+    """Write a best file again with what became known after it: its temperature."""
+    save_best(path, model, read_header(path) | more)
 
 
 def load_best(path: Path, model: nn.Module) -> None:

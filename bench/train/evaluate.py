@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from bench.method import Images
 from bench.train.models import normalisation
 
 EVALUATION_BATCH = 256
+
+View = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,36 @@ class Scale:
         return (images - self.mean) / self.std
 
 
-def predict_probs(fabric: Fabric, model: nn.Module, images: Images, scale: Scale) -> np.ndarray:
-    """Class probabilities (N, C) float32 of images, in evaluation mode."""
+def _turned(images: torch.Tensor) -> torch.Tensor:
+    return images.transpose(-1, -2)
+
+
+FLIPS: tuple[View, ...] = (
+    lambda images: images,
+    lambda images: images.flip(-1),
+    lambda images: images.flip(-2),
+    lambda images: images.flip(-1, -2),
+)
+VIEWS: Mapping[str, tuple[View, ...]] = {
+    "none": FLIPS[:1],
+    "flips": FLIPS,
+    "dihedral": (*FLIPS, *(lambda images, flip=flip: _turned(flip(images)) for flip in FLIPS)),
+}
+"""The views of an image that test-time augmentation averages over, by the recipe's word."""
+
+
+def predict_probs(
+    fabric: Fabric, model: nn.Module, images: Images, scale: Scale, tta: str = "none"
+) -> np.ndarray:
+    """Class probabilities (N, C) float32 of images, in evaluation mode, meaned over views."""
     model.eval()
     batches = []
     with torch.inference_mode(), fabric.autocast():
         for start in range(0, len(images), EVALUATION_BATCH):
             positions = np.arange(start, min(start + EVALUATION_BATCH, len(images)))
-            logits = model(scale.normalise(scale.unit(images.take(positions))))
-            batches.append(logits.float().softmax(dim=1).cpu().numpy())
+            batch = scale.normalise(scale.unit(images.take(positions)))
+            views = [model(view(batch)).float().softmax(dim=1) for view in VIEWS[tta]]
+            batches.append(torch.stack(views).mean(dim=0).cpu().numpy())
     return np.concatenate(batches)
 
 

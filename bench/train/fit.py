@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -9,6 +10,7 @@ from bench.errors import MethodError
 from bench.method import FoldTask, Part
 from bench.predictions import Predictions
 from bench.train import checkpoint, draws
+from bench.train.calibration import fit_temperature, temper
 from bench.train.evaluate import Scale, predict_probs
 from bench.train.loop import Training
 from bench.train.models import build_model
@@ -28,14 +30,23 @@ def fit_predict(task: FoldTask) -> Predictions:
     best = training.run()
     _tell_outcome(task, training, fabric)
 
-    checkpoint.load_best(task.folder / f"{best.kind}.safetensors", model)
+    path = task.folder / f"{best.kind}.safetensors"
+    checkpoint.load_best(path, model)
 
-    def predict(part: Part) -> Predictions:
-        probs = predict_probs(fabric, model, part.images, scale)
-        return Predictions(part.image_ids, probs, task.classes)
+    def probs_of(part: Part) -> np.ndarray:
+        return predict_probs(fabric, model, part.images, scale, task.recipe.tta)
 
-    task.journal.val_predictions(predict(task.val))
-    return predict(task.test)
+    val = probs_of(task.val)
+    temperature = fit_temperature(val, task.val.labels)
+    task.journal.fact("temperature", round(temperature, 6))
+    applied = temperature if task.recipe.temperature else 1.0
+    checkpoint.complete_header(path, model, {"temperature": applied})
+
+    def predict(part: Part, probs: np.ndarray) -> Predictions:
+        return Predictions(part.image_ids, temper(probs, applied), task.classes)
+
+    task.journal.val_predictions(predict(task.val, val))
+    return predict(task.test, probs_of(task.test))
 
 
 def _fabric(task: FoldTask) -> Fabric:

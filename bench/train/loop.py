@@ -158,6 +158,7 @@ class Training:
         return {
             "classes": list(self.task.classes),
             "recipe": self.recipe.model_dump(),
+            "chain": list(self.task.chain),
             "mean": self.scale.mean.flatten().tolist(),
             "std": self.scale.std.flatten().tolist(),
             "epoch": epoch + 1,

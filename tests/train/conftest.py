@@ -51,8 +51,9 @@ def make_task(small_source, tmp_path):
         table = write_fold_table(fold_table(manifest, small_roles(manifest), 0))
         train, val, test = read_fold(table, store)
         return FoldTask(
-            CLASSES, train, val, test, recipe, 0, 0, "cpu", 1, weights, tmp_path / folder, Heard()
-        )
+            CLASSES, train, val, test, recipe, 0, 0, "cpu", 1, weights, tmp_path / folder, Heard(),
+            chain=tuple(store.index.chain),
+        )  # fmt: skip
 
     return make
 

@@ -1,0 +1,108 @@
+"""A trained model ready for use, from its best checkpoint alone; several as an ensemble.
+
+The file's header tells model, classes, preprocessing, normalisation, views and temperature, so
+neither the data it was trained on nor its method's file is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from bench.data.images import decode
+from bench.data.store import apply_chain
+from bench.errors import DataError, ResultsError
+from bench.method import Images, Recipe
+from bench.predictions import Predictions
+from bench.train import checkpoint
+from bench.train.calibration import temper
+from bench.train.evaluate import Scale, predict_probs
+from bench.train.models import build_model
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model in evaluation mode, and what the header of its checkpoint tells.
+
+    chain  steps that make its input of an image, as the store's
+    """
+
+    model: nn.Module
+    classes: tuple[str, ...]
+    recipe: Recipe
+    chain: tuple[dict[str, Any], ...]
+    scale: Scale
+    temperature: float
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """The model's input (S, S, 3) uint8 of an image (H, W, 3) uint8 RGB."""
+        return apply_chain(image, list(self.chain))
+
+    def probs(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Class probabilities (N, C) float32 of images (H, W, 3) uint8 RGB of any size."""
+        pixels = np.stack([self.prepare(image) for image in images])
+        fabric = Fabric(accelerator=self.scale.mean.device.type, devices=1)
+        prepared = Images(pixels, np.arange(len(pixels)))
+        probs = predict_probs(fabric, self.model, prepared, self.scale, self.recipe.tta)
+        return temper(probs, self.temperature)
+
+
+def load_classifier(path: Path, device: str = "cpu") -> Classifier:
+    """The classifier of a best checkpoint. Raises ResultsError where the file is not one."""
+    header = checkpoint.read_header(path)
+    if "chain" not in header:
+        raise ResultsError(f"{path}: does not tell its preprocessing; train it again")
+    recipe, classes = Recipe.model_validate(header["recipe"]), tuple(header["classes"])
+    model = build_model(recipe, len(classes), None)
+    checkpoint.load_best(path, model)
+    place = torch.device(device)
+    mean, std = (
+        torch.tensor(header[name], device=place)[:, None, None] for name in ("mean", "std")
+    )
+    return Classifier(
+        model=model.to(place).to(memory_format=torch.channels_last).eval(),  # type: ignore[call-overload]
+        classes=classes,
+        recipe=recipe,
+        chain=tuple(header["chain"]),
+        scale=Scale(mean, std),
+        temperature=header.get("temperature", 1.0),
+    )
+
+
+def ensemble(classifiers: Sequence[Classifier], images: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean of the classifiers' probabilities (N, C): the folds of a row on images outside them.
+
+    Raises ResultsError where their classes differ. Images of the protocol's own dataset were in
+    the training of some of the folds: for those the row's own predictions are the honest ones.
+    """
+    orders = {classifier.classes for classifier in classifiers}
+    if len(orders) != 1:
+        raise ResultsError(f"checkpoints of different classes make no ensemble: {sorted(orders)}")
+    return np.asarray(np.mean([each.probs(images) for each in classifiers], axis=0))
+
+
+def predict_files(
+    checkpoints: Sequence[Path], images: Sequence[Path], device: str = "cpu"
+) -> Predictions:
+    """Ensemble predictions of image files by their checkpoints; an image's id is its name's stem.
+
+    Raises DataError that names images which cannot be read.
+    """
+    classifiers = [load_classifier(path, device) for path in checkpoints]
+    decoded, faults = [], []
+    for path in images:
+        try:
+            decoded.append(decode(path.read_bytes()))
+        except (OSError, ValueError) as error:
+            faults.append(f"{path} ({getattr(error, 'strerror', None) or error})")
+    if faults:
+        raise DataError(f"images that cannot be read: {', '.join(faults)}")
+    ids = np.array([path.stem for path in images], dtype=object)
+    return Predictions(ids, ensemble(classifiers, decoded), classifiers[0].classes)
