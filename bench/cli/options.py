@@ -1,0 +1,129 @@
+"""What `run` and `sweep` are asked: the options they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+DEFAULT_METHODS = ("custom_cnn", "resnet18", "efficientnet_phase4")
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+class _Numbers(click.ParamType):  # type: ignore[type-arg]
+    """Whole numbers separated by commas: 0,2."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            numbers = tuple(dict.fromkeys(int(number) for number in str(value).split(",")))
+        except ValueError:
+            numbers = (-1,)
+        if min(numbers) < 0:
+            self.fail(f"{value!r} is not a list of whole numbers from 0 such as 0,2", param, ctx)
+        return numbers
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked of a run.
+
+    arms  switches to override, once for each training that a method gets: one for `run`
+    """
+
+    data: Path | None
+    methods: tuple[str, ...]
+    results: Path
+    seeds: tuple[int, ...] | None
+    folds: tuple[int, ...] | None
+    arms: tuple[Mapping[str, Any], ...]
+    device: str
+    jobs: int | None
+    jobs_per_device: int
+    threads: int
+    weights: Path | None
+    replace: bool
+
+
+_OPTIONS = (
+    click.option(
+        "--method",
+        "methods",
+        multiple=True,
+        help=f"A method's name or FILE.py; repeatable. Default: {', '.join(DEFAULT_METHODS)}.",
+    ),
+    click.option("--seeds", type=_Numbers(), help="Seeds, such as 0,1. Default: the protocol's."),
+    click.option("--folds", type=_Numbers(), help="Folds, such as 0,2. Default: all."),
+    click.option(
+        "--set", "settings", multiple=True, help="A recipe's switch: key=value; repeatable."
+    ),
+    click.option(
+        "--image-size", type=click.IntRange(8, 4096), help="Short for --set image_size=N."
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="What to train on; auto takes the GPU where there is one.",
+    ),
+    click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        help="Jobs at once. Default: one a core (over --threads) on a CPU, one a GPU otherwise.",
+    ),
+    click.option(
+        "--jobs-per-device",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Jobs at once on each GPU.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="CPU threads a job; part of what makes its numbers, so it is recorded.",
+    ),
+    click.option(
+        "--weights",
+        type=click.Path(exists=True, path_type=Path),
+        help="Pretrained weights: a file, or a folder with <model>.safetensors. Say what they have "
+        "seen with --set pretraining_data=...; undeclared ones are not ranked.",
+    ),
+    click.option(
+        "--replace", is_flag=True, help="Train finished jobs again that other code or weights made."
+    ),
+    click.option("--dry-run", is_flag=True, help="Show the jobs and what is done; train nothing."),
+)
+
+
+def training_options(command: Command) -> Command:
+    """The options of verbs that train."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def as_options(
+    *,
+    settings: tuple[str, ...],
+    image_size: int | None,
+    arms: tuple[Mapping[str, Any], ...] = ({},),
+    **rest: Any,
+) -> Options:
+    """Read what a verb was given. Raises MethodError for a setting without a value."""
+    from bench.method import parse_overrides
+
+    overrides: dict[str, Any] = dict(parse_overrides(settings))
+    if image_size is not None:
+        overrides["image_size"] = image_size
+    return Options(arms=tuple(overrides | dict(arm) for arm in arms), **rest)
