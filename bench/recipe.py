@@ -54,6 +54,14 @@ class Recipe(BaseModel):
     image_size: Annotated[int, Field(ge=8, le=4096)] = 224
     """Images are resized to image_size x image_size pixels."""
 
+    # preprocessing, once an image, in this order, before it is resized
+    hair_removal: bool = False
+    """Dark hairs are found by a black-hat and painted over."""
+    colour_constancy: Annotated[float, Field(ge=1)] | None = None
+    """Norm of the shades-of-grey that take the light's colour out (6 is usual); None leaves it."""
+    clahe: Positive | None = None
+    """Clip limit of CLAHE on the lightness (2 is usual); None leaves the contrast."""
+
     # optimisation
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 32

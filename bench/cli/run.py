@@ -91,6 +91,7 @@ def print_failures(failed: Sequence[Any]) -> None:
 def plan(bench: Bench, options: Options) -> list[Any]:
     """Build the stores, plan the jobs, and say where each finds its data and puts its results."""
     from bench.data.folds import fold_table, write_fold_table
+    from bench.data.preprocess import preprocessing
     from bench.job import JobFile, Place
     from bench.run.plan import Ask, Pixels, plan_jobs, recipe_of
     from bench.run.registry import load_method
@@ -114,7 +115,7 @@ def plan(bench: Bench, options: Options) -> list[Any]:
                 err=True,
             )
     _refuse_idle_options(options, asks)
-    sizes = {recipe_of(protocol, manifest.name, ask).image_size for ask in asks}
+    chains = dict.fromkeys(preprocessing(recipe_of(protocol, manifest.name, ask)) for ask in asks)
     folds = options.folds if options.folds is not None else tuple(range(protocol.folds))
     ways = {
         "seeds": options.seeds or tuple(protocol.run.seeds),
@@ -122,17 +123,17 @@ def plan(bench: Bench, options: Options) -> list[Any]:
         "threads": options.threads,
     }
     # planned once without pixels, so that a wrong option is told before images are read
-    nothing = dict.fromkeys(sizes, Pixels("", {}, native=True))
+    nothing = dict.fromkeys(chains, Pixels("", {}, native=True))
     plan_jobs(protocol, manifest, bench.roles_sha256, asks, nothing, **ways)  # type: ignore[arg-type]
-    stores = {size: _store(bench, size) for size in sorted(sizes)}
+    stores = {chain: _store(bench, chain) for chain in chains}
     own = manifest.native_size
     pixels = {
-        size: Pixels(
+        chain: Pixels(
             sha256=store.index.pixels_sha256,
             file_sizes=store.index.file_sizes,
             native=own is None or set(store.index.file_sizes) == {f"{own[0]}x{own[1]}"},
         )
-        for size, store in stores.items()
+        for chain, store in stores.items()
     }
     planned = [
         (ask, job)
@@ -150,7 +151,7 @@ def plan(bench: Bench, options: Options) -> list[Any]:
             job=job,
             place=Place(
                 method_file=str(ask.loaded.file),
-                store=str(stores[job.recipe.image_size].folder.resolve()),
+                store=str(stores[preprocessing(job.recipe)].folder.resolve()),
                 fold_table=str(tables[job.column].resolve()),
                 weights=_text(ask.weights.path),
                 folder=str(job_folder(options.results, job, protocol.split.repeats).resolve()),
@@ -181,17 +182,20 @@ def _refuse_idle_options(options: Options, asks: Sequence[Any]) -> None:
         raise BenchError("--device cuda: this machine shows no CUDA device; use --device cpu")
 
 
-def _store(bench: Bench, image_size: int) -> Any:
-    """The pixels at a size, with a bar while they are made."""
+def _store(bench: Bench, chain: Any) -> Any:
+    """The pixels after a chain, with a bar while they are made."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from bench.data.store import build_store
+    from bench.data.building import build_store
+    from bench.data.preprocess import described, recorded
 
     console = Console(stderr=True)
     with Progress(transient=True, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task(f"images at {image_size} px", total=len(bench.source.manifest))
-        return build_store(bench.source, image_size, lambda: bars.advance(task))
+        task = bars.add_task(
+            f"images: {described(recorded(chain))}", total=len(bench.source.manifest)
+        )
+        return build_store(bench.source, chain, lambda: bars.advance(task))
 
 
 def _slots(options: Options, waiting: int) -> list[str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import struct
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from bench.data.sources import Source
 from bench.errors import DataError, listing
@@ -19,6 +17,8 @@ from bench.errors import DataError, listing
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 MAX_PIXELS = 100_000_000
 """An image of more pixels is refused before it is decoded."""
+ORIENTATION, UPRIGHT, TURNED = 0x0112, 1, range(2, 9)
+OPAQUE = 255
 
 
 def find_images(source: Source) -> dict[str, Path]:
@@ -57,8 +57,25 @@ def _same_content(first: Path, second: Path) -> bool:
     return first.read_bytes() == second.read_bytes()
 
 
+class Picture(NamedTuple):
+    """A decoded image file: pixels (H, W, 3) uint8 RGB, and what was done to show it as meant.
+
+    turned   by its EXIF orientation
+    flattened  transparent parts were laid over black, as what lies outside a dermatoscope's view is
+    """
+
+    pixels: np.ndarray
+    turned: bool = False
+    flattened: bool = False
+
+
 def decode(content: bytes) -> np.ndarray:
     """Decode a whole image file to (H, W, 3) uint8 RGB. Raises ValueError that says the fault."""
+    return decode_picture(content).pixels
+
+
+def decode_picture(content: bytes) -> Picture:
+    """As `decode`, and says what was done. Raises ValueError that says the fault."""
     if not content:
         raise ValueError("empty file")
     try:
@@ -67,42 +84,29 @@ def decode(content: bytes) -> np.ndarray:
                 raise ValueError(f"{image.width}x{image.height} pixels are too many")
             if image.mode.startswith(("I", "F")):
                 raise ValueError("more than 8 bits a channel; convert it to 8 bits")
-            return np.asarray(image.convert("RGB"))
+            turned = _orientation(image) in TURNED
+            upright = ImageOps.exif_transpose(image) if turned else image
+            flat, flattened = _flatten(upright)
+            return Picture(np.asarray(flat), turned, flattened)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         # pillow raises these for what is truncated, broken or no image at all
         raise ValueError(str(error).split("<", 1)[0].strip().rstrip(":")) from None
 
 
-def read_images(
-    files: Mapping[str, Path], use: Callable[[int, np.ndarray], None], advance: Callable[[], Any]
-) -> dict[str, str]:
-    """Decode every file on all cores, hand each image to `use(position, image)`.
-
-    Gives the sha256 of every file by image id. Raises DataError that names all files that cannot
-    be read, up to twenty.
-    """
-
-    def read(item: tuple[int, Path]) -> tuple[str, str]:
-        position, path = item
-        try:
-            content = path.read_bytes()
-            use(position, decode(content))
-        except (OSError, ValueError) as error:
-            return "", f"{path} ({getattr(error, 'strerror', None) or error})"
-        finally:
-            advance()
-        return hashlib.sha256(content).hexdigest(), ""
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        outcomes = list(pool.map(read, enumerate(files.values()), chunksize=64))
-    _refuse_unreadable(fault for _, fault in outcomes if fault)
-    return dict(zip(files, (sha256 for sha256, _ in outcomes), strict=True))
+def _orientation(image: Image.Image) -> object:
+    """The EXIF orientation; upright where there is none, or no reading it."""
+    try:
+        return image.getexif().get(ORIENTATION, UPRIGHT)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
+        return UPRIGHT
 
 
-def _refuse_unreadable(faults: Iterable[str]) -> None:
-    faults = list(faults)
-    if faults:
-        raise DataError(
-            f"{len(faults)} image files cannot be read: {listing(faults)}; "
-            "fetch them again, or remove their rows from the metadata and freeze a new protocol"
-        )
+def _flatten(image: Image.Image) -> tuple[Image.Image, bool]:
+    """The image in RGB, and whether any of it was transparent."""
+    if not image.has_transparency_data:
+        return image.convert("RGB"), False
+    layered = image.convert("RGBA")
+    if layered.getchannel("A").getextrema() == (OPAQUE, OPAQUE):
+        return layered.convert("RGB"), False
+    ground = Image.new("RGBA", layered.size, "black")
+    return Image.alpha_composite(ground, layered).convert("RGB"), True

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.data.preprocess import Chain, preprocessing
 from bench.errors import ProtocolError, listing
 from bench.job import Job, digest
 from bench.manifest import Manifest
@@ -74,7 +75,7 @@ def plan_jobs(
     manifest: Manifest,
     roles_sha256: str,
     asks: Sequence[Ask],
-    pixels: Mapping[int, Pixels],
+    pixels: Mapping[Chain, Pixels],
     *,
     seeds: Sequence[int],
     folds: Sequence[int],
@@ -82,7 +83,7 @@ def plan_jobs(
 ) -> list[Job]:
     """Every job of a run, in the order method, seed, repeat, fold.
 
-    `pixels` by image size. Raises ProtocolError for a fold that the protocol does not have.
+    `pixels` by preprocessing chain. Raises ProtocolError for a fold that the protocol lacks.
     """
     unknown = [fold for fold in folds if not 0 <= fold < protocol.folds]
     if unknown:
@@ -93,7 +94,7 @@ def plan_jobs(
     for ask in asks:
         method, recipe = ask.loaded.method, recipe_of(protocol, manifest.name, ask)
         recipe.refuse_other_classes(manifest.classes)
-        own = pixels[recipe.image_size]
+        own = pixels[preprocessing(recipe)]
         variant = variant_of(protocol, manifest.name, ask, own)
         for seed in seeds:
             for repeat in range(protocol.split.repeats):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.data.preprocess import preprocessing
 from bench.errors import MethodError, ProtocolError
 from bench.method import Recipe
 from bench.protocol import parse_protocol
@@ -26,6 +27,11 @@ val = 0.1
 image_size = 16
 epochs = 3
 """
+CHAINS = [
+    preprocessing(Recipe(image_size=size, hair_removal=hair))
+    for size in (16, 32)
+    for hair in (False, True)
+]
 OWN = Pixels("ab" * 32, {"32x24": 60}, native=True)
 
 
@@ -36,7 +42,7 @@ def plan(manifest, *, overrides=None, pixels=OWN, seeds=(0, 1), folds=(0, 1), we
         manifest,
         "cd" * 32,
         [Ask(loaded, overrides or {}, weights)],
-        {16: pixels, 32: pixels},
+        dict.fromkeys(CHAINS, pixels),
         seeds=seeds,
         folds=folds,
         threads=1,
@@ -159,3 +165,18 @@ def test_weights_come_from_a_file_or_a_folder_or_not_at_all(tmp_path):
     found = find_weights(recipe, tmp_path)
     assert found == find_weights(recipe, file)
     assert found.path == file
+
+
+def test_a_preprocessing_switch_is_another_row_on_the_pixels_of_its_chain(small_manifest):
+    protocol = parse_protocol(PROTOCOL, "p")
+    ask = Ask(load_method("custom_cnn", ROOT / "baselines"), {"hair_removal": "true"}, Weights())
+    recipe = recipe_of(protocol, "small", ask)
+    bald = Pixels("ef" * 32, OWN.file_sizes, native=True)
+    pixels = {preprocessing(recipe): bald, CHAINS[0]: OWN}
+    asks = [ask, replace(ask, overrides={})]
+    plain = {"seeds": [0], "folds": [0], "threads": 1}
+    one, other, *_ = plan_jobs(protocol, small_manifest, "cd" * 32, asks, pixels, **plain)[::2]
+    assert one.variant == {"hair_removal": True}
+    assert (one.pixels_sha256, other.pixels_sha256) == (bald.sha256, OWN.sha256)
+    assert one.id != other.id
+    assert other.row == "custom_cnn"

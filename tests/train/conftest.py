@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.data.building import build_store
 from bench.data.folds import fold_table, read_fold, write_fold_table
-from bench.data.store import build_store
+from bench.data.preprocess import preprocessing
 from bench.method import FoldTask, Recipe
 from bench.protocol import PARTS, Roles
 from bench.train.loop import Training
@@ -47,7 +48,7 @@ def make_task(small_source, tmp_path):
     manifest = small_source.manifest
 
     def make(recipe: Recipe, folder: str = "job", weights: Path | None = None) -> FoldTask:
-        store = build_store(small_source, recipe.image_size)
+        store = build_store(small_source, preprocessing(recipe))
         table = write_fold_table(fold_table(manifest, small_roles(manifest), 0))
         train, val, test = read_fold(table, store)
         return FoldTask(

@@ -75,16 +75,20 @@ def find_duplicates(
     near, within = near_positions(manifest, hashes, blank)
     found = confirm_near(manifest, load, hashes, near, advance)
     looks = _look_at_all(manifest, load, advance)
-    others = _candidates(manifest, looks, rng, advance)
-    others = others[~np.isin(_codes(others, manifest), _codes(near.pairs, manifest))]
-    promising = _promising(looks, others, advance)
+    candidates = np.unique(
+        np.concatenate([near.pairs, _candidates(manifest, looks, rng, advance)]), axis=0
+    )
+    known = {(pair.image_a, pair.image_b) for pair in found}
+    ids = manifest.image_ids
+    promising = [
+        (a, b) for a, b in _promising(looks, candidates, advance) if (ids[a], ids[b]) not in known
+    ]
     del looks
     found += _register_all(manifest, load, hashes, promising, advance)
-    candidates = len(near.pairs) + len(others)
     return Duplicates(
         pairs=tuple(sorted(found)),
-        candidates=candidates,
-        dropped=candidates - len(found),
+        candidates=len(candidates),
+        dropped=len(candidates) - len(found),
         within=within,
         blank=tuple(manifest.image_ids[blank].tolist()),
         method=f"{describe_method(len(manifest))}; and pictures with local features or age, sex "
@@ -101,11 +105,6 @@ def _look_at_all(manifest: Manifest, load: Load, advance: Advance) -> list[Look]
 
     for_each(count, one, lambda done: advance("finding spots", done, count))
     return [looks[at] for at in range(count)]
-
-
-def _codes(pairs: np.ndarray, manifest: Manifest) -> np.ndarray:
-    """A number for each pair (P, 2) of positions."""
-    return np.asarray(pairs[:, 0] * len(manifest) + pairs[:, 1])
 
 
 def _candidates(
