@@ -10,7 +10,7 @@ Every step takes and gives (H, W, 3) uint8 RGB and is the same function on every
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -172,6 +172,24 @@ def preprocessing(recipe: Recipe) -> Chain:
 def recorded(chain: Chain) -> list[dict[str, Any]]:
     """A chain as plain data: the name and every parameter of each step."""
     return [{"step": step.name, **asdict(step)} for step in chain]  # type: ignore[call-overload]
+
+
+def parse_chain(record: Sequence[Mapping[str, Any]]) -> Chain:
+    """The chain that a record, as of `recorded`, tells of. Raises DataError for unknown steps."""
+    return tuple(_parse_step(dict(step)) for step in record)
+
+
+def _parse_step(record: dict[str, Any]) -> Step:
+    kinds: dict[str, Callable[..., Step]] = {
+        kind.name: kind for kind in (RemoveHair, BalanceColour, EqualizeContrast, Resize)
+    }
+    name = record.pop("step", None)
+    if name not in kinds:
+        raise DataError(f"unknown preprocessing step {name!r}; known are {', '.join(kinds)}")
+    try:
+        return kinds[name](**record)
+    except TypeError as error:
+        raise DataError(f"preprocessing step {name}: {error}") from None
 
 
 def side_of(chain: Chain) -> int:

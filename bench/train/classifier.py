@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from bench.data.images import decode
-from bench.data.store import apply_chain
+from bench.data.preprocess import Chain, parse_chain, preprocess_image_cv
 from bench.errors import DataError, ResultsError
 from bench.method import Images, Recipe
 from bench.predictions import Predictions
@@ -37,13 +36,13 @@ class Classifier:
     model: nn.Module
     classes: tuple[str, ...]
     recipe: Recipe
-    chain: tuple[dict[str, Any], ...]
+    chain: Chain
     scale: Scale
     temperature: float
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """The model's input (S, S, 3) uint8 of an image (H, W, 3) uint8 RGB."""
-        return apply_chain(image, list(self.chain))
+        return preprocess_image_cv(image, self.chain)
 
     def probs(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Class probabilities (N, C) float32 of images (H, W, 3) uint8 RGB of any size."""
@@ -70,7 +69,7 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
         model=model.to(place).to(memory_format=torch.channels_last).eval(),  # type: ignore[call-overload]
         classes=classes,
         recipe=recipe,
-        chain=tuple(header["chain"]),
+        chain=parse_chain(header["chain"]),
         scale=Scale(mean, std),
         temperature=header.get("temperature", 1.0),
     )

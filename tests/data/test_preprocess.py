@@ -12,6 +12,7 @@ from bench.data.preprocess import (
     RemoveHair,
     Resize,
     described,
+    parse_chain,
     preprocess_image_cv,
     preprocessing,
     recorded,
@@ -161,6 +162,7 @@ def test_a_chain_is_its_steps_in_order_and_its_record_holds_every_parameter():
     assert recorded(chain)[0] == {
         "step": "remove_hair", "kernel": 17, "threshold": 15, "shortest": 40, "radius": 3,
     }  # fmt: skip
+    assert parse_chain(recorded(chain)) == chain
     assert described(recorded(chain)) == "remove_hair, balance_colour, clahe, resize 64"
 
 
@@ -176,6 +178,13 @@ def test_every_switch_makes_another_chain():
 def test_what_is_no_image_is_refused(image: np.ndarray):
     with pytest.raises(DataError, match="preprocessing takes images"):
         preprocess_image_cv(image, (Resize(8),))
+
+
+def test_an_unknown_step_or_parameter_is_named():
+    with pytest.raises(DataError, match="unknown preprocessing step 'blur'; known are remove_hair"):
+        parse_chain([{"step": "blur"}])
+    with pytest.raises(DataError, match="clahe: .*'limit'"):
+        parse_chain([{"step": "clahe", "limit": 3}])
 
 
 def test_a_chain_without_a_size_fills_no_store():
