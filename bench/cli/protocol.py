@@ -34,17 +34,73 @@ def list_protocols() -> None:
 @protocol.command("show")
 @click.argument("protocol_name", metavar="PROTOCOL")
 @data_options
-def show(protocol_name: str, data: Path | None, name: str | None) -> None:
-    """Show how evenly a protocol's folds hold the classes. Needs no images."""
+@click.option(
+    "--disagreement",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of images on which two methods are assumed to differ.",
+)
+@click.option(
+    "--correlation",
+    type=click.FloatRange(0, 1),
+    default=0.3,
+    show_default=True,
+    help="Assumed correlation of their differences within a group.",
+)
+@click.option(
+    "--power",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.8,
+    show_default=True,
+    help="Chance of finding the smallest difference that is shown.",
+)
+@click.option(
+    "--export",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the folds to a .csv or .json, or to nnU-Net's splits_final.json.",
+)
+def show(
+    protocol_name: str,
+    data: Path | None,
+    name: str | None,
+    disagreement: float,
+    correlation: float,
+    power: float,
+    export: Path | None,
+) -> None:
+    """Show how even a protocol's folds are and what they can detect. Needs no images."""
     from bench.cli.board import open_bench, print_data
     from bench.splits.balance import balance_markdown, balance_table
+    from bench.splits.detectable import Assumptions, detectable_markdown, detectable_table
+    from bench.splits.export import export_text
 
     bench = open_bench(protocol_name, data, name)
-    split = bench.protocol.split
+    split, manifest = bench.protocol.split, bench.source.manifest
+    if export is not None:
+        _write_export(export, export_text(bench.roles, bench.protocol, export))
     click.echo(f"{bench.protocol.name}: {bench.protocol.title}")
-    click.echo(f"{split.repeats} x {split.folds} folds, stratified by {', '.join(split.stratify)}")
+    click.echo(
+        f"{split.kind}, {split.repeats} x {split.folds} folds, "
+        f"stratified by {', '.join(split.stratify)}"
+    )
     print_data(bench)
-    click.echo(balance_markdown(balance_table(bench.roles, bench.source.manifest)))
+    click.echo("\nTest images (groups) of every fold:\n")
+    click.echo(balance_markdown(balance_table(bench.roles, manifest)))
+    level = bench.protocol.interval.level
+    assumed = Assumptions(disagreement, correlation, power, level)
+    table = detectable_table(bench.roles, manifest, bench.protocol, assumed)
+    click.echo(detectable_markdown(table, assumed))
+
+
+def _write_export(path: Path, text: str) -> None:
+    from bench.files import write_atomically
+
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise ProtocolError(f"--export {path}: cannot be written: {error.strerror}") from None
+    click.echo(f"written: {path}")
 
 
 @protocol.command("verify")
