@@ -166,6 +166,7 @@ class ArmRow:
 
     difference  this arm minus the first, paired: the same resampled groups in both; None of the
                 first. It has no `support` and no `groups`
+    by_seed     the same difference in each of the seeds, by metric
     """
 
     name: str
@@ -174,6 +175,7 @@ class ArmRow:
     complete: bool
     table: MetricTable
     difference: MetricTable | None
+    by_seed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,10 @@ class ArmReport:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Everything a leaderboard page shows, rows in the order of the table."""
+    """Everything a leaderboard page shows, rows in the order of the table.
+
+    tested   images and groups that any fold tests; None where it is all of them
+    """
 
     protocol: str
     protocol_title: str
@@ -204,3 +209,4 @@ class Leaderboard:
     best_reference: str
     control: bool = False
     arms: ArmReport | None = None
+    tested: tuple[int, int] | None = None

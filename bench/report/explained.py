@@ -9,7 +9,7 @@ from bench.report.catalogue import metric
 from bench.report.cells import cell, method_name
 from bench.report.names import plain
 from bench.report.numbers import count, counted
-from bench.report.words import grouping, plural
+from bench.report.words import plural, unit
 
 RARE = "undefined in some resamples"
 FOLDS = "some folds"
@@ -40,11 +40,12 @@ def how_made(board: Leaderboard) -> tuple[tuple[str, str], ...]:
             "Folds",
             (
                 f"{folds}{repeats}, fixed before anyone trained and kept as a list of who is "
-                "where. Every image is tested by a model that learned without its group; early "
-                "stopping, model choice and thresholds use a part of the training groups only."
+                "where. Every tested image is predicted by a model that learned without "
+                f"{'it' if board.control and board.arms is None else 'its group'}; early stopping, "
+                "model choice and thresholds use a val part of their own."
             ),
         ),
-        ("Groups", grouping(facts)),
+        ("Groups", unit(board)),
         (
             "Roster",
             (

@@ -87,6 +87,7 @@ def _arms(report: ArmReport) -> dict[str, Any]:
                 "complete": bool(row.complete),
                 **_table(row.table),
                 "difference": None if row.difference is None else _table(row.difference),
+                "by_seed": plain_data(row.by_seed),
             }
             for row in report.rows
         ],
@@ -169,6 +170,9 @@ def leaderboard_json(board: Leaderboard) -> str:
         "folds": int(board.folds),
         "repeats": int(board.repeats),
         "control": bool(board.control),
+        "tested": None
+        if board.tested is None
+        else dict(zip(("images", "groups"), board.tested, strict=True)),
         "methods": [_row(row) for row in board.rows],
         "comparisons": [_comparison(one) for one in board.comparisons],
         "arms": None if board.arms is None else _arms(board.arms),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bench.estimates import Leaderboard
 from bench.report import explained, words
+from bench.report.arms import ArmSection, arm_section
 from bench.report.catalogue import metric
 from bench.report.costs import CostTable, cost_table
 from bench.report.details import (
@@ -79,6 +80,7 @@ class Page:
     confusions: tuple[Confusion, ...]
     fold_panels: tuple[FoldPanel, ...]
     pair_panels: tuple[PairPanel, ...]
+    arms: ArmSection | None
     recipes: tuple[Recipe, ...]
     costs: CostTable
     how_made: tuple[tuple[str, str], ...]
@@ -114,17 +116,21 @@ def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
     said_already = "synthetic" in facts.title.lower()
     kind = "Synthetic: " if facts.synthetic and not said_already else ""
     repeats = f", {board.repeats} repeats" if board.repeats > 1 else ""
+    arms = ""
+    if board.arms:
+        first, *others = (plain(arm.name) for arm in board.arms.arms)
+        arms = f" of the arm {first}, beside {', '.join(others)}"
     sheet = [
         (
             "Data",
             f"{kind}{isolated(name(facts.title, 80).short)}, {amount}",
         ),
-        ("Unit", words.grouping(facts)),
+        ("Unit", words.unit(board)),
         (
             "Grouping",
             f"grouping incomplete: {counted(facts.ungrouped, 'image')}" if facts.ungrouped else "",
         ),
-        ("Protocol", f"{plain(board.protocol)}: {counted(board.folds, 'fold')}{repeats}"),
+        ("Protocol", f"{plain(board.protocol)}: {counted(board.folds, 'fold')}{repeats}{arms}"),
         ("Licence", facts.licence or "not stated"),
         ("Citation", facts.citation or "not stated"),
     ]
@@ -162,6 +168,7 @@ def page(board: Leaderboard) -> Page:
         confusions=confusions(board),
         fold_panels=fold_panels(board),
         pair_panels=pair_panels(board),
+        arms=arm_section(board),
         recipes=recipes(board),
         costs=cost_table(board),
         how_made=explained.how_made(board),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.estimates import Comparison, DatasetFacts, Leaderboard, LeaderboardRow
+from bench.report import arms
 from bench.report.catalogue import metric
 from bench.report.cells import cell
 from bench.report.names import listed, plain, said
@@ -24,6 +25,10 @@ SYNTHETIC = (
 CONTROL = (
     "This protocol divides groups on purpose, to show how much a leaking split flatters. "
     "No row is ranked."
+)
+DIVIDED = (
+    "Groups are divided on purpose: images of one {unit} stand on both sides of a fold. Intervals "
+    "resample whole {units} all the same."
 )
 UNGROUPED = (
     "They carry neither patient nor lesion id, and each counts as a group of its own; relatives "
@@ -61,6 +66,19 @@ def grouping(facts: DatasetFacts) -> str:
     return GROUPING.get(facts.unit, f"Grouped by {plain(facts.unit)}.")
 
 
+def unit(board: Leaderboard) -> str:
+    """What a group is, and what this protocol does with it."""
+    if _divides(board):
+        known = board.dataset.unit
+        return DIVIDED.format(unit=plain(known), units=plural(known))
+    return grouping(board.dataset)
+
+
+def _divides(board: Leaderboard) -> bool:
+    """Whether the rows shown were trained on pictures of the groups they are tested on."""
+    return board.control and board.arms is None
+
+
 def primary_text(board: Leaderboard, row: LeaderboardRow) -> str:
     """`macro-F1 0.742 [0.725, 0.754]`."""
     about = metric(board.primary)
@@ -70,6 +88,8 @@ def primary_text(board: Leaderboard, row: LeaderboardRow) -> str:
 def headline(board: Leaderboard) -> str:
     """Who is ahead, in one sentence."""
     first = leader(board)
+    if found := arms.headline(board):
+        return found
     if board.control:
         return "A control: no row is ranked."
     if first is None:
@@ -114,14 +134,14 @@ def standfirst(board: Leaderboard) -> tuple[str, ...]:
     words += _chance(board)
     facts = board.dataset
     kind = "synthetic images" if facts.synthetic else "images"
-    people = f"{count(facts.groups)} {plural(facts.unit)}"
-    where = f"Tested on {count(facts.images)} {kind} of {people} ({said(facts.title)})"
-    if facts.unit == "image":
-        where = f"Tested on {count(facts.images)} {kind} ({said(facts.title)})"
-    return (
-        *words,
-        f"{where}, each image once{_times(board)} by a model that never saw its {facts.unit}.",
-    )
+    images, groups = board.tested or (facts.images, facts.groups)
+    people = f" of {count(groups)} {plural(facts.unit)}" if facts.unit != "image" else ""
+    where = f"Tested on {count(images)} {kind}{people} ({said(facts.title)})"
+    if _divides(board):
+        return (*words, f"{where}, each image once{_times(board)}.")
+    arm = f" The rows are those of the arm {plain(board.arms.arms[0].name)}." if board.arms else ""
+    unseen = f"each image once{_times(board)} by a model that never saw its {facts.unit}"
+    return (*words, f"{where}, {unseen}.{arm}")
 
 
 def _times(board: Leaderboard) -> str:

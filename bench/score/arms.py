@@ -19,7 +19,7 @@ from bench.protocol import Protocol, Roles
 from bench.score.bootstrap import Plan, distributions
 from bench.score.compare import difference_interval
 from bench.score.estimate import estimate_row
-from bench.score.metrics import keys
+from bench.score.metrics import IMAGE_METRICS, keys
 from bench.score.references import KIND
 from bench.score.rows import Row, read_row
 from bench.score.runs import Cohort, cohort, refuse_unknown_slots
@@ -125,7 +125,7 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
         ArmRow(
             name=row.name,
             arm=arm,
-            seeds=part.predictions.seeds,
+            seeds=tuple(seed for seed, _ in part.passes),
             complete=part.complete,
             table=tables[arm],
             difference=None
@@ -137,9 +137,21 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
                 whos[first].classes,
                 protocol.interval.level,
             ),
+            by_seed=_by_seed(part, read[first]),
         )
         for arm, part in read.items()
     ]
+
+
+def _by_seed(row: Row, first: Row) -> dict[str, tuple[float, ...]]:
+    """The difference of two rows of the same passes in every metric, pass by pass."""
+    apart = [
+        own.values - other.values for own, other in zip(row.counted, first.counted, strict=True)
+    ]
+    return {
+        name: tuple(float(values[place]) for values in apart)
+        for place, name in enumerate(IMAGE_METRICS)
+    }
 
 
 def _only(row: RowPredictions, slots: set[Slot]) -> RowPredictions:

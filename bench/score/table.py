@@ -114,6 +114,7 @@ def _leaderboard(
         comparisons=_comparisons(entries, protocol, who),
         best_reference=best.name if best else "",
         control=protocol.split.control,
+        tested=(int((who.group >= 0).sum()), who.groups),
     )
 
 

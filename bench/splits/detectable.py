@@ -135,12 +135,12 @@ def detectable_markdown(table: pd.DataFrame, assumed: Assumptions) -> str:
         )
         lines.append("| " + " | ".join(cells) + " |")
     said = (
-        "ICC: how far images of one group are of one class. Detectable: the smallest difference in\n"
-        "recall (all: in accuracy) between two methods on the same images that the paired interval\n"
-        f"at {assumed.level:g} finds with power {assumed.power:g}, if they differ on a share of "
-        f"{assumed.disagreement:g} of the\nimages and their differences correlate by "
-        f"{assumed.correlation:g} within a group. Normal\napproximation; conditional on the trained "
-        "models."
+        "ICC: how far images of one group are of one class. Detectable: the smallest difference\n"
+        "in recall (all: in accuracy) between two methods on the same images that the paired\n"
+        f"interval at {assumed.level:g} finds with power {assumed.power:g}, if they differ on a "
+        f"share of {assumed.disagreement:g}\nof the images and their differences correlate by "
+        f"{assumed.correlation:g} within a group.\n"
+        "Normal approximation; conditional on the trained models."
     )
     lines += ["", said]
     return "\n".join(lines) + "\n"

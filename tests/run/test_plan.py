@@ -7,6 +7,7 @@ import pytest
 
 from bench.data.preprocess import preprocessing
 from bench.errors import MethodError, ProtocolError
+from bench.job import digest
 from bench.method import Recipe
 from bench.protocol import parse_protocol
 from bench.run.plan import Ask, Pixels, plan_jobs, recipe_of, row_name
@@ -71,6 +72,33 @@ def test_what_differs_is_named_in_the_row_and_spelled_out(small_manifest):
     assert len(job.row.removeprefix("custom_cnn@")) == 8
     other = plan(small_manifest, pixels=Pixels("ef" * 32, {"16x12": 60}, native=False))[0]
     assert other.variant == {"files": "16x12, efefefef"}
+
+
+ARMS = PROTOCOL.replace("repeats = 2", "control = true").replace(
+    'kind = "groupkfold"',
+    'kind = "leakage-meter"\narms = { clean = ["fold0", "fold1"], leaky = ["fold2", "fold3"] }',
+)
+
+
+def test_arms_are_folds_of_their_own_that_share_the_draws_of_the_first(small_manifest, monkeypatch):
+    monkeypatch.setattr("tests.run.test_plan.PROTOCOL", ARMS)
+    jobs = plan(small_manifest, seeds=(0,), folds=(0, 1, 2, 3))
+    assert [(job.fold, job.column, job.draws_column) for job in jobs] == [
+        (0, 0, 0), (1, 1, 1), (2, 2, 0), (3, 3, 1),
+    ]  # fmt: skip
+    assert len({job.id for job in jobs}) == 4
+    assert len({job.row_id for job in jobs}) == 1
+    with pytest.raises(ProtocolError, match="--folds 4: p has the folds 0 to 3"):
+        plan(small_manifest, folds=(4,))
+
+
+def test_a_job_without_arms_is_the_one_it_was_before_there_were_arms(small_manifest):
+    """Its identity holds no word of them, so that finished jobs stay finished."""
+    job = plan(small_manifest)[1]
+    assert job.twin is None
+    assert job.draws_column == job.column == 1
+    without = job.model_dump(exclude={"variant", "row", "recipe", "repeat", "fold", "twin"})
+    assert job.id == digest(without | {"recipe": job.recipe.switches()})[:16]
 
 
 def test_a_fold_that_the_protocol_lacks_is_refused(small_manifest):

@@ -1,0 +1,232 @@
+"""What the arms of a protocol show: the leakage meter, the learning curve."""
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from bench.estimates import ArmReport, ArmRow, Estimate, Leaderboard
+from bench.report.catalogue import metric
+from bench.report.cells import Cell, cell
+from bench.report.charts import Scale, scale_of
+from bench.report.names import Name, name, plain, said
+from bench.report.numbers import count, counted, decimals, interval, signed
+
+CLASS_METRICS = ("recall", "precision", "f1", "auc", "ap")
+METER = (
+    "Both arms test the same images and choose on the same ones, and train on as many images and "
+    "groups of each class and source. In the leaky one a second picture of every tested group "
+    "teaches, in the clean one none; so the difference is what leakage adds for such images, and "
+    "nothing else."
+)
+CURVE = (
+    "All arms test the same images and choose on the same ones; they differ in how many groups "
+    "they train on, the smaller parts within the larger ones. Where a recipe fixes its epochs, "
+    "fewer images are fewer steps, too."
+)
+HEADINGS = {"leakage-meter": ("Leakage meter", METER), "learning-curve": ("Learning curve", CURVE)}
+PAIRED = (
+    "Differences are paired: both arms on the same resampled groups, percentile intervals, "
+    "conditional on the trained models. How they vary with the training is told by seed."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ArmHead:
+    """A column of arms: its name, and what it trains on."""
+
+    label: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArmLine:
+    """A row of the leaderboard in one measure: its estimate by arm, and the differences."""
+
+    row: Name
+    measure: str
+    note: str
+    values: tuple[Cell, ...]
+    differences: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmPanel:
+    """Lines of one kind of measure; `zero` is where no difference lies on the drawn scale."""
+
+    id: str
+    label: str
+    lines: tuple[ArmLine, ...]
+    zero: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSection:
+    """The section of the page."""
+
+    title: str
+    about: str
+    paired: str
+    arms: tuple[ArmHead, ...]
+    differences: tuple[ArmHead, ...]
+    panels: tuple[ArmPanel, ...]
+    seeds: tuple[str, ...]
+
+
+def arm_section(board: Leaderboard) -> ArmSection | None:
+    """The section on arms; None where the protocol has none, or no row has been run."""
+    report = board.arms
+    if report is None or not report.rows:
+        return None
+    title, about = HEADINGS.get(report.kind, ("Arms", ""))
+    first, *others = report.arms
+    unit = board.dataset.unit
+    return ArmSection(
+        title=title,
+        about=about,
+        paired=PAIRED,
+        arms=tuple(
+            ArmHead(
+                plain(arm.name),
+                f"trains on {count(arm.train_images)} images,\n"
+                f"{counted(round(arm.train_groups), plain(unit))} a fold",
+            )
+            for arm in report.arms
+        ),
+        differences=tuple(
+            ArmHead(f"{plain(arm.name)} − {plain(first.name)}", "paired") for arm in others
+        ),
+        panels=tuple(_panels(board, report)),
+        seeds=tuple(_seeds(board, report)),
+    )
+
+
+def headline(board: Leaderboard) -> str:
+    """What the leakage meter shows, in one sentence; "" for anything else."""
+    report = board.arms
+    if report is None or report.kind != "leakage-meter":
+        return ""
+    about = metric(board.primary)
+    told = [
+        f"{said(row.name)}’s {about.label} by "
+        f"{_difference(row.difference.metrics[board.primary], board).text}"
+        for row in report.rows
+        if row.difference is not None
+    ]
+    if not told:
+        return ""
+    where = "On synthetic data, a" if board.dataset.synthetic else "A"
+    unit = plain(board.dataset.unit)
+    return f"{where} second picture of the tested {unit} in training moves {'; '.join(told)}."
+
+
+def _panels(board: Leaderboard, report: ArmReport) -> Iterator[ArmPanel]:
+    names = tuple(dict.fromkeys((board.primary, *board.metrics)))
+    whole = [(key, "", key) for key in names]
+    yield _panel(board, report, "arm-all", "All classes", whole)
+    for key in CLASS_METRICS:
+        by_class = [(key, label, label) for label in board.classes]
+        yield _panel(board, report, f"arm-{key}", f"{metric(key).title} by class", by_class)
+
+
+def _panel(
+    board: Leaderboard,
+    report: ArmReport,
+    panel_id: str,
+    label: str,
+    measures: list[tuple[str, str, str]],
+) -> ArmPanel:
+    rows: dict[str, dict[str, ArmRow]] = {}
+    for row in report.rows:
+        rows.setdefault(row.name, {})[row.arm] = row
+    shown = [row.difference for row in report.rows if row.difference]
+    found = [
+        one
+        for key, label_, _ in measures
+        for table in shown
+        if (one := _of(table.metrics, table.per_class, key, label_)) and metric(key).bounds[1] <= 1
+    ]
+    ends = [end for one in found for end in (one.value, one.low, one.high)]
+    scale = scale_of([*ends, 0.0], (-math.inf, math.inf))
+    lines = [
+        _line(board, report, key, label_, rows[row], scale)
+        for key, label_, _ in measures
+        for row in rows
+    ]
+    return ArmPanel(panel_id, label, tuple(lines), scale.at(0.0))
+
+
+def _line(
+    board: Leaderboard,
+    report: ArmReport,
+    key: str,
+    label: str,
+    arms: Mapping[str, ArmRow],
+    scale: Scale,
+) -> ArmLine:
+    about = metric(key)
+    values, differences = [], []
+    for arm in report.arms:
+        row = arms.get(arm.name)
+        own = None if row is None else _of(row.table.metrics, row.table.per_class, key, label)
+        values.append(cell(own, about, board.interval))
+        if arm is not report.arms[0]:
+            table = None if row is None else row.difference
+            apart = None if table is None else _of(table.metrics, table.per_class, key, label)
+            differences.append(
+                cell(None, about, board.interval)
+                if apart is None
+                else _difference(apart, board, key, scale)
+            )
+    some = next(iter(arms.values()))
+    return ArmLine(
+        row=name(some.name),
+        measure=plain(label) if label else about.title,
+        note="" if label else about.direction,
+        values=tuple(values),
+        differences=tuple(differences),
+    )
+
+
+def _of(
+    metrics: Mapping[str, Estimate],
+    per_class: Mapping[str, Mapping[str, Estimate]],
+    key: str,
+    label: str,
+) -> Estimate | None:
+    return per_class.get(label, {}).get(key) if label else metrics.get(key)
+
+
+def _difference(
+    estimate: Estimate, board: Leaderboard, key: str = "", scale: Scale | None = None
+) -> Cell:
+    """A difference as a cell: with its sign, its interval, and its drawing."""
+    made = cell(estimate, metric(key or board.primary), board.interval, scale)
+    if made.note:
+        return made
+    places = decimals(estimate.low, estimate.high, estimate.n)
+    marks = tuple(mark for mark in made.marks if mark != "percentile")
+    return replace(
+        made,
+        value=signed(estimate.value, places),
+        interval=interval(estimate.low, estimate.high, places),
+        marks=marks,
+    )
+
+
+def _seeds(board: Leaderboard, report: ArmReport) -> Iterator[str]:
+    """The primary difference of each row and arm in every seed, as a sentence."""
+    first = report.arms[0].name
+    for row in report.rows:
+        values = row.by_seed.get(board.primary, ())
+        if row.difference is None or len(values) < 2:  # noqa: PLR2004 - one seed is told above
+            continue
+        told = ", ".join(
+            f"{signed(value, 3)} (seed {seed})"
+            for seed, value in zip(row.seeds, values, strict=True)
+        )
+        label = metric(board.primary).label
+        yield f"{said(row.name)}, {plain(row.arm)} − {plain(first)} in {label}: {told}."
