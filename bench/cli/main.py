@@ -15,6 +15,7 @@ import click
 
 VERBS = {
     "run": ("run", "Train what is not done yet, score it, write the leaderboard."),
+    "sweep": ("sweep", "Choose hyperparameters on val only, fold by fold."),
     "report": ("report", "Score and render again from what is in the results folder."),
     "protocol": ("protocol", "List, show, freeze and verify protocols."),
     "data": ("data", "Show what is in a dataset."),

@@ -35,7 +35,7 @@ class _Numbers(click.ParamType):  # type: ignore[type-arg]
 class Options:
     """What the user asked of a run.
 
-    arms  switches to override, once for each training that a method gets: one for `run`
+    variants  switches to override, once for each training that a method gets: one for `run`
     """
 
     data: Path | None
@@ -43,7 +43,7 @@ class Options:
     results: Path
     seeds: tuple[int, ...] | None
     folds: tuple[int, ...] | None
-    arms: tuple[Mapping[str, Any], ...]
+    variants: tuple[Mapping[str, Any], ...]
     device: str
     jobs: int | None
     jobs_per_device: int
@@ -117,7 +117,7 @@ def as_options(
     *,
     settings: tuple[str, ...],
     image_size: int | None,
-    arms: tuple[Mapping[str, Any], ...] = ({},),
+    variants: tuple[Mapping[str, Any], ...] = ({},),
     **rest: Any,
 ) -> Options:
     """Read what a verb was given. Raises MethodError for a setting without a value."""
@@ -126,4 +126,4 @@ def as_options(
     overrides: dict[str, Any] = dict(parse_overrides(settings))
     if image_size is not None:
         overrides["image_size"] = image_size
-    return Options(arms=tuple(overrides | dict(arm) for arm in arms), **rest)
+    return Options(variants=tuple(overrides | dict(variant) for variant in variants), **rest)

@@ -104,10 +104,10 @@ def plan(bench: Bench, options: Options) -> list[Any]:
     methods = [load_method(m, BASELINES) for m in dict.fromkeys(options.methods or DEFAULT_METHODS)]
     _refuse_twins([loaded.method.name for loaded in methods])
     for loaded in methods:
-        for arm in options.arms:
-            recipe = loaded.method.recipe.with_overrides(arm)
+        for variant in options.variants:
+            recipe = loaded.method.recipe.with_overrides(variant)
             weights = find_weights(recipe, options.weights)
-            asks.append(Ask(loaded, arm, weights, options.weights is not None))
+            asks.append(Ask(loaded, variant, weights, options.weights is not None))
         if recipe.pretrained and weights.path is None:
             click.echo(
                 f"{loaded.method.name}: trains from scratch, since {recipe.pretrained} cannot be "

@@ -43,6 +43,11 @@ def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
     return results / protocol / dataset / LEADERBOARD
 
 
+def sweep_file(results: Path, protocol: str, dataset: str, method: str) -> Path:
+    """Where a sweep keeps what its folds chose."""
+    return results / protocol / dataset / "sweep" / f"{method}.json"
+
+
 def refuse_unwritable(results: Path) -> None:
     """Raise ResultsError unless files can be made in the results folder; makes the folder."""
     probe = results / f".writable-{os.getpid()}"
