@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
-import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from bench.cli.places import PROTOCOLS, data_options
-from bench.errors import ProtocolError, RolesError, listing
+from bench.errors import ProtocolError, RolesError
+
+duplicates_option = click.option(
+    "--duplicates",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with the columns image_a,image_b: images that must share a group. Default: the "
+    "dataset's committed list, if there is one.",
+)
 
 
 @click.group()
@@ -106,15 +109,12 @@ def _write_export(path: Path, text: str) -> None:
 @protocol.command("verify")
 @click.argument("protocol_name", metavar="PROTOCOL")
 @data_options
-@click.option(
-    "--duplicates",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV with the columns image_a,image_b: known duplicates that must share a group.",
-)
+@duplicates_option
 def verify_roles(
     protocol_name: str, data: Path | None, name: str | None, duplicates: Path | None
 ) -> int:
     """Prove frozen roles sound and the data's own; say what was proven. Exit 1 if they are not."""
+    from bench.cli.frozen import known_pairs
     from bench.data.sources import open_source
     from bench.protocol import load_protocol, load_roles
     from bench.splits.leakage import verify
@@ -124,7 +124,8 @@ def verify_roles(
     try:
         roles = load_roles(known, manifest.name, PROTOCOLS)
         roles.refuse_other_roster(manifest)
-        proven = verify(roles, manifest, known, duplicates=read_pairs(duplicates))
+        pairs = known_pairs(duplicates, manifest.name, manifest.image_ids.tolist())
+        proven = verify(roles, manifest, known, pairs)
     except RolesError as error:
         click.echo(f"NOT SOUND: {error}", err=True)
         return 1
@@ -138,19 +139,18 @@ def verify_roles(
 @click.argument("protocol_name", metavar="PROTOCOL")
 @data_options
 @click.option("--as", "new_name", help="Name of a new protocol with the same rules.")
-@click.option(
-    "--duplicates",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV with the columns image_a,image_b: images that must share a group.",
-)
+@click.option("--folds", type=click.IntRange(1), help="Folds of the new protocol; needs --as.")
+@duplicates_option
 def freeze_roles(
     protocol_name: str,
     data: Path | None,
     name: str | None,
     new_name: str | None,
+    folds: int | None,
     duplicates: Path | None,
 ) -> None:
     """Draw the roles of a dataset once, by a protocol's rules, and write them into it."""
+    from bench.cli.frozen import known_pairs, renamed, with_roles
     from bench.data.sources import open_source
     from bench.files import write_atomically
     from bench.protocol import format_roles, load_protocol, parse_protocol
@@ -168,53 +168,26 @@ def freeze_roles(
         )
     if new_name is not None and toml.exists():
         raise ProtocolError(f"{toml} exists; choose another name")
+    if folds is not None and new_name is None:
+        raise ProtocolError("--folds: a protocol of other folds is another one; name it: --as NAME")
     text = (PROTOCOLS / f"{protocol_name}.toml").read_text(encoding="utf-8")
     if new_name is not None:
-        text = _renamed(text, new_name)
-    roles = freeze(manifest, rules.split, read_pairs(duplicates))
+        text = renamed(text, new_name, folds)
+        rules = parse_protocol(text, str(toml))
+    pairs = known_pairs(duplicates, manifest.name, manifest.image_ids.tolist())
+    roles = freeze(manifest, rules.split, pairs)
     content = format_roles(roles).encode()
     file = f"{target}/{manifest.name}.csv"
     sha256 = hashlib.sha256(content).hexdigest()
-    text = f'{text.rstrip()}\n\n[roles.{manifest.name}]\nfile = "{file}"\nsha256 = "{sha256}"\n'
-    if rules.split.kind == "source-holdout":
-        text += _absent_toml(absent_classes(roles, manifest))
-    drawn = parse_protocol(text, str(toml))
-    for statement in verify(roles, manifest, drawn, duplicates=read_pairs(duplicates)):
+    by_source = rules.split.kind == "source-holdout"
+    absent = absent_classes(roles, manifest) if by_source else {}
+    text = with_roles(text, manifest.name, file, sha256, absent)
+    try:
+        proven = verify(roles, manifest, parse_protocol(text, str(toml)), pairs)
+    except RolesError as error:
+        raise RolesError(f"what was drawn is not sound, so nothing is written: {error}") from None
+    for statement in proven:
         click.echo(f"- {statement}")
     write_atomically(PROTOCOLS / file, content)
     write_atomically(toml, text.encode())
     click.echo(f"frozen: {PROTOCOLS / file} (sha256 {sha256[:12]}...), named in {toml}")
-
-
-def _absent_toml(absent: Mapping[str, Sequence[str]]) -> str:
-    """What a roles file lacks, as a key of its section."""
-    entries = [
-        f'"{place}" = [{", ".join(json.dumps(name) for name in names)}]'
-        for place, names in absent.items()
-    ]
-    return f"absent = {{ {', '.join(entries)} }}\n" if entries else ""
-
-
-def _renamed(text: str, name: str) -> str:
-    """A protocol's TOML under another name, without the roles of the old one."""
-    sections = re.split(r"(?m)^(?=\[)", text)
-    kept = [section for section in sections if not section.startswith("[roles.")]
-    return re.sub(r'(?m)^name = ".*"', f'name = "{name}"', "".join(kept), count=1)
-
-
-def read_pairs(path: Path | None) -> list[tuple[str, str]]:
-    """Pairs of image ids from a CSV with the columns image_a and image_b."""
-    if path is None:
-        return []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if not {"image_a", "image_b"} <= set(reader.fieldnames or ()):
-                raise RolesError(f"{path}: needs the columns image_a and image_b")
-            pairs = [(row["image_a"], row["image_b"]) for row in reader]
-    except UnicodeDecodeError:
-        raise RolesError(f"{path}: is not UTF-8 text") from None
-    short = [line for line, pair in enumerate(pairs, start=2) if not all(pair)]
-    if short:
-        raise RolesError(f"{path}: lines without both images: {listing(short)}")
-    return pairs

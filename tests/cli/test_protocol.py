@@ -1,0 +1,111 @@
+"""`protocol` on a dataset of the user's own: every kind frozen, verified, shown, exported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.test_bad_input import bench, refused, write_metadata
+from tests.conftest import ROOT
+
+KINDS = (
+    "groupkfold10",
+    "repeated-groupkfold5",
+    "holdout",
+    "imagekfold5",
+    "learning-curve",
+    "leakage-meter",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Metadata of 200 lesions of three sources, and the library's protocols without any roles."""
+    place = tmp_path_factory.mktemp("place")
+    rng = np.random.default_rng(0)
+    rows = []
+    for lesion in range(200):
+        dx, source = ("nv", "mel", "bkl", "bcc")[lesion % 4], "abc"[lesion % 3]
+        person = f"{rng.integers(20, 80)},{rng.choice(['male', 'female'])},back"
+        rows += [
+            f"HAM_{lesion:04d},ISIC_{lesion:04d}{view},{dx},histo,{person},{source}"
+            for view in range(rng.integers(1, 4))
+        ]
+    (place / "data").mkdir()
+    write_metadata(place / "data", rows)
+    (place / "protocols").mkdir()
+    for path in (ROOT / "protocols").glob("*.toml"):
+        text = path.read_text().partition("[roles.")[0]
+        (place / "protocols" / path.name).write_text(text.replace("candidates = 20", ""))
+    return place
+
+
+@pytest.fixture
+def protocols(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENCH_PROTOCOLS", str(place / "protocols"))
+    return place / "protocols"
+
+
+def test_every_kind_is_frozen_for_a_new_dataset(protocols, place):
+    for kind in KINDS:
+        done = bench("protocol", "freeze", kind, "--data", "data", cwd=place)
+        assert done.returncode == 0, done.stderr
+        assert f"frozen: {protocols}/{kind}/ham10000.csv" in done.stdout
+    done = bench("protocol", "verify", "leakage-meter", "--data", "data", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "leaky: a sibling of every test image is in training" in done.stdout
+
+
+def test_sources_other_in_number_make_a_protocol_of_its_own(protocols, place):
+    freeze = ("protocol", "freeze", "source-holdout", "--data", "data")
+    refused(bench(*freeze, cwd=place), "has 3 sources: a, b, c", "--as NAME --folds 3")
+    refused(bench(*freeze, "--folds", "3", cwd=place), "another one; name it: --as NAME")
+    done = bench(*freeze, "--as", "three", "--folds", "3", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "fold 2 tests all" in done.stdout
+    assert "folds = 3" in (protocols / "three.toml").read_text()
+    assert 'name = "three"' in (protocols / "three.toml").read_text()
+
+
+def test_the_folds_of_arms_are_named_and_not_counted(protocols, place):
+    freeze = ("protocol", "freeze", "learning-curve", "--data", "data", "--as", "curve3")
+    refused(bench(*freeze, "--folds", "3", cwd=place), "the arms of this protocol name its folds")
+    assert not (protocols / "curve3.toml").exists()
+
+
+def test_a_committed_list_of_duplicates_joins_groups_by_itself(protocols, place):
+    (protocols / "some").mkdir()
+    listed = protocols / "some" / "ham10000_duplicates.csv"
+    listed.write_text("image_a,image_b\nISIC_00000,ISIC_00040\nISIC_00000,ISIC_99990\n")
+    freeze = ("protocol", "freeze", "holdout", "--data", "data", "--as")
+    done = bench(*freeze, "joined", cwd=place)
+    assert "all 1 known pairs of duplicates share a group" in done.stdout, done.stderr
+    lines = (protocols / "joined" / "ham10000.csv").read_text().splitlines()[1:]
+    group = {row["image_id"]: row["group_id"] for row in csv.DictReader(lines)}
+    assert group["ISIC_00040"] == group["ISIC_00000"] == "HAM_0000"
+    own = place / "own.csv"
+    own.write_text("image_a,image_b\nISIC_00000,ISIC_99990\n")
+    refused(bench(*freeze, "other", "--duplicates", own, cwd=place), "does not have: ISIC_99990")
+    listed.unlink()
+    shutil.rmtree(listed.parent)
+
+
+def test_show_tells_what_can_be_detected_and_exports_the_folds(place, monkeypatch):
+    monkeypatch.setenv("BENCH_PROTOCOLS", str(ROOT / "protocols"))
+    show = ("protocol", "show", "groupkfold5")
+    done = bench(*show, "--disagreement", "0.1", "--export", "splits_final.json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "differ on a share of 0.1" in done.stdout.replace("\n", " ").replace(
+        "a  share", "a share"
+    )
+    assert "| all | 1253 | 400 |" in done.stdout
+    splits = json.loads((place / "splits_final.json").read_text())
+    assert [set(split) for split in splits] == [{"train", "val"}] * 5
+    refused(bench(*show, "--export", "splits.xml", cwd=place), "ends in .csv or .json")
+    refused(bench(*show, "--export", "data/HAM10000_metadata.csv/x.csv", cwd=place), "written")
+    refused(bench(*show, "--correlation", "2", cwd=place), "--correlation")
