@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from bench.errors import RolesError, listing
 from bench.manifest import Manifest
@@ -25,7 +26,7 @@ class Cohort:
 
     def __init__(self, manifest: Manifest, split: Split, group_ids: np.ndarray) -> None:
         self.classes = manifest.classes
-        self.member = np.unique(group_ids.astype(str), return_inverse=True)[1]
+        self.member: np.ndarray = _numbers(group_ids)
         keys = [key for key in split.stratify if key != "label"]
         further = {key: _numbers(strata(manifest, key)) for key in keys}
         joint = [_combined([further[key] for key in JOINT])] if set(JOINT) <= set(keys) else []
@@ -79,7 +80,7 @@ class Cohort:
 
 def _numbers(values: np.ndarray) -> np.ndarray:
     """Values as numbers (N,) in the order of their names."""
-    return np.unique(values.astype(str), return_inverse=True)[1]
+    return np.asarray(pd.factorize(values, sort=True)[0])
 
 
 def _combined(numbers: list[np.ndarray]) -> np.ndarray:

@@ -98,14 +98,15 @@ def deal(
 ) -> np.ndarray:
     """The part (G,) int64 of every group, where part p is to hold shares[p] of everything.
 
-    Of several candidates the one with the lowest cost.
+    Of several candidates the one with the lowest cost; on rosters too large for exchanges one is
+    drawn, for they all come out alike.
     """
     targets = np.outer(shares, cohort.totals)
     even = np.where(targets > 0, targets, np.inf)  # what nobody has costs nothing
     weights = cohort.factors / even
     weights[:, : cohort.classes] += CLASS_WEIGHT / even[:, : cohort.classes] ** 2
     best, lowest = np.zeros(len(cohort), dtype=np.int64), np.inf
-    for _ in range(candidates if len(cohort) else 0):
+    for _ in range(candidates if 0 < len(cohort) <= FINE else min(1, len(cohort))):
         deviations = -targets
         part_of = _candidate(cohort, weights, deviations, rng)
         cost = float((weights * deviations**2).sum())

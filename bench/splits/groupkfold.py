@@ -57,7 +57,8 @@ def draw_holdout(manifest: Manifest, split: Split, group_ids: np.ndarray) -> np.
     everyone = np.arange(len(cohort.images))
     dealt = cohort.deal(everyone, shares, rng, split.candidates)
     parts: np.ndarray = np.array([TRAIN, VAL, TEST], dtype=np.uint8)[dealt]
-    return parts[cohort.member][:, None]
+    column: np.ndarray = parts[cohort.member]
+    return column[:, None]
 
 
 def _draw_repeat(cohort: Cohort, split: Split, rng: np.random.Generator) -> list[np.ndarray]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from bench.errors import RolesError, listing
 from bench.manifest import Manifest
@@ -19,37 +22,22 @@ def join_groups(manifest: Manifest, duplicates: Iterable[Pair] = ()) -> np.ndarr
     groups are joined by a pair of `duplicates` (image ids) and by a lesion that stands in both, as
     where only some of its images have a patient id. Raises RolesError for unknown image ids.
     """
-    natives = manifest.native_groups
-    forest = _Forest(sorted(set(natives.tolist())))
-    row = {image_id: at for at, image_id in enumerate(manifest.image_ids.tolist())}
-    pairs = list(duplicates)
-    unknown = sorted({image_id for pair in pairs for image_id in pair if image_id not in row})
-    if unknown:
+    natives, names = pd.factorize(manifest.native_groups, sort=True)
+    row = pd.Index(manifest.image_ids)
+    ends = np.array(list(duplicates), dtype=object).reshape(-1, 2)
+    pairs = row.get_indexer(pd.Index(ends.ravel())).reshape(-1, 2)
+    if (pairs < 0).any():
         raise RolesError(
             f"the list of duplicates names images that {manifest.name} does not have: "
-            f"{listing(unknown)}; use the list that belongs to this dataset"
+            f"{listing(sorted(set(ends[pairs < 0].tolist())))}; use the list that belongs to this "
+            "dataset"
         )
-    for first, second in pairs:
-        forest.join(natives[row[first]], natives[row[second]])
-    first_of: dict[str, str] = {}
-    lesions = manifest.table["lesion_id"]
-    for native, lesion in zip(natives[lesions.notna()], lesions.dropna(), strict=True):
-        forest.join(native, first_of.setdefault(lesion, native))
-    return np.array([forest.root(native) for native in natives], dtype=object)
-
-
-class _Forest:
-    """Union-find whose roots are the smallest names of their trees."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._parent = {name: name for name in names}
-
-    def root(self, name: str) -> str:
-        while self._parent[name] != name:
-            self._parent[name] = self._parent[self._parent[name]]
-            name = self._parent[name]
-        return name
-
-    def join(self, one: str, other: str) -> None:
-        small, large = sorted((self.root(one), self.root(other)))
-        self._parent[large] = small
+    lesions = pd.factorize(manifest.table["lesion_id"])[0]
+    known = lesions >= 0
+    firsts = pd.Series(natives[known]).groupby(lesions[known]).transform("first")
+    links = np.concatenate([natives[pairs], np.stack([natives[known], firsts], axis=1)])
+    graph = sparse.coo_array((np.ones(len(links)), links.T), shape=(len(names), len(names)))
+    tree = connected_components(graph, directed=False)[1]
+    smallest = np.unique(tree, return_index=True)[1]
+    joined: np.ndarray = np.asarray(names, dtype=object)[smallest[tree[natives]]]
+    return joined
