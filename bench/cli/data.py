@@ -6,12 +6,17 @@ from pathlib import Path
 
 import click
 
+from bench.cli.pixels import cache, preprocess
 from bench.cli.places import data_options
 
 
 @click.group()
 def data() -> None:
     """Show what is in a dataset."""
+
+
+data.add_command(preprocess)
+data.add_command(cache)
 
 
 @data.command("info")

@@ -42,8 +42,9 @@ class RemoveHair:
 
     The black-hat (closing minus image, cross of `kernel` x `kernel`) is bright where something
     narrower than the kernel is darker than both its sides; what is above `threshold` grey values
-    and belongs to a connected piece of at least `shortest` (diagonal of its box) is hair. Without
-    the last, pores, scales and the pigment network, which tell the diagnosis, are painted over on
+    and belongs to a connected piece that is long (its box has a diagonal of at least `shortest`)
+    and thin (the diagonal's square is at least `slender` times its area) is hair. Without the last
+    two, pores, scales, clots and the pigment network, which tell the diagnosis, are painted over on
     hairless images, too. Dark rulers are taken for hair; pale and very short hairs are not found.
     Lee et al. 1997 (DullRazor), doi:10.1016/S0010-4825(97)00020-6; inpainting: Telea 2004,
     doi:10.1080/10867651.2004.10487596, within `radius`. On 14 hairless images of HAM10000 with
@@ -54,6 +55,7 @@ class RemoveHair:
     kernel: int = 17
     threshold: int = 15
     shortest: int = 40
+    slender: float = 10.0
     radius: int = 3
 
     def mask(self, image: np.ndarray) -> np.ndarray:
@@ -65,7 +67,9 @@ class RemoveHair:
         dark = cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, cross) > self.threshold
         _, piece, boxes, _ = cv2.connectedComponentsWithStats(dark.astype(np.uint8))
         width, height = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT]
-        hair = np.hypot(width, height) >= self.shortest * zoom
+        square = width.astype(np.float64) ** 2 + height.astype(np.float64) ** 2
+        thin = square >= self.slender * boxes[:, cv2.CC_STAT_AREA]
+        hair = (square >= (self.shortest * zoom) ** 2) & thin
         hair[0] = False  # the background
         if not hair.any():
             return np.zeros(grey.shape, np.uint8)
@@ -96,8 +100,9 @@ class BalanceColour:
     def light(self, image: np.ndarray) -> np.ndarray:
         """The light's colour (3,) float64, as mean channel values from 0 to 255."""
         values = (np.arange(256) / 255.0) ** self.norm
-        counts = [np.bincount(image[..., channel].ravel(), minlength=256) for channel in range(3)]
-        means = np.array([count @ values for count in counts]) / image[..., 0].size
+        counts = [cv2.calcHist([image], [c], None, [256], [0, 256]).ravel() for c in range(3)]
+        means = np.array([count.astype(np.float64) @ values for count in counts])
+        means /= image[..., 0].size
         return np.asarray(255.0 * means ** (1.0 / self.norm))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:

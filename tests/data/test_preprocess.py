@@ -80,13 +80,22 @@ def test_the_hair_mask_is_a_black_hat_without_its_short_pieces():
     expected = np.zeros_like(grey)
     for label in range(1, count):
         rows, columns = np.nonzero(piece == label)
-        if np.hypot(np.ptp(rows) + 1, np.ptp(columns) + 1) >= 40:
+        diagonal = np.hypot(np.ptp(rows) + 1, np.ptp(columns) + 1)
+        if diagonal >= 40 and diagonal**2 >= 10 * len(rows):
             expected[piece == label] = 255
     mask = RemoveHair().mask(picture)
     assert 0 < (mask > 0).mean() < 0.2
     assert (mask == expected).all()
     painted = cv2.inpaint(picture, mask, 3.0, cv2.INPAINT_TELEA)
     assert (RemoveHair()(picture) == painted).all()
+
+
+def test_a_dark_blob_is_no_hair():
+    bare = skin(2)
+    cv2.rectangle(bare, (100, 100), (150, 112), (60, 30, 30), -1)  # long enough, but not thin
+    assert not RemoveHair().mask(bare).any()
+    cv2.rectangle(bare, (100, 200), (150, 203), (60, 30, 30), -1)
+    assert RemoveHair().mask(bare)[195:210].any()
 
 
 @pytest.mark.parametrize("width", [600, 200, 1200])
@@ -160,7 +169,8 @@ def test_a_chain_is_its_steps_in_order_and_its_record_holds_every_parameter():
         "remove_hair", "balance_colour", "clahe", "resize",
     ]  # fmt: skip
     assert recorded(chain)[0] == {
-        "step": "remove_hair", "kernel": 17, "threshold": 15, "shortest": 40, "radius": 3,
+        "step": "remove_hair", "kernel": 17, "threshold": 15, "shortest": 40,
+        "slender": 10.0, "radius": 3,
     }  # fmt: skip
     assert parse_chain(recorded(chain)) == chain
     assert described(recorded(chain)) == "remove_hair, balance_colour, clahe, resize 64"
