@@ -81,7 +81,7 @@ def combinations(grid: Sequence[str], settings: Sequence[str]) -> tuple[dict[str
 
 
 def _without_repetition(job_files: Sequence[Any]) -> list[Any]:
-    """Combinations that come to the same training (lr 1e-3 and 0.001) are one: the first of them."""
+    """Combinations that come to the same training (lr 1e-3 and 0.001) are one: the first."""
     return list({file.id: file for file in reversed(job_files)}.values())[::-1]
 
 
