@@ -17,6 +17,7 @@ VERBS = {
     "run": ("run", "Train what is not done yet, score it, write the leaderboard."),
     "sweep": ("sweep", "Choose hyperparameters on val only, fold by fold."),
     "report": ("report", "Score and render again from what is in the results folder."),
+    "gradcam": ("gradcam", "Draw where trained models looked."),
     "protocol": ("protocol", "List, show, freeze and verify protocols."),
     "data": ("data", "Show what is in a dataset."),
     "method": ("method", "List the methods with their passports."),

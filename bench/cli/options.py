@@ -14,7 +14,7 @@ DEFAULT_METHODS = ("custom_cnn", "resnet18", "efficientnet_phase4")
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-class _Numbers(click.ParamType):  # type: ignore[type-arg]
+class Numbers(click.ParamType):  # type: ignore[type-arg]
     """Whole numbers separated by commas: 0,2."""
 
     name = "numbers"
@@ -59,8 +59,8 @@ _OPTIONS = (
         multiple=True,
         help=f"A method's name or FILE.py; repeatable. Default: {', '.join(DEFAULT_METHODS)}.",
     ),
-    click.option("--seeds", type=_Numbers(), help="Seeds, such as 0,1. Default: the protocol's."),
-    click.option("--folds", type=_Numbers(), help="Folds, such as 0,2. Default: all."),
+    click.option("--seeds", type=Numbers(), help="Seeds, such as 0,1. Default: the protocol's."),
+    click.option("--folds", type=Numbers(), help="Folds, such as 0,2. Default: all."),
     click.option(
         "--set", "settings", multiple=True, help="A recipe's switch: key=value; repeatable."
     ),

@@ -50,6 +50,12 @@ def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
         assert words in done.stderr
 
 
+def test_gradcam_without_jobs_or_with_an_unknown_row_says_so(tmp_path):
+    asked = ("gradcam", "--protocol", "groupkfold5", "--results", "nowhere")
+    refused(bench(*asked, cwd=tmp_path), "nowhere: no finished job of groupkfold5 on synthetic")
+    refused(bench(*asked, "--row", "mine", cwd=tmp_path), "--row mine: not in nowhere")
+
+
 def test_help_is_instant_and_names_every_verb(tmp_path):
     started = time.perf_counter()
     done = bench("--help", cwd=tmp_path)

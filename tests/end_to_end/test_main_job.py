@@ -119,6 +119,28 @@ def test_the_same_command_again_trains_nothing_and_reports_the_same(finished):
     assert leaderboard(finished) == before
 
 
+def test_gradcam_draws_every_class_and_leaves_the_job_done(finished):
+    fold = row_folder(finished, "custom_cnn") / "seed0" / "fold2"
+    before = (fold / "record.json").read_bytes()
+    done = bench("gradcam", "--protocol", "groupkfold5", "--folds", "2", cwd=finished)
+    assert done.returncode == 0, done.stderr
+    drawn = sorted(path.name for path in (fold / "gradcam").iterdir())
+    assert drawn == [f"{c}.png" for c in ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")]
+    assert not (fold.parent / "fold1" / "gradcam").exists()
+    assert (fold / "record.json").read_bytes() == before
+    again = bench(*CNN, "--dry-run", cwd=finished)
+    assert "5 jobs, 5 of them done already" in again.stdout
+
+
+def test_gradcam_says_which_jobs_have_no_checkpoint(finished):
+    fold = row_folder(finished, "custom_cnn") / "seed0" / "fold2"
+    away = (fold / "checkpoints").rename(fold / "elsewhere")
+    done = bench("gradcam", "--protocol", "groupkfold5", "--folds", "2", cwd=finished)
+    away.rename(fold / "checkpoints")
+    assert done.returncode == 1
+    assert "no checkpoint there" in done.stderr
+
+
 def test_one_job_repeated_by_hand_gives_the_same_bits(finished, tmp_path):
     job = row_folder(finished, "custom_cnn") / "seed0" / "fold3" / "job.json"
     before = predictions(finished, "custom_cnn", 3)
