@@ -86,7 +86,10 @@ class Predictions:
 
 
 class Slot(NamedTuple):
-    """One training of a row: which seed, which repeat of the split, which fold."""
+    """One training of a row: which seed, which repeat of the split, which fold.
+
+    Where a protocol has arms, `fold` counts over all of them: it is the column of the roles file.
+    """
 
     seed: int
     repeat: int

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from bench.estimates import ArmReport, ArmRow, Estimate, Leaderboard
 from bench.report.catalogue import metric
 from bench.report.cells import Cell, cell
-from bench.report.charts import Scale, scale_of
+from bench.report.charts import Scale, scale_of, scale_of_estimates
 from bench.report.names import Name, name, plain, said
 from bench.report.numbers import count, counted, decimals, interval, signed
+from bench.report.rows import row_head
+from bench.report.tables import Line, RankCell, Table, head
 
 CLASS_METRICS = ("recall", "precision", "f1", "auc", "ap")
 METER = (
@@ -65,13 +67,14 @@ class ArmPanel:
 
 @dataclass(frozen=True, slots=True)
 class ArmSection:
-    """The section of the page."""
+    """The section of the page; `plot` draws the primary metric of every row, arm by arm."""
 
     title: str
     about: str
     paired: str
     arms: tuple[ArmHead, ...]
     differences: tuple[ArmHead, ...]
+    plot: Table
     panels: tuple[ArmPanel, ...]
     seeds: tuple[str, ...]
 
@@ -99,9 +102,27 @@ def arm_section(board: Leaderboard) -> ArmSection | None:
         differences=tuple(
             ArmHead(f"{plain(arm.name)} − {plain(first.name)}", "paired") for arm in others
         ),
+        plot=_plot(board, report),
         panels=tuple(_panels(board, report)),
         seeds=tuple(_seeds(board, report)),
     )
+
+
+def _plot(board: Leaderboard, report: ArmReport) -> Table:
+    """Every row in every arm on one axis, in the primary metric."""
+    about = metric(board.primary)
+    found = [row.table.metrics[board.primary] for row in report.rows]
+    scale = scale_of_estimates(found, about.bounds)
+    heads = {row.name: row_head(board, row) for row in board.rows}
+    lines = tuple(
+        Line(
+            replace(heads[row.name], name=name(f"{row.name}, {row.arm}"), fault=""),
+            RankCell("", ""),
+            (cell(estimate, about, board.interval, scale),),
+        )
+        for row, estimate in zip(report.rows, found, strict=True)
+    )
+    return Table((head(board.primary),), lines, ("",), scale.ticks)
 
 
 def headline(board: Leaderboard) -> str:
