@@ -19,11 +19,14 @@ def processor() -> str:
     return named[0] if named else platform.machine()
 
 
-def described(*packages: str) -> str:
-    """Date, processor, load of the machine, Python and package versions."""
+def described(*packages: str, used: str = "of which one is used") -> str:
+    """Date, processor, load of the machine, Python and package versions.
+
+    used  how many of the cores the benchmark uses
+    """
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, {os.cpu_count()} cores of which one is "
-        f"used{load}\nPython {platform.python_version()}, {versions}"
+        f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, {os.cpu_count()} cores {used}"
+        f"{load}\nPython {platform.python_version()}, {versions}"
     )

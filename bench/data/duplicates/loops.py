@@ -26,22 +26,25 @@ set_bits: Any = intrinsic(_population)
 
 
 @compiled
+def differing(hashes: np.ndarray, a: int, view: int, standing: np.ndarray, b: int) -> Any:
+    """Bits in which a view of picture a differs from the b-th of standing (N, 4)."""
+    return (
+        set_bits(hashes[a, view, 0] ^ standing[b, 0])
+        + set_bits(hashes[a, view, 1] ^ standing[b, 1])
+        + set_bits(hashes[a, view, 2] ^ standing[b, 2])
+        + set_bits(hashes[a, view, 3] ^ standing[b, 3])
+    )
+
+
+@compiled
 def write_if_near(
     hashes: np.ndarray, a: int, b: int, limit: int, out: np.ndarray, count: int
 ) -> int:
     """Write pair and distance into row `count` of out, if near and if there is room; how many
     pairs were near by then."""
     best = numba.uint64(BITS)
-    first, second = hashes[b, 0, 0], hashes[b, 0, 1]
-    third, fourth = hashes[b, 0, 2], hashes[b, 0, 3]
     for view in range(SYMMETRIES):
-        differing = (
-            set_bits(hashes[a, view, 0] ^ first)
-            + set_bits(hashes[a, view, 1] ^ second)
-            + set_bits(hashes[a, view, 2] ^ third)
-            + set_bits(hashes[a, view, 3] ^ fourth)
-        )
-        best = min(best, differing)
+        best = min(best, differing(hashes, a, view, hashes[:, 0], b))
     if best > limit:
         return count
     if count < len(out):
@@ -63,6 +66,7 @@ def compare_all(hashes: np.ndarray, limit: int, out: np.ndarray) -> int:
 def compare_bucket(
     hashes: np.ndarray,
     keys: np.ndarray,
+    standing: np.ndarray,
     order: np.ndarray,
     starts: np.ndarray,
     masks: np.ndarray,
@@ -70,15 +74,18 @@ def compare_bucket(
     out: np.ndarray,
 ) -> int:
     """As compare_all, but only pairs in which a key (N, 8) of one is, but for a mask, the first
-    key of the other. order[starts[key] : starts[key + 1]] are those whose first key is `key`."""
+    key of the other. order[starts[key] : starts[key + 1]] are those whose first key is `key`, and
+    standing (N, 4) their hashes, side by side in memory. If two are near in some view, their keys
+    of that view meet at some piece, so only it is compared."""
     count = 0
     for a in range(len(hashes)):
         for view in range(SYMMETRIES):
             for mask in masks:
                 key = keys[a, view] ^ mask
                 for at in range(starts[key], starts[key + 1]):
-                    if order[at] > a:
-                        count = write_if_near(hashes, a, order[at], limit, out, count)
+                    b = order[at]
+                    if b > a and differing(hashes, a, view, standing, at) <= limit:
+                        count = write_if_near(hashes, a, b, limit, out, count)
     return count
 
 

@@ -10,7 +10,9 @@ in a picture's hash say alike things, and pieces of one thing make few, large bu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import NamedTuple
 
@@ -50,7 +52,8 @@ def all_near(hashes: np.ndarray, limit: int) -> NearPairs:
 def bucketed_near(hashes: np.ndarray, limit: int) -> NearPairs:
     """As `near_pairs`, by comparing those that share a bucket."""
     shuffled = _shuffled(np.ascontiguousarray(hashes))
-    found = [_near_by_piece(shuffled, piece, limit) for piece in range(PIECES)]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        found = list(pool.map(lambda piece: _near_by_piece(shuffled, piece, limit), range(PIECES)))
     return _sorted(np.unique(np.concatenate(found), axis=0))
 
 
@@ -59,8 +62,10 @@ def _near_by_piece(hashes: np.ndarray, piece: int, limit: int) -> np.ndarray:
     keys = np.ascontiguousarray(hashes.view(np.uint16)[:, :, piece])
     order = np.argsort(keys[:, 0], kind="stable").astype(np.int32)
     starts = np.searchsorted(keys[order, 0], np.arange(KEYS + 1)).astype(np.int32)
-    masks = _masks(limit // PIECES)
-    return _grown(lambda out: compare_bucket(hashes, keys, order, starts, masks, limit, out))
+    standing, masks = hashes[order, 0], _masks(limit // PIECES)
+    return _grown(
+        lambda out: compare_bucket(hashes, keys, standing, order, starts, masks, limit, out)
+    )
 
 
 def _masks(bits: int) -> np.ndarray:
