@@ -134,7 +134,7 @@ def main() -> None:
     asked = parser.parse_args()
     used = "of which all are used but where one is named"
     packages = ("numpy", "numba", "opencv-python-headless", "pillow")
-    print(__doc__.split("\n\n")[0], described(*packages, used=used), "", sep="\n\n")
+    print(__doc__.split("\n\n")[0], described(*packages, used=used), "", sep="\n\n", end="")
     if asked.data:
         on_images(asked.data, thorough=asked.thorough)
     else:
