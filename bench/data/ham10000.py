@@ -11,7 +11,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ OLDEST = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """One line of a metadata file: where it stands, and its cells by column."""
 
     where: str
@@ -52,9 +52,9 @@ class _Line:
         word = self.cells.get(column, "").lower()
         return None if word in MISSING else word
 
-    def age(self) -> float | None:
+    def age(self, column: str = "age") -> float | None:
         """Age in years; None where it is missing."""
-        word = self.word("age")
+        word = self.word(column)
         if word is None:
             return None
         try:
@@ -63,7 +63,7 @@ class _Line:
             age = math.nan
         if not 0 <= age <= OLDEST:
             raise DataError(
-                f"{self.where}: age is {word!r}; give years from 0 to {OLDEST:.0f}, or nothing"
+                f"{self.where}: {column} is {word!r}; give years from 0 to {OLDEST:.0f}, or nothing"
             )
         return age
 
@@ -105,21 +105,30 @@ def find_metadata(folder: Path) -> list[Path]:
 
     Raises DataError where the folder is missing or holds none.
     """
+    found = find_files(folder, FILE_NAMES)
+    if not found:
+        raise DataError(
+            f"{folder}: no metadata found; looked for {', '.join(FILE_NAMES)} here and up to "
+            f"{FOLDERS_DEEP} folders below; put the metadata of HAM10000 beside its images"
+        )
+    return found
+
+
+def find_files(folder: Path, file_names: Sequence[str]) -> list[Path]:
+    """Files of these names, in any case, in or below `folder`, the nearest first.
+
+    Raises DataError where the folder is missing.
+    """
     if not folder.is_dir():
         fault = "is a file; give the folder it lies in" if folder.is_file() else "no such folder"
         raise DataError(f"{folder}: {fault}")
-    names = {name.lower(): rank for rank, name in enumerate(FILE_NAMES)}
+    names = {name.lower(): rank for rank, name in enumerate(file_names)}
     found = [
         (depth, names[name.lower()], Path(parent) / name)
         for depth, parent, files in _walk(folder)
         for name in files
         if name.lower() in names
     ]
-    if not found:
-        raise DataError(
-            f"{folder}: no metadata found; looked for {', '.join(FILE_NAMES)} here and up to "
-            f"{FOLDERS_DEEP} folders below; put the metadata of HAM10000 beside its images"
-        )
     return [path for _, _, path in sorted(found)]
 
 
@@ -128,7 +137,7 @@ def parse_metadata(text: str, where: str) -> Manifest:
 
     `where` is for messages. Raises DataError that names the line, column or offenders.
     """
-    records = [line.record() for line in _lines(text.removeprefix("\ufeff"), where)]
+    records = [line.record() for line in read_lines(text, where, _header)]
     if not records:
         raise DataError(f"{where}: no rows below the header; use the complete original metadata")
     table = pd.DataFrame(
@@ -157,16 +166,27 @@ def _walk(folder: Path) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def _read(path: Path) -> Manifest:
+    return parse_metadata(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises DataError where it cannot be read, or is not UTF-8."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    return parse_metadata(text, str(path))
 
 
-def _lines(text: str, where: str) -> Iterator[_Line]:
+def read_lines(
+    text: str, where: str, checked: Callable[[list[str], str], list[str]]
+) -> Iterator[Line]:
+    """The lines of a table with a header: comma, tab or semicolon, quoted or not.
+
+    `checked` is given the header's cells, and gives back the columns' names or raises.
+    """
+    text = text.removeprefix("\ufeff")
     head = text.lstrip("\r\n").partition("\n")[0]
     delimiter = max(",\t;", key=head.count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -177,12 +197,12 @@ def _lines(text: str, where: str) -> Iterator[_Line]:
             if not any(cells):
                 continue
             if header is None:
-                header = _header(cells, where)
+                header = checked(cells, where)
                 continue
             here = f"{where}: line {rows.line_num}"
             if len(cells) != len(header):
                 raise DataError(f"{here} has {len(cells)} cells, the header has {len(header)}")
-            yield _Line(here, dict(zip(header, cells, strict=True)))
+            yield Line(here, dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         raise DataError(f"{where}: line {rows.line_num}: {error}") from None
     if header is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.data.ham10000 import read_ham10000
+from bench.data.ham10000 import FILE_NAMES, find_files, read_ham10000
+from bench.data.isic2020 import find_isic2020, read_isic2020
 from bench.manifest import Manifest
 
 
@@ -31,7 +32,15 @@ def open_source(folder: Path | None, name: str | None = None, *, images: bool = 
 
         source: Source = open_synthetic(images=images)
     else:
-        source = Source(read_ham10000(folder), folder)
+        source = Source(_read(folder), folder)
     if source.manifest.name or name is None:
         return source
     return replace(source, manifest=replace(source.manifest, name=name))
+
+
+def _read(folder: Path) -> Manifest:
+    """HAM10000 where its metadata is there, else ISIC 2020."""
+    found = find_isic2020(folder)
+    if found is not None and not find_files(folder, FILE_NAMES):
+        return read_isic2020(found)
+    return read_ham10000(folder)

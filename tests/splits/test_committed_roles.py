@@ -12,7 +12,7 @@ import pytest
 
 from bench.data.synthetic import synthetic_manifest
 from tests.conftest import ROOT
-from tests.real_data import HAM10000, needs_ham10000
+from tests.real_data import HAM10000, ISIC2020, needs_ham10000, needs_isic2020
 
 PROTOCOLS = ROOT / "protocols"
 CLASS_TOLERANCE = 0.05
@@ -128,6 +128,24 @@ def test_no_lesion_of_ham10000_crosses_folds_and_duplicates_share_groups(path: P
     assert all(lesions[pair["image_a"]] == pair["lesion_a"] for pair in pairs)
     if not protocol["split"].get("control"):
         assert all(not crossing(rows, lesions, fold) for fold in fold_columns(rows))
+
+
+@needs_isic2020
+def test_no_patient_of_isic2020_crosses_folds_and_melanomas_are_even() -> None:
+    _, roster, rows = read(PROTOCOLS / "groupkfold5.toml", "isic2020")
+    with ISIC2020.open(newline="") as stream:
+        images = {row["image_name"]: row for row in csv.DictReader(stream)}
+    assert images.keys() == {row["image_id"] for row in rows}
+    lines = sorted((i, row["patient_id"], row["benign_malignant"]) for i, row in images.items())
+    text = "".join(f"{','.join(line)}\n" for line in lines)
+    assert hashlib.sha256(text.encode()).hexdigest() == roster
+    patients = {image_id: row["patient_id"] for image_id, row in images.items()}
+    for fold in fold_columns(rows):
+        assert not crossing(rows, patients, fold)
+        tested = [row["image_id"] for row in rows if row[fold] == "test"]
+        melanomas = sum(images[image_id]["target"] == "1" for image_id in tested)
+        assert abs(melanomas - 584 / 5) <= 1
+        assert abs(len(tested) / len(rows) - 0.2) < 0.001
 
 
 EVEN = ("groupkfold5", "groupkfold10", "repeated-groupkfold5", "imagekfold5", "learning-curve")
