@@ -93,7 +93,7 @@ class Recipe(BaseModel):
     head_lr: Positive | None = None
     """Learning rate of those epochs; None means lr."""
     unfreeze_epochs: Count = 0
-    """Epochs after those over which the body thaws stage by stage, from the head down."""
+    """Epochs after those over which the body thaws stage by stage, from the head down; likewise."""
     grad_clip: Positive | None = None
     """Largest L2 norm of the gradient."""
     amp: bool = True

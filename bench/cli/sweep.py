@@ -58,7 +58,9 @@ def sweep(
         return 0
     for method in dict.fromkeys(file.job.method for file in job_files):
         own = [file for file in job_files if file.job.method == method]
-        _conclude(bench, _candidates(own, tuple(variants[0])), method, options.results)
+        candidates = _candidates(own, tuple(variants[0]))
+        if any(each.val for each in candidates):
+            _conclude(bench, candidates, method, options.results)
     print_failures(failed)
     return 1 if failed else 0
 

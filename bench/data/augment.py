@@ -84,23 +84,27 @@ class Augment:
 
         turn, sample = tensor(draws.turn), tensor(draws.sample)
         strength = None if draws.strength is None else tensor(draws.strength)
-        images = self._geometry(images, turn[:, :3], sample[:, 0], strength)
+        if self.rotation or self.scale:
+            images = self._geometry(images, turn[:, :3], sample[:, 0], strength)
+        else:
+            flips = draws.turn[:, :2] < (self.hflip, self.vflip)
+            images = _flipped(images, flips)
         images = self._colour(images, turn[:, 3:7], strength)
         if self.auto is not None:
             images = self.auto(images, draws.sample[:, 6:], draws.strength)
-        if self.erasing_prob:
-            probability = _stronger(self.erasing_prob, strength, 1.0)
-            erased = _erased(images, sample[:, 1:6], probability)
-            images = torch.where(erased, images.mean(dim=(2, 3), keepdim=True), images)
+        chances = draws.sample[:, 1] / (1.0 if draws.strength is None else draws.strength)
+        rows = np.flatnonzero(chances < self.erasing_prob)
+        if len(rows):
+            where = torch.from_numpy(rows).to(images.device)
+            chosen, images = images[where], images.clone()
+            rectangles = _rectangles(chosen, sample[where, 2:6])
+            images[where] = torch.where(rectangles, chosen.mean((2, 3), keepdim=True), chosen)
         return images
 
     def _geometry(
         self, images: torch.Tensor, draws: torch.Tensor, zoom: torch.Tensor, strength: Strength
     ) -> torch.Tensor:
         flip_x, flip_y = draws[:, 0] < self.hflip, draws[:, 1] < self.vflip
-        if not (self.rotation or self.scale):
-            images = torch.where(flip_x[:, None, None, None], images.flip(-1), images)
-            return torch.where(flip_y[:, None, None, None], images.flip(-2), images)
         rotation = _stronger(self.rotation, strength, MOST_TURN)
         angle = _spread(draws[:, 2], rotation * (math.pi / 180))
         sign_x, sign_y = 1 - 2 * flip_x.float(), 1 - 2 * flip_y.float()
@@ -146,18 +150,28 @@ def _spread(uniform: torch.Tensor, width: Width) -> torch.Tensor:
     return (2 * uniform - 1) * width
 
 
-def _erased(images: torch.Tensor, draws: torch.Tensor, probability: Width) -> torch.Tensor:
+def _flipped(images: torch.Tensor, flips: np.ndarray) -> torch.Tensor:
+    """Images with some of them flipped: flips (N, 2) bool, along x and along y."""
+    flipped = images.clone()
+    for along_x, along_y, axes in ((1, 0, (-1,)), (0, 1, (-2,)), (1, 1, (-2, -1))):
+        rows = np.flatnonzero((flips[:, 0] == along_x) & (flips[:, 1] == along_y))
+        if len(rows):
+            where = torch.from_numpy(rows).to(images.device)
+            flipped[where] = images[where].flip(axes)
+    return flipped
+
+
+def _rectangles(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     """Which pixels (N, 1, H, W) lie in the rectangle that random erasing takes from each image."""
     smallest, largest = ERASED_AREA
-    area = smallest + (largest - smallest) * draws[:, 1]
-    ratio = torch.exp(_spread(draws[:, 2], math.log(ERASED_RATIO)))
+    area = smallest + (largest - smallest) * draws[:, 0]
+    ratio = torch.exp(_spread(draws[:, 1], math.log(ERASED_RATIO)))
     height, width = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-    top, left = draws[:, 3] * (1 - height), draws[:, 4] * (1 - width)
+    top, left = draws[:, 2] * (1 - height), draws[:, 3] * (1 - width)
     y, x = ((torch.arange(size, device=images.device) + 0.5) / size for size in images.shape[2:])
     rows = (y >= top[:, None]) & (y < (top + height)[:, None])
     columns = (x >= left[:, None]) & (x < (left + width)[:, None])
-    chosen = draws[:, 0] < probability
-    return (chosen[:, None, None] & rows[:, :, None] & columns[:, None, :])[:, None]
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
 def _saturate(factor: torch.Tensor, luma: torch.Tensor) -> torch.Tensor:

@@ -82,10 +82,11 @@ def _contrast(images: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
 
 
 def _sharpness(images: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-    """Against PIL's smoothing kernel; the outermost pixels stay, as they do there."""
-    kernel = images.new_tensor([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
+    """Against PIL's smoothing (ones around a 5, over 13); the outermost pixels stay, as there."""
+    across = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
+    nine = across[..., :-2, :] + across[..., 1:-1, :] + across[..., 2:, :]
     smooth = images.clone()
-    smooth[..., 1:-1, 1:-1] = functional.conv2d(images, kernel.expand(3, 1, 3, 3), groups=3)
+    smooth[..., 1:-1, 1:-1] = (nine + 4 * images[..., 1:-1, 1:-1]) / 13
     return _blend(images, smooth, by)
 
 
@@ -169,13 +170,14 @@ class AutoAugment:
     def __call__(
         self, images: torch.Tensor, draws: np.ndarray, strength: np.ndarray | None
     ) -> torch.Tensor:
-        images = images.clone()
+        # one plane a channel: what looks at single channels is several times faster
+        images = images.clone(memory_format=torch.contiguous_format)
         for turn in draws.reshape(len(draws), -1, DRAWS_AN_OP).swapaxes(0, 1)[: self.rounds]:
             # chosen on the CPU, so that a GPU need not wait for the answer
             chosen = (turn[:, 0] * len(OPERATIONS)).astype(int)
             for number, operation in enumerate(OPERATIONS.values()):
                 rows = np.flatnonzero(chosen == number)
-                if len(rows):
+                if len(rows) and operation.apply is not _identity:
                     stronger = None if strength is None else strength[rows]
                     by = self._amounts(operation, turn[rows], stronger)
                     where = torch.from_numpy(rows).to(images.device)
