@@ -201,15 +201,17 @@ class Recipe(BaseModel):
 
 
 def _faults(error: ValidationError) -> list[str]:
-    known = ", ".join(Recipe.model_fields)
     return [
-        f"unknown switch {'.'.join(map(str, e['loc']))!r}; known are {known}"
-        if e["type"] == "extra_forbidden"
-        else f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg'].lower()}"
-        if e["loc"]
-        else e["msg"].removeprefix("Value error, ")
-        for e in error.errors()
+        _fault(each["loc"], each["type"], each["input"], each["msg"]) for each in error.errors()
     ]
+
+
+def _fault(place: tuple[int | str, ...], kind: str, given: Any, told: str) -> str:
+    """One of pydantic's faults in a sentence; a fault of the whole recipe has no place."""
+    switch, told = ".".join(map(str, place)), told.removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return f"unknown switch {switch!r}; known are {', '.join(Recipe.model_fields)}"
+    return f"{switch}={given!r}: {told.lower()}" if switch else told
 
 
 def parse_overrides(settings: tuple[str, ...]) -> dict[str, str]:

@@ -25,6 +25,8 @@ def test_overrides_are_read_as_the_switchs_type():
         ("epoch=3", "unknown switch 'epoch'; known are model"),
         ("mixup_prob=1.5", "mixup_prob"),
         ("optimizer=magic", "optimizer='magic'"),
+        ("class_loss_scale=mel", "class_loss_scale='mel': takes class:number,class:number"),
+        ("class_loss_scale=mel:0", "class_loss_scale.mel='0': input should be greater than 0"),
     ],
 )
 def test_a_wrong_switch_is_named(setting, said):
@@ -40,3 +42,16 @@ def test_a_setting_without_value_is_refused():
 def test_switches_are_those_that_differ_from_the_defaults():
     assert Recipe().switches() == {}
     assert Recipe(epochs=3).switches() == {"epochs": 3}
+
+
+def test_factors_by_class_are_read_from_text_or_given():
+    text = Recipe().with_overrides({"class_loss_scale": "mel:2,bkl:1.5"})
+    assert text.class_loss_scale == {"mel": 2.0, "bkl": 1.5}
+    assert text.switches() == {"class_loss_scale": {"mel": 2.0, "bkl": 1.5}}
+    assert Recipe(class_loss_scale={"mel": 2, "bkl": 1.5}) == text
+    assert Recipe.model_validate(text.model_dump()) == text
+
+
+def test_two_kinds_of_class_weights_exclude_each_other():
+    with pytest.raises(MethodError, match="exclude each other: set one"):
+        Recipe(class_weight_power=0.5).with_overrides({"class_weight_beta": "0.9"})

@@ -23,6 +23,7 @@ from bench.predictions import Predictions
 from bench.train import checkpoint
 from bench.train.calibration import temper
 from bench.train.evaluate import Scale, predict_probs
+from bench.train.fit import resolve_device
 from bench.train.models import build_model
 
 
@@ -61,7 +62,7 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     recipe, classes = Recipe.model_validate(header["recipe"]), tuple(header["classes"])
     model = build_model(recipe, len(classes), None)
     checkpoint.load_best(path, model)
-    place = torch.device(device)
+    place = torch.device(resolve_device(device))
     mean, std = (
         torch.tensor(header[name], device=place)[:, None, None] for name in ("mean", "std")
     )
