@@ -96,6 +96,7 @@ def cache(*, verify: bool, clear: bool, unfinished: bool) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from bench.cli.board import PIPE_WIDTH
     from bench.data.store import cached_stores, is_sound, remove, stores_folder
 
     if unfinished and not clear:
@@ -116,7 +117,8 @@ def cache(*, verify: bool, clear: bool, unfinished: bool) -> int:
         table.add_row(cached.folder.name, *_what(cached), _size(cached.size), state)
     click.echo(f"{stores_folder()}: {len(stores)} stores, {_size(sum(s.size for s in stores))}")
     if stores:
-        Console().print(table)
+        console = Console()
+        Console(width=None if console.is_terminal else PIPE_WIDTH).print(table)
     return 1 if failed else 0
 
 

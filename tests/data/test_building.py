@@ -134,6 +134,13 @@ def test_the_identity_of_plain_pixels_is_what_committed_rows_bear(small_source):
     assert made.index.pixels_sha256 == digest([files, chain])
 
 
+def test_a_store_is_mapped_and_nobody_can_write_into_it(small_source):
+    made = build_store(small_source, (Resize(8),))
+    assert isinstance(made.pixels, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        made.pixels[0] = 0
+
+
 def test_a_chain_of_its_own_is_a_store_of_its_own(small_source):
     plain = build_store(small_source, preprocessing(Recipe(image_size=8)))
     other = build_store(small_source, preprocessing(Recipe(image_size=8, clahe=2)))

@@ -182,6 +182,12 @@ def test_every_switch_makes_another_chain():
     assert len({digest(recorded(chain)) for chain in chains}) == len(set(chains)) == 5
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (7, 900), (5, 5)])
+def test_images_of_any_shape_go_through_every_step(shape: tuple[int, int]):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    assert preprocess_image_cv(image, preprocessing(EVERYTHING)).shape == (64, 64, 3)
+
+
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
 )
