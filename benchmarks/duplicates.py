@@ -14,7 +14,6 @@ With data: hashing, the search among the hashes, and the second look, on the use
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +25,9 @@ from bench.data.duplicates.near import LIMIT, LIMIT_OF_MANY, find_near_duplicate
 from bench.data.duplicates.nearest import NearPairs, all_near, bucketed_near
 from bench.data.duplicates.pairs import Duplicates
 from bench.data.duplicates.search import find_duplicates
-from bench.data.images import decode, find_images
+from bench.data.images import find_images, loader
 from bench.data.sources import open_source
-from benchmarks.machine import described
+from benchmarks.machine import described, peak_mib
 
 FACTORS, PULL, LEAN, NOISE_VIEWS = 24, 1.1, 0.3, 8
 SMALL, MILLION = 10_015, 1_000_000
@@ -95,15 +94,12 @@ def hashes_alone(sizes: list[int], copies: int) -> None:
 
 def on_images(folder: Path, *, thorough: bool) -> None:
     source = open_source(folder)
-    files = find_images(source)
+    load = loader(find_images(source))
     marks: list[tuple[str, int, float, float]] = []
 
     def advance(stage: str, done: int, whole: int) -> None:
         if done == whole:
             marks.append((stage, whole, time.perf_counter(), time.process_time()))
-
-    def load(image_id: str) -> np.ndarray:
-        return decode(files[image_id].read_bytes())
 
     def search() -> Duplicates:
         if thorough:
@@ -139,8 +135,7 @@ def main() -> None:
         on_images(asked.data, thorough=asked.thorough)
     else:
         hashes_alone([int(size) for size in asked.sizes.split(",")], asked.copies)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\npeak memory of the process: {peak:,.0f} MiB")
+    print(f"\npeak memory of the process: {peak_mib():,.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -97,7 +96,7 @@ def build_here(folder: Path, chain: Chain) -> Built:
     return Built(
         time.perf_counter() - wall,
         time.process_time() - cpu,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        machine.peak_mib(),
         str(store.folder),
     )
 

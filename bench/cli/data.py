@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.duplicates import duplicates
 from bench.cli.pixels import cache, preprocess
 from bench.cli.places import data_options
 
@@ -17,6 +18,7 @@ def data() -> None:
 
 data.add_command(preprocess)
 data.add_command(cache)
+data.add_command(duplicates)
 
 
 @data.command("info")

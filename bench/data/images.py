@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,25 @@ def find_images(source: Source) -> dict[str, Path]:
 
 def _same_content(first: Path, second: Path) -> bool:
     return first.read_bytes() == second.read_bytes()
+
+
+def loader(files: Mapping[str, Path]) -> Callable[[str], np.ndarray]:
+    """What gives the pixels (H, W, 3) uint8 RGB of an image id, read and decoded at each call.
+
+    Raises DataError that names a file which cannot be read.
+    """
+
+    def load(image_id: str) -> np.ndarray:
+        path = files[image_id]
+        try:
+            return decode(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path}: {getattr(error, 'strerror', None) or error}; fetch it again, or remove "
+                "its row from the metadata"
+            ) from None
+
+    return load
 
 
 class Picture(NamedTuple):
