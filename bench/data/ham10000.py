@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,20 @@ def parse_metadata(text: str, where: str) -> Manifest:
     `where` is for messages. Raises DataError that names the line, column or offenders.
     """
     records = [line.record() for line in read_lines(text, where, _header)]
+    return manifest_of(
+        records,
+        where,
+        name="ham10000",
+        title="HAM10000",
+        classes=CLASSES,
+        native_size=(600, 450),
+        licence=LICENCE,
+        citation=CITATION,
+    )
+
+
+def manifest_of(records: list[Record], where: str, **facts: Any) -> Manifest:
+    """The manifest of a file's records. Raises DataError that names the file."""
     if not records:
         raise DataError(f"{where}: no rows below the header; use the complete original metadata")
     table = pd.DataFrame(
@@ -145,15 +160,7 @@ def parse_metadata(text: str, where: str) -> Manifest:
     )
     table["age"] = table["age"].astype(np.float64)
     try:
-        return Manifest(
-            name="ham10000",
-            title="HAM10000",
-            classes=CLASSES,
-            table=table,
-            native_size=(600, 450),
-            licence=LICENCE,
-            citation=CITATION,
-        )
+        return Manifest(table=table, **facts)
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
 

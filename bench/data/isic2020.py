@@ -9,15 +9,11 @@ needed to read it.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from bench.data.ham10000 import Line, find_files, read_lines, read_text
+from bench.data.ham10000 import Line, find_files, manifest_of, read_lines, read_text
 from bench.errors import DataError, listing
-from bench.manifest import COLUMNS, Manifest, Record
+from bench.manifest import Manifest, Record
 
 CLASSES = ("benign", "malignant")
 LICENCE = "CC BY-NC 4.0"
@@ -47,23 +43,15 @@ def read_isic2020(path: Path) -> Manifest:
 def parse_isic2020(text: str, where: str) -> Manifest:
     """Read the text of a metadata file; `where` is for messages."""
     records = [_record(line) for line in read_lines(text, where, _header)]
-    if not records:
-        raise DataError(f"{where}: no rows below the header; use the complete original metadata")
-    table = pd.DataFrame(
-        [asdict(record) for record in records], columns=list(COLUMNS), dtype=object
+    return manifest_of(
+        records,
+        where,
+        name="isic2020",
+        title="ISIC 2020",
+        classes=CLASSES,
+        licence=LICENCE,
+        citation=CITATION,
     )
-    table["age"] = table["age"].astype(np.float64)
-    try:
-        return Manifest(
-            name="isic2020",
-            title="ISIC 2020",
-            classes=CLASSES,
-            table=table,
-            licence=LICENCE,
-            citation=CITATION,
-        )
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from None
 
 
 def _record(line: Line) -> Record:
