@@ -186,9 +186,8 @@ def main() -> None:
         name, dealer = asked.one
         measure(name, dealer, 50 if asked.small and ROSTERS[name][1] > SMALL else 1)
         return
-    print(
-        f"{__doc__.partition(chr(10))[0]}\n\n{described('numpy', 'numba', 'scikit-learn', 'iterative-stratification')}\n"
-    )
+    packages = ("numpy", "numba", "scikit-learn", "iterative-stratification")
+    print(f"{__doc__.partition(chr(10))[0]}\n\n{described(*packages)}\n")
     for name, (_, images, groups) in ROSTERS.items():
         print(
             f"{name}: {images:,} images of {groups:,} groups"
