@@ -1,0 +1,81 @@
+"""Altair charts as SVG that stands in the page itself: static, in the page's type and colours.
+
+A chart names its colours by the style sheet's variables ("var(--k4)"), so that one drawing serves
+light, dark and paper. vl-convert draws without a browser and asks nothing of a network. For what
+changes its width with the page, see `charts`; these drawings keep theirs, `WIDTH` at most, so that
+their letters keep their size on a phone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from bench.report.names import plain
+from bench.report.palette import swatches
+
+if TYPE_CHECKING:
+    import altair as alt
+
+WIDTH = 320
+"""Pixels that fit a phone of 360 with its margins."""
+
+INK, SOFT, RULE, ACCENT, HEAT = (
+    f"var(--{name})" for name in ("ink", "soft", "strong-rule", "accent", "heat")
+)
+_ROLES = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|version|xmlns(?::xlink)?)="[^"]*"')
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A chart on a page: its SVG, trusted as it stands, and what it shows in one sentence."""
+
+    svg: Any
+    label: str
+
+
+def class_colours(classes: Sequence[str]) -> list[str]:
+    """The colour of every class, the same as on every page."""
+    return [f"var(--{swatch})" for swatch in swatches(classes)]
+
+
+def drawing(chart: alt.Chart | alt.LayerChart | alt.FacetChart, label: str) -> Drawing:
+    """Draw a chart. `label` is read aloud in its place: say what it shows, not how it looks."""
+    import vl_convert
+    from markupsafe import Markup
+
+    made = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": _config()})
+    inner = _ROLES.sub("", made).removeprefix("<svg")
+    label = plain(label)
+    told = f'<svg role="img" aria-label="{escape(label)}"{inner}'
+    return Drawing(Markup(told), label)  # noqa: S704 - made and escaped by the drawing library
+
+
+@cache
+def _config() -> dict[str, Any]:
+    """Thin rules, soft words, no boxes: as the tables of the page."""
+    words = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": SOFT, "titleColor": SOFT}
+    return {
+        "background": "transparent",
+        "font": "Liberation Sans, Helvetica, Arial, sans-serif",
+        "padding": 4,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "view": {"stroke": None},
+        "axis": {
+            **words,
+            "titleFontWeight": "normal",
+            "gridColor": "var(--grid)",
+            "domainColor": RULE,
+            "tickColor": RULE,
+            "labelLimit": 140,
+        },
+        "legend": {**words, "titleFontWeight": "normal", "orient": "top"},
+        "header": {**words, "titleFontWeight": "normal"},
+        "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start"},
+        "text": {"color": SOFT, "fontSize": 12},
+        "mark": {"color": ACCENT},
+    }
