@@ -7,11 +7,9 @@ on; no more than a block of images is in memory at a time.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ from bench.data.store import (
     pixels_identity,
     stores_folder,
 )
+from bench.data.threads import map_on_all_cores, thread_pool
 from bench.errors import DataError, listing
 from bench.files import sha256_of
 from bench.job import digest
@@ -90,8 +89,7 @@ def _hash(files: Mapping[str, Path]) -> dict[str, str]:
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}; make the image readable") from None
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return dict(zip(files, pool.map(one, files.values()), strict=True))
+    return dict(zip(files, map_on_all_cores(one, files.values()), strict=True))
 
 
 def _fingerprint(hashes: Mapping[str, str]) -> str:
@@ -125,7 +123,7 @@ def _build(
         finally:
             advance()
 
-    with draft.opened() as (stream, done), _one_opencv_thread(), _pool() as pool:
+    with draft.opened() as (stream, done), _one_opencv_thread(), thread_pool() as pool:
         for first in range(0, len(items), draft.block):
             count = min(draft.block, len(items) - first)
             if first in done:
@@ -170,11 +168,6 @@ def _make(path: Path, sha256: str, chain: Chain, room: np.ndarray) -> Made:
     room[:] = preprocess_image_cv(picture.pixels, chain)
     height, width = picture.pixels.shape[:2]
     return Made(f"{width}x{height}", picture.turned, picture.flattened)
-
-
-def _pool() -> ThreadPoolExecutor:
-    # decoding and OpenCV leave Python's lock, so threads use all cores and share the block
-    return ThreadPoolExecutor(max_workers=os.cpu_count())
 
 
 @contextmanager

@@ -16,9 +16,7 @@ What this does not find are further photographs of a lesion: `search.find_duplic
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -35,6 +33,7 @@ from bench.data.duplicates.pairs import (
     silent,
 )
 from bench.data.duplicates.registration import Agreement, look_closely, overlay, register, seen_as
+from bench.data.threads import map_on_all_cores
 from bench.manifest import Manifest
 
 LIMIT, LIMIT_OF_MANY = 64, 31
@@ -108,10 +107,9 @@ def is_blank(image: np.ndarray) -> bool:
 
 
 def for_each(count: int, work: Callable[[int], None], told: Callable[[int], object]) -> None:
-    """Do `work(position)` for every position on all cores, which decoding and OpenCV leave free."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for done, _ in enumerate(pool.map(work, range(count)), 1):
-            told(done)
+    """Do `work(position)` for every position on all cores, and tell how many are done."""
+    for done, _ in enumerate(map_on_all_cores(work, range(count)), 1):
+        told(done)
 
 
 def confirm_near(

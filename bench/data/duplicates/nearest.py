@@ -10,9 +10,7 @@ in a picture's hash say alike things, and pieces of one thing make few, large bu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from bench.data.duplicates.hashes import BITS
 from bench.data.duplicates.loops import compare_all, compare_bucket
+from bench.data.threads import map_on_all_cores
 
 PIECES = 16
 PIECE_BITS = BITS // PIECES
@@ -52,8 +51,9 @@ def all_near(hashes: np.ndarray, limit: int) -> NearPairs:
 def bucketed_near(hashes: np.ndarray, limit: int) -> NearPairs:
     """As `near_pairs`, by comparing those that share a bucket."""
     shuffled = _shuffled(np.ascontiguousarray(hashes))
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        found = list(pool.map(lambda piece: _near_by_piece(shuffled, piece, limit), range(PIECES)))
+    found = list(
+        map_on_all_cores(lambda piece: _near_by_piece(shuffled, piece, limit), range(PIECES))
+    )
     return _sorted(np.unique(np.concatenate(found), axis=0))
 
 
