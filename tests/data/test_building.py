@@ -23,19 +23,20 @@ from PIL import Image
 from bench.data import building, draft, store
 from bench.data.building import build_store
 from bench.data.preprocess import Resize, preprocessing
-from bench.data.sources import Source
+from bench.data.sources import Source, open_source
 from bench.data.store import cached_stores, open_store, remove, stores_folder
 from bench.errors import DataError
 from bench.job import digest
 from bench.recipe import Recipe
 from tests.conftest import ROOT, draw_image, small_records
+from tests.real_data import HAM10000, needs_ham10000
 
 SLOW_BUILD = """
 import sys, time
 from pathlib import Path
 from bench.data import building, draft
 from bench.data.preprocess import Resize
-from bench.data.sources import Source
+from bench.data.sources import Source, open_source
 from bench.manifest import Manifest
 from tests.conftest import CLASSES, small_records
 
@@ -132,6 +133,18 @@ def test_the_identity_of_plain_pixels_is_what_committed_rows_bear(small_source):
     files = hashlib.sha256(lines.encode()).hexdigest()
     chain = [{"step": "resize", "size": 8, "interpolation": "area"}]
     assert made.index.pixels_sha256 == digest([files, chain])
+
+
+@needs_ham10000
+def test_real_pixels_are_those_of_the_committed_rows():
+    """The rows in baselines/results stay what they are: HAM10000 at 200x150, resized to 64."""
+    made = build_store(open_source(HAM10000), preprocessing(Recipe(image_size=64)))
+    if made.index.file_sizes != {"200x150": 10015}:
+        pytest.skip("the committed rows are of another resolution")
+    rows = ROOT / "baselines" / "results" / "groupkfold5" / "ham10000"
+    records = rows.glob("*@c5025f27/*/*/record.json")
+    committed = {json.loads(path.read_text())["job"]["pixels_sha256"] for path in records}
+    assert committed == {made.index.pixels_sha256}
 
 
 def test_a_store_is_mapped_and_nobody_can_write_into_it(small_source):
