@@ -167,6 +167,7 @@ class ArmRow:
     difference  this arm minus the first, paired: the same resampled groups in both; None of the
                 first. It has no `support` and no `groups`
     by_seed     the same difference in each of the seeds, by metric
+    over_seeds  their mean with a t interval: how it varies with the training, on these images
     """
 
     name: str
@@ -176,6 +177,7 @@ class ArmRow:
     table: MetricTable
     difference: MetricTable | None
     by_seed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    over_seeds: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

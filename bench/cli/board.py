@@ -137,9 +137,10 @@ def print_arms(leaderboard: Leaderboard) -> None:
     for row in report.rows if report else ():
         if report and row.difference is not None:
             difference = _interval(row.difference.metrics[leaderboard.primary])
+            trained = _interval(row.over_seeds[leaderboard.primary])
             click.echo(
                 f"{row.name}: {leaderboard.primary} of {row.arm} minus {report.arms[0].name}: "
-                f"{difference}"
+                f"{difference}; over {len(row.seeds)} seeds {trained}"
             )
 
 

@@ -32,7 +32,8 @@ CURVE = (
 HEADINGS = {"leakage-meter": ("Leakage meter", METER), "learning-curve": ("Learning curve", CURVE)}
 PAIRED = (
     "Differences are paired: both arms on the same resampled groups, percentile intervals, "
-    "conditional on the trained models. How they vary with the training is told by seed."
+    "conditional on the trained models. How they vary with the training is told by seed, with a t "
+    "interval over the seeds."
 )
 
 
@@ -133,7 +134,7 @@ def headline(board: Leaderboard) -> str:
     about = metric(board.primary)
     told = [
         f"{said(row.name)}’s {about.label} by "
-        f"{_difference(row.difference.metrics[board.primary], board).text}"
+        f"{_difference(row.difference.metrics[board.primary], board).text}{_trained(board, row)}"
         for row in report.rows
         if row.difference is not None
     ]
@@ -250,4 +251,14 @@ def _seeds(board: Leaderboard, report: ArmReport) -> Iterator[str]:
             for seed, value in zip(row.seeds, values, strict=True)
         )
         label = metric(board.primary).label
-        yield f"{said(row.name)}, {plain(row.arm)} − {plain(first)} in {label}: {told}."
+        what = f"{said(row.name)}, {plain(row.arm)} − {plain(first)} in {label}"
+        yield f"{what}: {told}{_trained(board, row)}."
+
+
+def _trained(board: Leaderboard, row: ArmRow) -> str:
+    """`, over seeds [-0.011, 0.073]`: the t interval over trainings; "" where there is none."""
+    found = row.over_seeds.get(board.primary)
+    if found is None or math.isnan(found.low):
+        return ""
+    places = decimals(found.low, found.high, found.n)
+    return f", over seeds {interval(found.low, found.high, places)}"

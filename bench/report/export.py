@@ -88,6 +88,7 @@ def _arms(report: ArmReport) -> dict[str, Any]:
                 **_table(row.table),
                 "difference": None if row.difference is None else _table(row.difference),
                 "by_seed": plain_data(row.by_seed),
+                "over_seeds": {key: _estimate(one) for key, one in row.over_seeds.items()},
             }
             for row in report.rows
         ],

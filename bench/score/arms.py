@@ -3,6 +3,7 @@
 The arms of a protocol test the same images, so one plan of resampled groups serves them all, and
 the difference between two arms is worked out anew in every resample. Such an interval is paired: it
 says how far the difference would move with other patients, conditional on the trained models.
+How far it moves with the training is told apart: a t interval over the paired seeds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import stdtrit
 
 from bench.estimates import Arm, ArmReport, ArmRow, Estimate, MetricTable
 from bench.manifest import Manifest
@@ -117,6 +119,7 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
         [[scored.arrangement for scored in each.counted] for each in read.values()], plan
     )
     drawn = dict(zip(read, resampled, strict=True))
+    by_seed = {arm: _by_seed(each, read[first]) for arm, each in read.items()}
     tables = {
         arm: estimate_row(each, drawn[arm], whos[arm], protocol.interval)
         for arm, each in read.items()
@@ -137,7 +140,11 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
                 whos[first].classes,
                 protocol.interval.level,
             ),
-            by_seed=_by_seed(part, read[first]),
+            by_seed=by_seed[arm],
+            over_seeds={
+                name: over_seeds(values, protocol.interval.level)
+                for name, values in by_seed[arm].items()
+            },
         )
         for arm, part in read.items()
     ]
@@ -152,6 +159,19 @@ def _by_seed(row: Row, first: Row) -> dict[str, tuple[float, ...]]:
         name: tuple(float(values[place]) for values in apart)
         for place, name in enumerate(IMAGE_METRICS)
     }
+
+
+def over_seeds(values: Sequence[float], level: float) -> Estimate:
+    """The mean of paired differences by seed with its t interval; none of fewer than two seeds.
+
+    It says how the difference varies with the training, and nothing of other patients. n: seeds.
+    """
+    count = len(values)
+    mean = float(np.mean(values))
+    if count < 2:  # noqa: PLR2004 - one value has no spread
+        return Estimate(mean, n=count)
+    half = float(stdtrit(count - 1, (1 + level) / 2) * np.std(values, ddof=1) / np.sqrt(count))
+    return Estimate(mean, mean - half, mean + half, count, "t over seeds")
 
 
 def _only(row: RowPredictions, slots: set[Slot]) -> RowPredictions:

@@ -30,6 +30,7 @@ def report(kind: str) -> ArmReport:
             table=table,
             difference=difference if at else None,
             by_seed={"macro_f1": (0.02, 0.03, 0.043)},
+            over_seeds={"macro_f1": Estimate(0.031, 0.002, 0.06, 3, "t over seeds")},
         )
         for at, name in enumerate(names)
     ]
@@ -52,7 +53,10 @@ def test_every_arm_and_difference_reads_without_script(board):
         assert f"{arm.name} − {board.arms.arms[0].name}" in section.text  # noqa: RUF001
     assert "+0.031 [0.012, 0.049]" in section.text
     assert "−0.20 [−0.30, 0.05]" in section.text  # noqa: RUF001
-    assert "+0.020 (seed 0), +0.030 (seed 1), +0.043 (seed 2)" in section.text
+    assert (
+        "+0.020 (seed 0), +0.030 (seed 1), +0.043 (seed 2), over seeds [0.002, 0.060]."
+        in section.text
+    )
     assert "trains on 5,716 images" in section.text
     assert "#arms" in str([one.attributes for one in page.one("nav").all("a")])
 
@@ -63,7 +67,7 @@ def test_the_meter_leads_the_page_and_the_curve_leaves_the_ranking(board):
     if board.control:
         assert headline == (
             "A second picture of the tested lesion in training moves resnet18’s macro-F1 "  # noqa: RUF001
-            "by +0.031 [0.012, 0.049]."
+            "by +0.031 [0.012, 0.049], over seeds [0.002, 0.060]."
         )
     else:
         assert headline.startswith("efficientnet_phase4 is first")

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from bench.errors import PredictionError
 from bench.predictions import Slot
 from bench.protocol import Roles
-from bench.score.arms import arm_view
+from bench.score.arms import arm_view, over_seeds
 from bench.score.metrics import IMAGE_METRICS
 from bench.score.table import score
 from tests.score.cohorts import World, drawn_weights, make_manifest, make_protocol, make_row
@@ -96,9 +97,19 @@ def test_the_difference_is_paired_on_the_same_resampled_groups(world, parts):
         drawn.append((apart[:, None] * weights).sum(axis=0) / weights.sum(axis=0))
     assert found.value == pytest.approx(np.mean(by_seed))
     assert board.arms.rows[1].by_seed["accuracy"] == pytest.approx(by_seed)
+    spread = board.arms.rows[1].over_seeds["accuracy"]
+    test = ttest_1samp(by_seed, 0).confidence_interval()
+    assert (spread.low, spread.high) == pytest.approx((test.low, test.high))
     wanted = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
     assert (found.low, found.high) == pytest.approx(tuple(wanted))
     assert found.high < 0, "the arm of less skill is worse"
+
+
+def test_one_seed_tells_nothing_of_the_training():
+    found = over_seeds([0.02], 0.95)
+    assert found.value == 0.02
+    assert np.isnan(found.low)
+    assert np.isnan(found.high)
 
 
 def test_classes_have_differences_of_their_own(world, parts):
