@@ -19,12 +19,15 @@ import numpy as np
 from bench.data.duplicates.hashes import BITS
 from bench.data.duplicates.loops import compare_all, compare_bucket
 from bench.data.threads import map_on_all_cores
+from bench.errors import DataError
 
 PIECES = 16
 PIECE_BITS = BITS // PIECES
 KEYS = 1 << PIECE_BITS
 FEW = 30_000
 """Up to so many pictures every pair is compared."""
+MOST_PAIRS = 20_000_000
+"""More near pairs than this are no duplicates but a dataset of pictures that are all alike."""
 SHUFFLE_SEED = 0
 SHUFFLED_AT_ONCE = 20_000
 
@@ -99,6 +102,11 @@ def _grown(fill: Callable[[np.ndarray], int]) -> np.ndarray:
     and writes no more than there is room for."""
     out = np.empty((1 << 20, 3), np.int64)
     count = fill(out)
+    if count > MOST_PAIRS:
+        raise DataError(
+            f"{count:,} pairs of images are near each other: these images are too alike to be "
+            "told apart by their hashes; remove exact copies first"
+        )
     if count > len(out):
         out = np.empty((count, 3), np.int64)
         fill(out)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.data.duplicates import nearest
 from bench.data.duplicates.hashes import HASH_SIZE, SIDE, perceptual_hashes, view_distances
 from bench.data.duplicates.near import find_near_duplicates
 from bench.data.duplicates.nearest import all_near, bucketed_near, near_pairs
 from bench.data.duplicates.registration import overlay, seen_as
+from bench.errors import DataError
 from bench.manifest import Manifest, Record
 from tests.data.duplicates.skin import again, skin
 
@@ -87,6 +89,12 @@ def test_no_hashes_or_one_are_near_nothing() -> None:
     for count in (0, 1):
         for way in (all_near, bucketed_near):
             assert way(np.zeros((count, 8, 4), np.uint64), 31).pairs.shape == (0, 2)
+
+
+def test_pictures_that_are_all_alike_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "MOST_PAIRS", 100)
+    with pytest.raises(DataError, match="1,225 pairs of images are near each other"):
+        all_near(np.zeros((50, 8, 4), np.uint64), 31)
 
 
 def recompressed(picture: np.ndarray) -> np.ndarray:
