@@ -32,7 +32,10 @@ class UnlabelledRecord:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image of a dataset. None means missing."""
+    """One image of a dataset. None means missing.
+
+    group_id joins what lesion and patient ids leave apart, or stands in for both.
+    """
 
     image_id: str
     label: str
@@ -43,6 +46,7 @@ class Record:
     localization: str | None = None
     dx_type: str | None = None
     source: str | None = None
+    group_id: str | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
@@ -83,6 +87,8 @@ class Manifest:
     citation: str = ""
 
     def __post_init__(self) -> None:
+        if "group_id" not in self.table.columns:
+            object.__setattr__(self, "table", self.table.assign(group_id=None))
         missing = [column for column in COLUMNS if column not in self.table.columns]
         if missing:
             raise DataError(f"{self.name}: the manifest lacks the columns {listing(missing)}")
@@ -118,22 +124,23 @@ class Manifest:
 
     @cached_property
     def native_groups(self) -> np.ndarray:
-        """The source's patient id, else its lesion id, else the image id (N,) of str."""
-        table = self.table
-        groups = table["patient_id"].where(table["patient_id"].notna(), table["lesion_id"])
-        return groups.where(groups.notna(), table["image_id"]).to_numpy(dtype=object)
+        """What never parts (N,) of str: the group id, else patient, lesion or image id."""
+        groups = self.table["group_id"]
+        for column in ("patient_id", "lesion_id", "image_id"):
+            groups = groups.where(groups.notna(), self.table[column])
+        return groups.to_numpy(dtype=object)
 
     @property
     def unit(self) -> str:
-        """What a group is: "patient" where the source has such ids, else "lesion", else "image"."""
-        if self.table["patient_id"].notna().any():
-            return "patient"
-        return "lesion" if self.table["lesion_id"].notna().any() else "image"
+        """What a group is: "patient" where such ids are, else "lesion", "group" or "image"."""
+        known = self.table.notna().any()
+        named = (unit for unit in ("patient", "lesion", "group") if known[f"{unit}_id"])
+        return next(named, "image")
 
     @property
     def ungrouped(self) -> int:
-        """Images with neither patient nor lesion id; each is a group of its own."""
-        return int((self.table["patient_id"].isna() & self.table["lesion_id"].isna()).sum())
+        """Images with neither patient, lesion nor group id; each is a group of its own."""
+        return int(self.table[["patient_id", "lesion_id", "group_id"]].isna().all(axis=1).sum())
 
     @cached_property
     def roster_sha256(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bench.cli.places import BASELINES, COMMITTED, PROTOCOLS
-from bench.data.sources import Source
+from bench.data.sources import DataChoice, Source
 from bench.estimates import Estimate, Leaderboard
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
 from bench.run.results import leaderboard_folder, unreadable_records
@@ -31,17 +31,14 @@ class Bench:
         return self.protocol.roles[self.source.manifest.name].sha256
 
 
-def open_bench(
-    protocol_name: str, data: Path | None, name: str | None, *, images: bool = False
-) -> Bench:
+def open_bench(protocol_name: str, data: DataChoice, *, images: bool = False) -> Bench:
     """Read the protocol, the data's manifest and the frozen roles; prove that they fit and leak
     nothing. Raises BenchError that says what does not.
     """
-    from bench.data.sources import open_source
     from bench.splits.leakage import verify
 
     protocol = load_protocol(protocol_name, PROTOCOLS)
-    source = open_source(data, name, images=images)
+    source = data.open(images=images)
     roles = load_roles(protocol, source.manifest.name, PROTOCOLS)
     roles.refuse_other_roster(source.manifest)
     verify(roles, source.manifest, protocol)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from bench.cli.duplicates import duplicates
 from bench.cli.pixels import cache, preprocess
-from bench.cli.places import data_options
+from bench.cli.places import source_options
+from bench.data.sources import DataChoice
 
 
 @click.group()
@@ -22,20 +21,20 @@ data.add_command(duplicates)
 
 
 @data.command("info")
-@data_options
-def info(data: Path | None, name: str | None) -> None:
+@source_options
+def info(data: DataChoice) -> None:
     """Say who is in a dataset: images, groups, classes, what is missing. Needs no images."""
     import pandas as pd
     from rich.console import Console
     from rich.table import Table
 
-    from bench.data.sources import open_source
-
-    manifest = open_source(data, name, images=False).manifest
+    manifest = data.open(images=False).manifest
     click.echo(f"{manifest.title} ({manifest.name}){', SYNTHETIC' if manifest.synthetic else ''}")
     click.echo(f"licence: {manifest.licence}\ncitation: {manifest.citation}")
     click.echo(f"roster sha256: {manifest.roster_sha256}")
     click.echo(f"groups are {manifest.unit}s; {manifest.ungrouped} images without a group id")
+    if manifest.ungrouped:
+        click.echo("grouping incomplete: each of these images counts as a group of its own")
     frame = manifest.table.assign(group=manifest.native_groups)
     table = Table("class", "images", "groups", "lesions")
     for label in manifest.classes:

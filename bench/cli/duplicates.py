@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from bench.cli.places import PROTOCOLS, data_options
+from bench.cli.places import PROTOCOLS, source_options
+from bench.data.sources import DataChoice
 
 
 @click.command("duplicates")
-@data_options
+@source_options
 @click.option("--protocol", "-p", "protocol_name", help="Name pairs that its roles leave apart.")
 @click.option(
     "--thorough",
@@ -26,8 +27,7 @@ from bench.cli.places import PROTOCOLS, data_options
     help="CSV for the pairs, as protocol freeze --duplicates reads it once a person has looked.",
 )
 def duplicates(
-    data: Path | None,
-    name: str | None,
+    data: DataChoice,
     protocol_name: str | None,
     file: Path | None,
     *,
@@ -35,10 +35,9 @@ def duplicates(
 ) -> int:
     """Find pictures that stand in a dataset under two groups. Exit 1 if a sure pair does."""
     from bench.data.duplicates.pairs import format_pairs
-    from bench.data.sources import open_source
     from bench.files import write_atomically
 
-    source = open_source(data, name)
+    source = data.open()
     group_of = _groups(source.manifest, protocol_name)
     found = _search(source, thorough=thorough)
     if file is not None:

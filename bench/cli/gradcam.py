@@ -10,21 +10,21 @@ import click
 
 from bench.cli.board import Bench, open_bench, print_data
 from bench.cli.options import Numbers
-from bench.cli.places import data_options, protocol_option, results_option
+from bench.cli.places import protocol_option, results_option, source_options
+from bench.data.sources import DataChoice
 from bench.errors import ResultsError, listing
 
 
 @click.command()
 @protocol_option
-@data_options
+@source_options
 @results_option
 @click.option("--row", "rows", multiple=True, help="A row's name; repeatable. Default: all.")
 @click.option("--folds", type=Numbers(), help="Folds, such as 0,2. Default: all.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 def gradcam(
     protocol_name: str,
-    data: Path | None,
-    name: str | None,
+    data: DataChoice,
     results: Path,
     rows: tuple[str, ...],
     folds: tuple[int, ...] | None,
@@ -35,7 +35,7 @@ def gradcam(
     The pictures go to gradcam/<class>.png in each job's folder. Needs the images, and the
     checkpoints that `run` left.
     """
-    bench = open_bench(protocol_name, data, name, images=True)
+    bench = open_bench(protocol_name, data, images=True)
     print_data(bench)
     jobs = list(_jobs(bench, results, rows, folds))
     if not jobs:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from bench.data.sources import DataChoice
+
 DEFAULT_METHODS = ("custom_cnn", "resnet18", "efficientnet_phase4")
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -38,7 +40,7 @@ class Options:
     variants  switches to override, once for each training that a method gets: one for `run`
     """
 
-    data: Path | None
+    data: DataChoice
     methods: tuple[str, ...]
     results: Path
     seeds: tuple[int, ...] | None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -25,16 +26,48 @@ def protocol_option(command: Command) -> Command:
     )
 
 
-def data_options(command: Command) -> Command:
-    """The options that name the data."""
-    data = click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        envvar="BENCH_DATA",
-        help="Folder of the dataset; $BENCH_DATA sets it, too. Default: the synthetic set.",
+def source_options(command: Command) -> Command:
+    """The options that name the data; the command gets one `data: DataChoice` of them."""
+
+    @wraps(command)
+    def with_choice(
+        *,
+        data: Path | None,
+        name: str | None,
+        groups: Path | None,
+        columns: str | None,
+        **rest: Any,
+    ) -> object:
+        from bench.data.named import parse_columns
+        from bench.data.sources import DataChoice
+
+        return command(data=DataChoice(data, name, groups, parse_columns(columns)), **rest)
+
+    options = (
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path),
+            envvar="BENCH_DATA",
+            help="Folder of the dataset, or a file of arrays; $BENCH_DATA sets it, too. "
+            "Default: the synthetic set.",
+        ),
+        click.option("--name", help="Name of the dataset, where its source has none."),
+        click.option(
+            "--groups",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="CSV with image_id and patient_id (or lesion_id, group_id): supplies groups, or "
+            "joins those of the data.",
+        ),
+        click.option(
+            "--columns",
+            help="Columns of a CSV of your own: image=...,label=...,group=... (also patient, "
+            "lesion, age, sex, site, source); label=... alone chooses among diagnoses.",
+        ),
     )
-    name = click.option("--name", help="Name of the dataset, where its source has none.")
-    return data(name(command))
+    made: Callable[..., object] = with_choice
+    for option in reversed(options):
+        made = option(made)
+    return cast("Command", made)
 
 
 def results_option(command: Command) -> Command:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.places import PROTOCOLS, data_options
+from bench.cli.places import PROTOCOLS, source_options
+from bench.data.sources import DataChoice
 from bench.errors import ProtocolError, RolesError
 
 duplicates_option = click.option(
@@ -36,7 +37,7 @@ def list_protocols() -> None:
 
 @protocol.command("show")
 @click.argument("protocol_name", metavar="PROTOCOL")
-@data_options
+@source_options
 @click.option(
     "--disagreement",
     type=click.FloatRange(0, 1, min_open=True),
@@ -65,8 +66,7 @@ def list_protocols() -> None:
 )
 def show(
     protocol_name: str,
-    data: Path | None,
-    name: str | None,
+    data: DataChoice,
     disagreement: float,
     correlation: float,
     power: float,
@@ -78,7 +78,7 @@ def show(
     from bench.splits.detectable import Assumptions, detectable_markdown, detectable_table
     from bench.splits.export import export_text
 
-    bench = open_bench(protocol_name, data, name)
+    bench = open_bench(protocol_name, data)
     split, manifest = bench.protocol.split, bench.source.manifest
     if export is not None:
         _write_export(export, export_text(bench.roles, bench.protocol, export))
@@ -108,19 +108,16 @@ def _write_export(path: Path, text: str) -> None:
 
 @protocol.command("verify")
 @click.argument("protocol_name", metavar="PROTOCOL")
-@data_options
+@source_options
 @duplicates_option
-def verify_roles(
-    protocol_name: str, data: Path | None, name: str | None, duplicates: Path | None
-) -> int:
+def verify_roles(protocol_name: str, data: DataChoice, duplicates: Path | None) -> int:
     """Prove frozen roles sound and the data's own; say what was proven. Exit 1 if they are not."""
     from bench.cli.frozen import known_pairs
-    from bench.data.sources import open_source
     from bench.protocol import load_protocol, load_roles
     from bench.splits.leakage import verify
 
     known = load_protocol(protocol_name, PROTOCOLS)
-    manifest = open_source(data, name, images=False).manifest
+    manifest = data.open(images=False).manifest
     try:
         roles = load_roles(known, manifest.name, PROTOCOLS)
         roles.refuse_other_roster(manifest)
@@ -137,28 +134,26 @@ def verify_roles(
 
 @protocol.command("freeze")
 @click.argument("protocol_name", metavar="PROTOCOL")
-@data_options
+@source_options
 @click.option("--as", "new_name", help="Name of a new protocol with the same rules.")
 @click.option("--folds", type=click.IntRange(1), help="Folds of the new protocol; needs --as.")
 @duplicates_option
 def freeze_roles(
     protocol_name: str,
-    data: Path | None,
-    name: str | None,
+    data: DataChoice,
     new_name: str | None,
     folds: int | None,
     duplicates: Path | None,
 ) -> None:
     """Draw the roles of a dataset once, by a protocol's rules, and write them into it."""
     from bench.cli.frozen import known_pairs, renamed, with_roles
-    from bench.data.sources import open_source
     from bench.files import write_atomically
     from bench.protocol import format_roles, load_protocol, parse_protocol
     from bench.splits.freeze import freeze
     from bench.splits.leakage import absent_classes, verify
 
     rules = load_protocol(protocol_name, PROTOCOLS)
-    manifest = open_source(data, name, images=False).manifest
+    manifest = data.open(images=False).manifest
     target = new_name or protocol_name
     toml = PROTOCOLS / f"{target}.toml"
     if new_name is None and manifest.name in rules.roles:

@@ -15,28 +15,28 @@ from bench.cli.options import DEFAULT_METHODS, Options, as_options, training_opt
 from bench.cli.places import (
     BASELINES,
     BENCH,
-    data_options,
     protocol_option,
     results_option,
+    source_options,
 )
+from bench.data.sources import DataChoice
 from bench.errors import BenchError
 
 
 @click.command()
 @protocol_option
-@data_options
+@source_options
 @results_option
 @training_options
 def run(
     protocol_name: str,
-    data: Path | None,
-    name: str | None,
+    data: DataChoice,
     dry_run: bool,  # noqa: FBT001
     **rest: Any,
 ) -> int:
     """Train what is not done yet on every fold, score it, write the leaderboard."""
     options = as_options(data=data, **rest)
-    return _run(open_bench(protocol_name, data, name, images=True), options, dry_run=dry_run)
+    return _run(open_bench(protocol_name, data, images=True), options, dry_run=dry_run)
 
 
 def _run(bench: Bench, options: Options, *, dry_run: bool) -> int:
@@ -212,8 +212,7 @@ def _slots(options: Options, waiting: int) -> list[str]:
 def _command(protocol: str, options: Options, ask: Any) -> str:
     """The command that gives a method's whole row again. A path of this machine is not told."""
     words = ["python", "bench.py", "run", "--protocol", protocol]
-    if options.data is not None:
-        words += ["--data", "DIR" if options.data.is_absolute() else str(options.data)]
+    words += options.data.words()
     file = ask.loaded.file
     words += ["--method", ask.loaded.method.name if file.parent == BASELINES else file.name]
     for key, value in ask.overrides.items():

@@ -13,8 +13,9 @@ import click
 
 from bench.cli.board import Bench, open_bench, print_data
 from bench.cli.options import as_options, training_options
-from bench.cli.places import data_options, protocol_option
+from bench.cli.places import protocol_option, source_options
 from bench.cli.run import plan, print_failures, train
+from bench.data.sources import DataChoice
 from bench.errors import MethodError, listing
 
 DEFAULT_GRID = ("optimizer=adamw,sgd", "lr=3e-4,1e-3,3e-3,1e-2")
@@ -22,7 +23,7 @@ DEFAULT_GRID = ("optimizer=adamw,sgd", "lr=3e-4,1e-3,3e-3,1e-2")
 
 @click.command()
 @protocol_option
-@data_options
+@source_options
 @click.option(
     "--grid",
     multiple=True,
@@ -39,8 +40,7 @@ DEFAULT_GRID = ("optimizer=adamw,sgd", "lr=3e-4,1e-3,3e-3,1e-2")
 @training_options
 def sweep(
     protocol_name: str,
-    data: Path | None,
-    name: str | None,
+    data: DataChoice,
     grid: tuple[str, ...],
     dry_run: bool,  # noqa: FBT001
     settings: tuple[str, ...],
@@ -49,7 +49,7 @@ def sweep(
     """Try hyperparameters; choose on val only, fold by fold; say how optimistic val was."""
     variants = combinations(grid or DEFAULT_GRID, settings)
     options = as_options(data=data, settings=settings, variants=variants, **rest)
-    bench = open_bench(protocol_name, data, name, images=True)
+    bench = open_bench(protocol_name, data, images=True)
     print_data(bench)
     job_files = _without_repetition(plan(bench, options))
     click.echo(f"{len(variants)} combinations of {listing(list(variants[0]))}")

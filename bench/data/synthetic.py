@@ -11,22 +11,19 @@ meets this one's pictures.
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from bench.data import synthetic_cohort, synthetic_pixels
+from bench.data.made import ensure_folder
 from bench.data.sources import Source
 from bench.data.store import cache_folder
 from bench.errors import DataError
 from bench.manifest import Manifest
 
-MARKER = "sha256"
 COLUMN_NAMES = {"label": "dx", "source": "dataset"}
 
 
@@ -56,7 +53,7 @@ def open_synthetic(cache: Path | None = None, *, images: bool = True) -> Source:
     folder = (cache or cache_folder()) / "synthetic" / version()
     if images:
         try:
-            _ensure(folder, manifest.table)
+            ensure_folder(folder, lambda scratch: _draw(scratch, manifest.table))
         except OSError as error:
             raise DataError(
                 f"{folder}: the synthetic images cannot be kept there ({error.strerror}); "
@@ -73,50 +70,11 @@ def version() -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def _ensure(folder: Path, table: pd.DataFrame) -> None:
-    """Draw the folder anew unless its content is what its marker says.
-
-    It appears under its name by one rename; a killed drawing leaves a `drawing-...` folder that
-    nobody reads and the next drawing removes.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if _is_whole(folder):
-            return
-        for stale in (folder, *folder.parent.glob(f"drawing-{folder.name}-*")):
-            shutil.rmtree(stale, ignore_errors=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f"drawing-{folder.name}-", dir=folder.parent))
-        try:
-            _draw(scratch, table)
-            scratch.rename(folder)
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
-
-
 def _draw(folder: Path, table: pd.DataFrame) -> None:
     images = folder / "images"
     images.mkdir()
     for image_id, pixels in synthetic_pixels.draw_images(table):
         png = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
         (images / f"{image_id}.png").write_bytes(png.tobytes())
-    metadata = table.rename(columns=COLUMN_NAMES)
+    metadata = table.drop(columns="group_id", errors="ignore").rename(columns=COLUMN_NAMES)
     metadata.to_csv(folder / "metadata.csv", index=False, lineterminator="\n")
-    (folder / MARKER).write_text(_content_sha256(folder), encoding="ascii")
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        return (folder / MARKER).read_text(encoding="ascii") == _content_sha256(folder)
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _content_sha256(folder: Path) -> str:
-    """Hash of every file's path and content but the marker's own."""
-    content = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != MARKER:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            content.update(f"{path.relative_to(folder).as_posix()},{digest}\n".encode())
-    return content.hexdigest()

@@ -143,7 +143,11 @@ def cohort_table() -> pd.DataFrame:
             rows += [lesion] * (1 + stream.pick(VIEWS_PER_LESION))
     table = pd.DataFrame(rows)
     table["image_id"] = [f"SYN_{place:07d}" for place in Stream.of(ORDER, 1).order(len(rows)) + 1]
-    return table.loc[:, list(COLUMNS)].sort_values("image_id").reset_index(drop=True)
+    return (
+        table[[column for column in COLUMNS if column in table]]
+        .sort_values("image_id")
+        .reset_index(drop=True)
+    )
 
 
 def _patient(stream: Stream, number: int, label: int) -> dict[str, object]:
