@@ -35,6 +35,11 @@ def nadeau_bengio(differences: np.ndarray, test_train_ratio: float) -> float:
     differences (J,) by fold and repeat; t = mean / sqrt((1/J + test/train) * variance), J - 1
     degrees of freedom. NaN for fewer than two folds or an undefined difference; 1 where all
     differences are 0; 0 where they are all the same and not 0.
+
+    The correction is exact for algorithms whose loss depends on the training part through its size
+    only. Where a metric follows the training part closely (macro-F1 of a classifier trained for
+    another loss), training parts that overlap make the folds more alike than it allows for, and the
+    test rejects too often: `benchmarks/correction.py` measures how much.
     """
     count = len(differences)
     if count < 2 or not np.isfinite([*differences, test_train_ratio]).all():  # noqa: PLR2004
