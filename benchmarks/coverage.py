@@ -289,8 +289,8 @@ def main() -> None:
         rejections(asked.sets, repeats)
     print(
         "\nThe paired interval speaks of these trained models on other patients, not of the\n"
-        "algorithms: under a null about algorithms it is not expected to reject 5%. Why the corrected\n"
-        "t rejects more than 5% here is taken apart by benchmarks/correction.py."
+        "algorithms: under a null about algorithms it is not expected to reject 5%. Why the\n"
+        "corrected t rejects more than 5% here is taken apart by benchmarks/correction.py."
     )
 
 
