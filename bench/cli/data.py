@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bench.cli.audit import audit
 from bench.cli.duplicates import duplicates
 from bench.cli.pixels import cache, preprocess
 from bench.cli.places import source_options
@@ -15,6 +16,7 @@ def data() -> None:
     """Show what is in a dataset."""
 
 
+data.add_command(audit)
 data.add_command(preprocess)
 data.add_command(cache)
 data.add_command(duplicates)

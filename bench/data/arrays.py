@@ -86,9 +86,11 @@ def _read_npz(path: Path) -> Arrays:
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise DataError(f"{path}: cannot be read as .npz ({error}); fetch it again") from None
     parts = list(_parts(content, path))
+    shapes = sorted({images.shape[1:] for _, images, _ in parts})
+    if len(shapes) > 1:
+        raise DataError(f"{path}: its parts have images of shapes {listing(shapes)}; give one size")
     names = [f"{part}_{at:06d}" for part, images, _ in parts for at in range(len(images))]
     labels = np.concatenate([labels for _, _, labels in parts])
-    pixels = np.concatenate([images for _, images, _ in parts])
     classes = _class_names(path, labels)
     records = tuple(
         Record(image_id, classes[label]) for image_id, label in zip(names, labels, strict=True)
@@ -102,7 +104,7 @@ def _read_npz(path: Path) -> Arrays:
         licence="not stated",
         citation="not stated",
     )
-    return Arrays(roster.classes_found(), _coloured(pixels, path))
+    return Arrays(roster.classes_found(), np.concatenate([images for _, images, _ in parts]))
 
 
 def _parts(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -119,7 +121,9 @@ def _parts(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, np.nda
         codes = np.atleast_1d(codes)
         if codes.ndim != 1 or len(codes) != len(pixels):
             raise DataError(f"{path}: {len(pixels)} {images}, but {codes.shape} {labels}")
-        yield part, pixels, codes
+        if codes.dtype.kind not in "iuU":
+            raise DataError(f"{path}: {labels} are {codes.dtype}; they need to be whole numbers")
+        yield part, _coloured(pixels, path), codes
 
 
 def _class_names(path: Path, labels: np.ndarray) -> dict[Any, str]:

@@ -73,6 +73,106 @@ KINDS: dict[str, Kind] = {
         False,
         "They were left out: the ground truth does not name these images.",
     ),
+    "twice": Kind("Image ids that stand in more than one row", True, "Keep one row an image."),
+    "torn lesion": Kind(
+        "Lesions with two diagnoses",
+        True,
+        "One of them is wrong, or two lesions bear one id. Correct the metadata.",
+    ),
+    "alike": Kind(
+        "Classes whose names differ by letter case only",
+        True,
+        "They are counted as different classes. Write them alike.",
+    ),
+    "torn sex": Kind(
+        "Patients or lesions with two sexes", False, "One id may stand for two people."
+    ),
+    "torn site": Kind(
+        "Lesions on two body sites", False, "One id may stand for two lesions, or a site is wrong."
+    ),
+    "age missing": Kind(
+        "Images without an age", False, "They count as `missing` wherever ages are shown."
+    ),
+    "age zero": Kind(
+        "Images of age 0", False, "Infants, or a way to write that the age is missing."
+    ),
+    "ungrouped": Kind(
+        "Grouping incomplete: images without patient, lesion or group id",
+        False,
+        "Each counts as a group of its own; relatives may stand on the other side of a fold. "
+        "--groups FILE supplies groups.",
+    ),
+    "no images": Kind(
+        "No image files", False, "Only the metadata was looked at: nothing is known of the images."
+    ),
+    "missing": Kind("Rows without an image file", True, "Training would refuse the dataset."),
+    "unwanted": Kind(
+        "Image files without a row", False, "They are not used; masks and thumbnails are harmless."
+    ),
+    "two files": Kind(
+        "Image ids with two different files", True, "It is unclear which is meant. Remove one."
+    ),
+    "unreadable": Kind(
+        "Files that cannot be decoded to the end",
+        True,
+        "Truncated, broken or no image at all, though a header may look sound. Fetch them again.",
+    ),
+    "bomb": Kind(
+        "Images of too many pixels",
+        True,
+        "More than 100 million: refused before decoding. Scale them down.",
+    ),
+    "deep": Kind(
+        "More than 8 bits a channel",
+        True,
+        "The lower bits would be lost. Convert them to 8 bits the way you want it.",
+    ),
+    "content": Kind(
+        "Files whose content is not what their suffix says",
+        False,
+        "They are read by content. Other programs may not.",
+    ),
+    "cmyk": Kind(
+        "CMYK images", False, "Converted to RGB without a colour profile: colours may be off."
+    ),
+    "grey": Kind(
+        "Grey images", False, "Read as RGB with three equal channels: colour tells nothing."
+    ),
+    "alpha": Kind(
+        "Images with transparent parts", False, "What is transparent is laid over black."
+    ),
+    "animated": Kind("Images of several frames", False, "Only the first frame is read."),
+    "turned": Kind(
+        "Images with an EXIF orientation", False, "They are turned upright as they are read."
+    ),
+    "blank": Kind("Blank images, or nearly so", False, "Nothing can be seen on them."),
+    "small": Kind("Images below 64 pixels", False, "Enlarged for training: little is to be seen."),
+    "copies within": Kind(
+        "Files of one content within one group", False, "They count as several images of the group."
+    ),
+    "copies across": Kind(
+        "Files of one content in different groups",
+        True,
+        "One may teach and the other test. --merge-groups FILE writes groups that unite them.",
+    ),
+    "copies labels": Kind(
+        "Files of one content with different diagnoses", True, "At least one of them is wrong."
+    ),
+    "near across": Kind(
+        "Nearly equal pictures in different groups",
+        True,
+        "One may teach and the other test. --merge-groups FILE writes groups that unite them.",
+    ),
+    "near doubtful": Kind(
+        "Pairs to be looked at: perhaps the same picture in different groups",
+        False,
+        "Too little alike to be sure, too much to be silent.",
+    ),
+    "near known": Kind(
+        "Nearly equal pictures in different native groups, which are known",
+        False,
+        "The protocol's roles, or the committed list of duplicates, unite them.",
+    ),
 }
 
 

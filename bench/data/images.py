@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,36 +22,54 @@ ORIENTATION, UPRIGHT, TURNED = 0x0112, 1, range(2, 9)
 OPAQUE = 255
 
 
+class FoundImages(NamedTuple):
+    """The image files of a folder: by id, ids with two different files, files that no id wants."""
+
+    files: dict[str, Path]
+    twice: list[str]
+    unwanted: list[Path]
+
+
+def look_for_images(folder: Path, wanted: Collection[str]) -> FoundImages:
+    """The file of every wanted image id anywhere below a folder, suffix in any case."""
+    found: dict[str, Path] = {}
+    twice: list[str] = []
+    unwanted: list[Path] = []
+    walked: set[str] = set()
+    for parent, below, names in os.walk(folder, followlinks=True):
+        walked.add(os.path.realpath(parent))
+        # a link to a folder seen before may lead round in circles
+        below[:] = [b for b in below if os.path.realpath(Path(parent, b)) not in walked]
+        for name in names:
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a Path a file is slow at 400,000
+            if suffix.lower() not in SUFFIXES:
+                continue
+            path = Path(parent, name)
+            if stem not in wanted:
+                unwanted.append(path)
+                continue
+            if stem in found and not _same_content(found[stem], path):
+                twice.append(f"{found[stem]} and {path}")
+            found.setdefault(stem, path)
+    return FoundImages(dict(sorted(found.items())), sorted(twice), sorted(unwanted))
+
+
 def find_images(source: Source) -> dict[str, Path]:
     """The file of every image id, anywhere below the source's folder, suffix in any case.
 
     Raises DataError that names the ids without a file, or with two.
     """
     wanted = set(source.manifest.image_ids.tolist())
-    found: dict[str, Path] = {}
-    twice: list[str] = []
-    walked: set[str] = set()
-    for folder, below, names in os.walk(source.folder, followlinks=True):
-        walked.add(os.path.realpath(folder))
-        # a link to a folder seen before may lead round in circles
-        below[:] = [b for b in below if os.path.realpath(Path(folder, b)) not in walked]
-        for name in names:
-            stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a Path a file is slow at 400,000
-            if suffix.lower() not in SUFFIXES or stem not in wanted:
-                continue
-            path = Path(folder, name)
-            if stem in found and not _same_content(found[stem], path):
-                twice.append(f"{found[stem]} and {path}")
-            found.setdefault(stem, path)
-    if twice:
-        raise DataError(f"images with two different files: {listing(sorted(twice))}; remove one")
-    missing = sorted(wanted - found.keys())
+    found = look_for_images(source.folder, wanted)
+    if found.twice:
+        raise DataError(f"images with two different files: {listing(found.twice)}; remove one")
+    missing = sorted(wanted - found.files.keys())
     if missing:
         raise DataError(
             f"{len(missing)} of {len(wanted)} image files are missing below {source.folder}: "
             f"{listing(missing)}; each image of the metadata needs <image_id>.jpg (or .png)"
         )
-    return dict(sorted(found.items()))
+    return found.files
 
 
 def _same_content(first: Path, second: Path) -> bool:

@@ -86,6 +86,18 @@ class Roster:
         return replace(self, classes=tuple(sorted({record.label for record in self.records})))
 
 
+def roster_of(manifest: Manifest) -> Roster:
+    """The roster that a manifest's rows make."""
+    table = manifest.table[list(COLUMNS)].astype(object).where(manifest.table.notna(), None)
+    return Roster(
+        name=manifest.name,
+        title=manifest.title,
+        classes=manifest.classes,
+        records=tuple(Record(*row) for row in table.itertuples(index=False, name=None)),
+        where=manifest.name,
+    )
+
+
 def columns_of(header: Iterable[str]) -> dict[str, str]:
     """Which column of a header holds which field of a Record, by the names in use."""
     names = set(header)

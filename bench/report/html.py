@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
-STYLES = ("tokens", "page", "tables", "plots", "print")
+STYLES = ("tokens", "page", "tables", "plots", "pictures", "print")
 SCRIPTS = ("theme", "sort", "choose", "open", "copy")
 
 

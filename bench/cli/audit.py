@@ -1,0 +1,116 @@
+"""`data audit`: what is wrong with a dataset, as a page and a JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.places import PROTOCOLS, source_options
+from bench.data.sources import DataChoice
+
+if TYPE_CHECKING:
+    from bench.data.audit.whole import Audit
+    from bench.manifest import Manifest
+
+
+@click.command("audit")
+@source_options
+@click.option("--protocol", "-p", "protocol_name", help="Duplicates its roles unite are known.")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("audit"),
+    show_default=True,
+    help="Folder for index.html and audit.json. The page shows images of the dataset.",
+)
+@click.option(
+    "--merge-groups",
+    "merged",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write groups that unite sure duplicates, to be given as --groups.",
+)
+def audit(data: DataChoice, protocol_name: str | None, folder: Path, merged: Path | None) -> int:
+    """List what is wrong with metadata and images. Exit 1 where it must not be ignored."""
+    from bench.data.audit.whole import audit_json
+    from bench.report.audit import render_audit
+    from bench.report.html import write
+
+    done = _audit(data, protocol_name)
+    if merged is not None:
+        _write_groups(done, merged)
+    write({"audit.json": audit_json(done), "index.html": render_audit(done)}, folder)
+    _print(done)
+    click.echo(f"audit: {folder / 'index.html'}")
+    return 1 if done.failed else 0
+
+
+def _audit(data: DataChoice, protocol_name: str | None) -> Audit:
+    """The audit, with a bar a stage."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from bench.data.audit.whole import audit as audit_data
+
+    console = Console(stderr=True)
+    with Progress(transient=True, console=console, disable=not console.is_terminal) as bars:
+        stages: dict[str, TaskID] = {}
+
+        def advance(stage: str, done: int, whole: int) -> None:
+            if stage not in stages:
+                stages[stage] = bars.add_task(stage, total=whole)
+            bars.update(stages[stage], completed=done)
+
+        return audit_data(data, lambda manifest: _known_groups(manifest, protocol_name), advance)
+
+
+def _known_groups(manifest: Manifest, protocol_name: str | None) -> Mapping[str, str]:
+    """The final groups: of a protocol's roles, else as the committed duplicates join them."""
+    from bench.cli.frozen import known_pairs
+    from bench.protocol import load_protocol, load_roles
+    from bench.splits.groups import join_groups
+
+    if protocol_name is None:
+        pairs = known_pairs(None, manifest.name, manifest.image_ids.tolist())
+        return dict(zip(manifest.image_ids, join_groups(manifest, pairs), strict=True))
+    roles = load_roles(load_protocol(protocol_name, PROTOCOLS), manifest.name, PROTOCOLS)
+    return dict(zip(roles.image_ids, roles.group_ids, strict=True))
+
+
+def _write_groups(done: Audit, path: Path) -> None:
+    """A group file in which all pairs that are sure, and those that are known, are united."""
+    import pandas as pd
+
+    from bench.cli.frozen import known_pairs
+    from bench.files import write_atomically
+    from bench.splits.groups import join_groups
+
+    manifest = done.manifest
+    known = known_pairs(None, manifest.name, manifest.image_ids.tolist())
+    groups = join_groups(manifest, [*done.united, *known])
+    table = pd.DataFrame({"image_id": manifest.image_ids, "group_id": groups})
+    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
+    united = len(set(manifest.native_groups.tolist())) - len(set(groups.tolist()))
+    click.echo(f"groups: {path} ({united} fewer than the dataset's own)")
+
+
+def _print(done: Audit) -> None:
+    """The findings in the terminal."""
+    from bench.errors import listing
+
+    manifest = done.manifest
+    click.echo(
+        f"{manifest.title}{' (SYNTHETIC data)' if manifest.synthetic else ''}: {len(manifest)} rows"
+        f" used, {done.images_read} image files read"
+    )
+    for finding in done.findings:
+        mark = "MUST BE MENDED" if finding.about.grave else "note"
+        click.echo(f"{mark}: {finding.about.title}: {finding.count}")
+        named: list[Any] = [f"{f.where} {f.what}".strip() for f in finding.named]
+        more = finding.count - len(named)
+        click.echo(f"  {listing(named)}{f' and {more} more' if more else ''}")
+    if not done.findings:
+        click.echo("nothing is wrong, as far as was looked")

@@ -1,0 +1,250 @@
+"""A dataset audited: its metadata, its files, its duplicates. Nothing that is wrong stops it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from bench.data.audit.files import Looked, look_at_files
+from bench.data.audit.rows import check_rows, usable
+from bench.data.duplicates.near import find_near_duplicates
+from bench.data.duplicates.pairs import SURE, DuplicatePair, Duplicates, silent
+from bench.data.faults import KINDS, Fault, Kind
+from bench.data.grouping import read_grouping, with_groups
+from bench.data.images import loader, look_for_images
+from bench.data.roster import roster_of
+from bench.data.sources import DataChoice, array_file, find_roster
+from bench.errors import OFFENDERS_SHOWN
+from bench.manifest import Manifest
+
+Advance = Callable[[str, int, int], object]
+"""Hears how far the audit is: name of the stage, how much of it is done, how much there is."""
+
+UNITED_BY_KNOWLEDGE = frozenset({"copies across", "near across", "near doubtful"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All faults of one kind: how many, and the first twenty of them."""
+
+    kind: str
+    count: int
+    named: tuple[Fault, ...]
+
+    @property
+    def about(self) -> Kind:
+        """What such a fault is, and what follows from it."""
+        return KINDS[self.kind]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images of different groups that are, or may be, one picture. `kind` as in KINDS."""
+
+    kind: str
+    image_a: str
+    image_b: str
+    group_a: str
+    group_b: str
+    label_a: str
+    label_b: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    manifest  the rows that could be used, the user's groups joined
+    sizes     images by "600x450"
+    pairs     pictures that stand in two groups, the sure ones first
+    search    how near duplicates were searched; None where there are no images
+    """
+
+    manifest: Manifest
+    findings: tuple[Finding, ...]
+    pairs: tuple[Pair, ...]
+    files: Mapping[str, Path]
+    images_read: int
+    sizes: Mapping[str, int]
+    search: Duplicates | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether something must not be ignored."""
+        return any(finding.about.grave for finding in self.findings)
+
+    @property
+    def united(self) -> list[tuple[str, str]]:
+        """Pairs of images whose groups belong together."""
+        return [(p.image_a, p.image_b) for p in self.pairs if p.kind != "near doubtful"]
+
+
+def audit(
+    choice: DataChoice,
+    join: Callable[[Manifest], Mapping[str, str]] = lambda _: {},
+    advance: Advance = silent,
+) -> Audit:
+    """Audit what the user means.
+
+    join  gives the group of images where it is known that native groups belong together. Raises
+    DataError where there is no metadata at all.
+    """
+    faults: list[Fault] = []
+    manifest, folder = _read(choice, faults)
+    found = look_for_images(folder, set(manifest.image_ids.tolist()))
+    missing = sorted(set(manifest.image_ids.tolist()) - found.files.keys())
+    if found.files:
+        faults += [Fault("missing", image_id, "") for image_id in missing]
+    else:
+        faults.append(Fault("no images", str(folder), ""))
+    if choice.folder is not None:
+        faults += [Fault("unwanted", str(path), "") for path in found.unwanted]
+    faults += [Fault("two files", "", words) for words in found.twice]
+    count = len(found.files)
+    done = iter(range(1, count + 1))
+    looked = look_at_files(found.files, lambda: advance("reading", next(done), count))
+    faults += [fault for one in looked for fault in one.faults]
+    groups = _Groups(manifest, join(manifest))
+    pairs = _copies(looked, groups, faults)
+    search = _near(manifest, looked, found.files, advance)
+    if search is not None:
+        exact = {(pair.image_a, pair.image_b) for pair in pairs}
+        pairs += [groups.near(p) for p in search.pairs if (p.image_a, p.image_b) not in exact]
+    faults += [Fault(p.kind, f"{p.image_a} and {p.image_b}", p.evidence) for p in pairs]
+    return Audit(
+        manifest=manifest,
+        findings=_gather(faults),
+        pairs=tuple(sorted(pairs, key=lambda p: (not KINDS[p.kind].grave, p.kind, p.image_a))),
+        files=found.files,
+        images_read=len(looked),
+        sizes=dict(Counter(f"{x.size[0]}x{x.size[1]}" for x in looked if x.size).most_common()),
+        search=search,
+    )
+
+
+def _read(choice: DataChoice, faults: list[Fault]) -> tuple[Manifest, Path]:
+    """The rows that can be used, and where their images lie; faults are noted."""
+    if choice.folder is None or array_file(choice.folder) is not None:
+        source = choice.open()
+        manifest, folder = source.manifest, source.folder
+        faults += check_rows(roster_of(manifest))
+    else:
+        folder = choice.folder
+        roster = choice.named(find_roster(folder, choice.columns, faults.append))
+        faults += check_rows(roster)
+        manifest = usable(roster)
+        if choice.groups is not None:
+            manifest = with_groups(manifest, read_grouping(choice.groups))
+    bare = manifest.table[["patient_id", "lesion_id", "group_id"]].isna().all(axis=1)
+    faults += [Fault("ungrouped", image_id, "") for image_id in manifest.table["image_id"][bare]]
+    return manifest, folder
+
+
+class _Groups:
+    """Who stands in which group, natively and as far as groups are known to belong together."""
+
+    def __init__(self, manifest: Manifest, known: Mapping[str, str]) -> None:
+        self.native = dict(zip(manifest.image_ids, manifest.native_groups, strict=True))
+        self.label = dict(zip(manifest.image_ids, manifest.table["label"], strict=True))
+        self.known = {**self.native, **known}
+
+    def pair(self, kind: str, a: str, b: str, evidence: str) -> Pair:
+        """The pair with its groups and labels; what is known to be one group is called known."""
+        if kind in UNITED_BY_KNOWLEDGE and self.known[a] == self.known[b]:
+            kind = "near known"
+        native, label = self.native, self.label
+        return Pair(kind, a, b, native[a], native[b], label[a], label[b], evidence)
+
+    def near(self, found: DuplicatePair) -> Pair:
+        """A pair that the search for near duplicates found."""
+        sure = found.verdict == SURE
+        evidence = (
+            f"{found.phash_distance} of 256 bits, {found.inliers} spots, "
+            f"correlation {found.correlation:.2f}"
+        )
+        kind = "near across" if sure else "near doubtful"
+        return self.pair(kind, found.image_a, found.image_b, evidence)
+
+
+def _copies(looked: Iterable[Looked], groups: _Groups, faults: list[Fault]) -> list[Pair]:
+    """Files of one content, each with the first: faults within a group, pairs across groups."""
+    by_content: dict[str, list[str]] = {}
+    for one in looked:
+        if one.sha256:
+            by_content.setdefault(one.sha256, []).append(one.image_id)
+    pairs = []
+    for a, *others in by_content.values():
+        for b in others:
+            if groups.label[a] != groups.label[b]:
+                what = f"{groups.label[a]} and {groups.label[b]}"
+                faults.append(Fault("copies labels", f"{a} and {b}", what))
+            if groups.native[a] == groups.native[b]:
+                faults.append(Fault("copies within", f"{a} and {b}", ""))
+            else:
+                pairs.append(groups.pair("copies across", a, b, "the same bytes"))
+    return pairs
+
+
+def _near(
+    manifest: Manifest, looked: Iterable[Looked], files: Mapping[str, Path], advance: Advance
+) -> Duplicates | None:
+    """The search for near duplicates among the files that can be read."""
+    readable = {one.image_id for one in looked if one.readable}
+    if not readable:
+        return None
+    table = manifest.table[manifest.table["image_id"].isin(readable)]
+    return find_near_duplicates(replace(manifest, table=table), loader(files), advance)
+
+
+def _gather(faults: Iterable[Fault]) -> tuple[Finding, ...]:
+    """Findings by kind, the grave ones first, in the order of KINDS."""
+    by_kind: dict[str, list[Fault]] = {}
+    for fault in faults:
+        by_kind.setdefault(fault.kind, []).append(fault)
+    found = [
+        Finding(kind, len(by_kind[kind]), tuple(by_kind[kind][:OFFENDERS_SHOWN]))
+        for kind in KINDS
+        if kind in by_kind
+    ]
+    return tuple(sorted(found, key=lambda finding: not finding.about.grave))
+
+
+def audit_json(done: Audit) -> str:
+    """An audit as JSON."""
+    manifest, search = done.manifest, done.search
+    content = {
+        "dataset": manifest.name,
+        "title": manifest.title,
+        "synthetic": manifest.synthetic,
+        "failed": done.failed,
+        "unit": manifest.unit,
+        "roster_sha256": manifest.roster_sha256,
+        "rows_used": len(manifest),
+        "groups": len(set(manifest.native_groups.tolist())),
+        "images_read": done.images_read,
+        "sizes": dict(done.sizes),
+        "findings": [
+            {
+                "kind": finding.kind,
+                "title": finding.about.title,
+                "grave": finding.about.grave,
+                "count": finding.count,
+                "meaning": finding.about.meaning,
+                "named": [{"where": fault.where, "what": fault.what} for fault in finding.named],
+            }
+            for finding in done.findings
+        ],
+        "near_duplicates": search
+        and {
+            "method": search.method,
+            "candidates": search.candidates,
+            "dropped": search.dropped,
+            "within_groups": search.within,
+        },
+        "pairs": [asdict(pair) for pair in done.pairs],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,52 @@
+"""`data audit` and the options that name data, as typed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import click
+from click.testing import CliRunner
+
+from bench.cli.data import data
+from bench.cli.main import VERBS
+from tests.data.audit.test_audit import put, row
+
+
+def commands(command: click.Command) -> list[click.Command]:
+    if isinstance(command, click.Group):
+        return [c for one in command.commands.values() for c in commands(one)]
+    return [command]
+
+
+def test_every_verb_that_takes_data_takes_groups_and_columns():
+    takers = 0
+    for module, _ in VERBS.values():
+        for verb in commands(getattr(importlib.import_module(f"bench.cli.{module}"), module)):
+            options = {option for one in verb.params for option in one.opts}
+            if "--data" in options:
+                takers += 1
+                assert {"--groups", "--columns", "--name"} <= options, verb.name
+    assert takers >= 8
+
+
+def test_audit_fails_at_duplicates_and_passes_with_the_groups_it_writes(tmp_path: Path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    put(folder, [row(n) for n in range(5)])
+    (folder / "I4.png").write_bytes((folder / "I2.png").read_bytes())
+    words = ["audit", "--data", str(folder), "--to", str(tmp_path / "out")]
+    groups = tmp_path / "groups.csv"
+    done = CliRunner().invoke(data, [*words, "--merge-groups", str(groups)], standalone_mode=False)
+    assert done.return_value == 1, done.output
+    assert "I2 and I4 the same bytes" in done.output
+    told = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert told["failed"]
+    assert [(p["image_a"], p["image_b"]) for p in told["pairs"]] == [("I2", "I4")]
+    assert (tmp_path / "out" / "index.html").read_text().count("data:image/jpeg") == 2
+    assert groups.read_text().splitlines()[-1] == "I4,L2"
+    done = CliRunner().invoke(data, [*words, "--groups", str(groups)], standalone_mode=False)
+    assert done.return_value == 0, done.output
+    info = ["info", "--data", str(folder), "--groups", str(groups)]
+    assert "groups are lesions" in CliRunner().invoke(data, info, standalone_mode=False).output

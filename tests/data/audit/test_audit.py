@@ -1,0 +1,276 @@
+"""Every bad input that an audit must find, made on purpose; and that it goes on after each."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.data.audit.files import look_at
+from bench.data.audit.whole import Audit, audit, audit_json
+from bench.data.sources import DataChoice
+from bench.data.synthetic import synthetic_manifest
+from bench.data.synthetic_pixels import draw_images
+from bench.report.audit import render_audit
+
+HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+
+
+def picture(seed: int, size: tuple[int, int] = (96, 80)) -> np.ndarray:
+    """A picture (H, W, 3) that has nothing in common with that of another seed."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+
+
+def row(at: int, lesion: str | None = None, label: str = "nv", **rest: str) -> str:
+    cells = {"age": "50", "sex": "male", "site": "back"} | rest
+    lesion = f"L{at}" if lesion is None else lesion
+    return f"{lesion},I{at},{label},histo,{cells['age']},{cells['sex']},{cells['site']}"
+
+
+def put(folder: Path, rows: list[str], content: bytes | None = None) -> Path:
+    """A folder in HAM10000's layout with a sound picture for each row."""
+    text = "\n".join([HEADER, *rows]) + "\n"
+    (folder / "HAM10000_metadata.csv").write_bytes(content or text.encode())
+    for at in range(len(rows)):
+        Image.fromarray(picture(at)).save(folder / f"I{at}.png")
+    return folder
+
+
+def found(folder: Path, **rest) -> tuple[Audit, dict[str, list[str]]]:
+    done = audit(DataChoice(folder, **rest))
+    return done, {f.kind: [f"{x.where} {x.what}".strip() for x in f.named] for f in done.findings}
+
+
+def test_a_sound_dataset_passes(tmp_path):
+    done, kinds = found(put(tmp_path, [row(n) for n in range(6)]))
+    assert kinds == {}
+    assert not done.failed
+    assert (done.images_read, done.sizes) == (6, {"96x80": 6})
+
+
+# --- metadata -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "said", "grave"),
+    [
+        ([row(0), row(1) + ",x", row(2)], "width", "line 3 has 8 cells, the header has 7", True),
+        ([row(0), "L1,I1,nv", row(2)], "width", "line 3 has 3 cells", True),
+        ([row(0), row(0), row(2)], "twice", "I0 2 rows", True),
+        ([row(0), row(1, label="scc"), row(2)], "label", "I1 'scc'", True),
+        ([row(0), "L1,,nv,histo,1,male,back"], "no id", "line 3", True),
+        ([row(0), row(1, label="")], "no label", "I1 has no label", True),
+        ([row(0, "L"), row(1, "L", "mel")], "torn lesion", "lesion L mel, nv (I0, I1)", True),
+        ([row(0, "L"), row(1, "L", site="foot")], "torn site", "back, foot (I0, I1)", False),
+        ([row(0, "L"), row(1, "L", sex="female")], "torn sex", "female, male", False),
+        ([row(0), row(1, age="")], "age missing", "I1", False),
+        ([row(0), row(1, age="0")], "age zero", "I1", False),
+        ([row(0), row(1, age="-4")], "age", "age is '-4'", True),
+        ([row(0), row(1, age="200")], "age", "age is '200'", True),
+        ([row(0), row(1, "")], "ungrouped", "I1", False),
+        ([row(0), row(1).replace("histo", '"histo')], "quoting", "line 3", True),
+    ],
+)
+def test_bad_rows_are_named_and_the_rest_is_read(tmp_path, rows, kind, said, grave):
+    done, kinds = found(put(tmp_path, rows))
+    assert said in kinds[kind][0]
+    assert done.failed == grave
+    assert "I0" in done.manifest.image_ids
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (f"{HEADER}\n{row(0)}\n{row(1, site='Schläfe')}\n".encode("cp1252"), "encoding"),
+        (f"{HEADER}\n{row(0)}\n{row(1)}\n".encode("utf-16"), "encoding"),
+        (f"{HEADER}\n{row(0)}\n{row(1)}\n".replace("male", "ma\0le").encode(), "nul"),
+    ],
+)
+def test_bad_text_is_named_and_still_read(tmp_path, content, kind):
+    done, kinds = found(put(tmp_path, [row(0), row(1)], content))
+    assert kind in kinds
+    assert done.failed
+    assert done.manifest.image_ids.tolist() == ["I0", "I1"]
+
+
+def test_ids_stay_text(tmp_path):
+    put(tmp_path, ["NA,I0,nv,histo,1,male,back", "007,I1,nv,histo,1,male,back"])
+    assert found(tmp_path)[0].manifest.native_groups.tolist() == ["NA", "007"]
+
+
+def test_classes_that_differ_by_letter_case_are_named(tmp_path):
+    (tmp_path / "manifest.csv").write_text("image,label,group\na,NV,1\nb,nv,2\n")
+    assert found(tmp_path)[1]["alike"] == ["NV NV, nv"]
+
+
+def test_metadata_without_images_is_no_fault(tmp_path):
+    put(tmp_path, [row(0), row(1)])
+    for path in tmp_path.glob("*.png"):
+        path.unlink()
+    done, kinds = found(tmp_path)
+    assert list(kinds) == ["no images"]
+    assert not done.failed
+    assert "only the metadata" in render_audit(done)
+
+
+def test_rows_without_image_and_images_without_row_and_two_files_are_named(tmp_path):
+    put(tmp_path, [row(n) for n in range(4)])
+    (tmp_path / "I0.png").unlink()
+    Image.fromarray(picture(9)).save(tmp_path / "stranger.png")
+    Image.fromarray(picture(8)).save(tmp_path / "I1.jpg")
+    done, kinds = found(tmp_path)
+    assert kinds["missing"] == ["I0"]
+    assert "stranger.png" in kinds["unwanted"][0]
+    assert "I1.jpg" in kinds["two files"][0]
+    assert done.failed
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+def saved(image: Image.Image, kind: str, **rest) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **rest)
+    return stream.getvalue()
+
+
+def bomb() -> bytes:
+    """A PNG of some hundred bytes that says it has 20,000 x 20,000 pixels."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        return struct.pack(">I", len(body)) + name + body + checksum
+
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return saved(Image.fromarray(picture(1)), "JPEG", exif=exif)
+
+
+def clear() -> Image.Image:
+    image = Image.fromarray(picture(1)).convert("RGBA")
+    image.putalpha(Image.fromarray(np.tile(np.arange(96, dtype=np.uint8), (80, 1))))
+    return image
+
+
+SOUND = Image.fromarray(picture(1))
+GREY = SOUND.convert("L")
+DEEP = cv2.imencode(".png", picture(1).astype(np.uint16) * 257)[1].tobytes()
+FILES = {
+    "empty": ("png", b"", "unreadable"),
+    "text": ("jpg", b"<html>404 Not Found</html>", "unreadable"),
+    "half a jpeg": ("jpg", saved(SOUND, "JPEG")[:-900], "unreadable"),
+    "half a png": ("png", saved(SOUND, "PNG")[:-900], "unreadable"),
+    "gif": ("jpg", saved(SOUND, "GIF"), "unreadable"),
+    "png named jpg": ("jpg", saved(SOUND, "PNG"), "content"),
+    "jpeg named png": ("png", saved(SOUND, "JPEG"), "content"),
+    "16 bits grey": ("png", saved(Image.fromarray(picture(1)[..., 0].astype("u2")), "PNG"), "deep"),
+    "16 bits of colour": ("png", DEEP, "deep"),
+    "cmyk": ("jpg", saved(SOUND.convert("CMYK"), "JPEG"), "cmyk"),
+    "grey": ("png", saved(GREY, "PNG"), "grey"),
+    "grey in colour": ("jpg", saved(GREY.convert("RGB"), "JPEG"), "grey"),
+    "alpha": ("png", saved(clear(), "PNG"), "alpha"),
+    "animated": ("png", saved(SOUND, "PNG", save_all=True, append_images=[GREY.convert("RGB")]),
+                 "animated"),
+    "turned": ("jpg", turned(), "turned"),
+    "blank": ("png", saved(Image.new("RGB", (99, 99), "tan"), "PNG"), "blank"),
+    "nearly blank": ("png", saved(Image.fromarray(picture(1) // 32), "PNG"), "blank"),
+    "bomb": ("png", bomb(), "bomb"),
+    "small": ("png", saved(SOUND.resize((30, 40)), "PNG"), "small"),
+}  # fmt: skip
+GRAVE = {"unreadable", "deep", "bomb"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_bad_file_is_known_by_its_content(tmp_path, name):
+    suffix, content, kind = FILES[name]
+    path = tmp_path / f"I0.{suffix}"
+    path.write_bytes(content)
+    looked = look_at("I0", path)
+    assert kind in {fault.kind for fault in looked.faults}
+    assert looked.readable == (kind not in GRAVE)
+    assert {fault.kind for fault in looked.faults if fault.grave} <= GRAVE
+
+
+def test_a_sound_file_has_no_fault(tmp_path):
+    for kind, suffix in (("PNG", "png"), ("JPEG", "JPG")):
+        path = tmp_path / f"I0.{suffix}"
+        path.write_bytes(saved(SOUND, kind))
+        looked = look_at("I0", path)
+        assert (looked.faults, looked.size, looked.readable) == ((), (96, 80), True)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    looked = look_at("I0", tmp_path / "none.png")
+    assert [fault.kind for fault in looked.faults] == ["unreadable"]
+
+
+def test_all_bad_files_of_a_folder_are_listed_and_counted_past_twenty(tmp_path):
+    put(tmp_path, [row(n) for n in range(30)])
+    for at in range(25):
+        (tmp_path / f"I{at}.png").write_bytes(b"no image")
+    (tmp_path / "I25.png").write_bytes(bomb())
+    done, kinds = found(tmp_path)
+    told = json.loads(audit_json(done))
+    unreadable = next(f for f in told["findings"] if f["kind"] == "unreadable")
+    assert (unreadable["count"], len(unreadable["named"])) == (25, 20)
+    assert kinds["bomb"]
+    page = render_audit(done)
+    assert "and 5 more." in page
+
+
+# --- duplicates -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lesions(tmp_path: Path) -> Path:
+    """Eight drawn lesions: 0 stands as bytes in 1, mirrored in 2, and in 3 under its own lesion."""
+    table = synthetic_manifest().table.iloc[:8]
+    rows = [row(n) for n in range(8)]
+    rows[3] = row(3, "L0")
+    put(tmp_path, rows)
+    drawn = [pixels[..., ::-1] for _, pixels in draw_images(table)]
+    for at, pixels in enumerate(drawn):
+        Image.fromarray(pixels).save(tmp_path / f"I{at}.png")
+    for at in (1, 3):
+        (tmp_path / f"I{at}.png").write_bytes((tmp_path / "I0.png").read_bytes())
+    Image.fromarray(drawn[0][:, ::-1]).save(tmp_path / "I2.png")
+    return tmp_path
+
+
+def test_duplicates_across_groups_are_shown_and_within_are_noted(lesions):
+    done, kinds = found(lesions)
+    assert done.failed
+    assert kinds["copies within"] == ["I0 and I3"]
+    assert kinds["copies across"] == ["I0 and I1 the same bytes"]
+    assert any("I2" in (p.image_a, p.image_b) for p in done.pairs if p.kind == "near across")
+    page = render_audit(done)
+    assert page.count("data:image/jpeg;base64,") == 2 * len(done.pairs)
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_copies_with_two_diagnoses_are_named(lesions):
+    text = (lesions / "HAM10000_metadata.csv").read_text()
+    (lesions / "HAM10000_metadata.csv").write_text(text.replace("L1,I1,nv", "L1,I1,mel"))
+    assert "mel" in found(lesions)[1]["copies labels"][0]
+
+
+def test_what_is_known_to_be_one_group_is_noted_only(lesions):
+    one = {f"I{at}": "L0" for at in range(4)}
+    done = audit(DataChoice(lesions), lambda _: one)
+    assert {pair.kind for pair in done.pairs} == {"near known"}
+    assert not done.failed
