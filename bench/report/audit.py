@@ -67,8 +67,8 @@ def _page(done: Audit) -> dict[str, object]:
         "standfirst": _standfirst(done),
         "facts": _facts(done),
         "sections": [
-            {"id": "grave", "title": "Must be mended", "findings": [_finding(f) for f in grave]},
-            {"id": "notes", "title": "To be known", "findings": [_finding(f) for f in mild]},
+            _section("grave", "Must be mended", "They forbid or falsify training.", grave),
+            _section("notes", "To be known", "They forbid nothing, but say what to expect.", mild),
         ],
         "pairs": _pairs(done),
         "pairs_all": len(done.pairs),
@@ -109,6 +109,11 @@ def _facts(done: Audit) -> list[tuple[str, str]]:
     return [*facts, ("Roster", manifest.roster_sha256), ("Licence", plain(manifest.licence))]
 
 
+def _section(anchor: str, title: str, about: str, found: list[Finding]) -> dict[str, object]:
+    findings = [_finding(finding) for finding in found]
+    return {"id": anchor, "title": title, "about": about, "findings": findings}
+
+
 def _finding(finding: Finding) -> dict[str, object]:
     return {
         "title": finding.about.title,
@@ -126,20 +131,14 @@ def _pairs(done: Audit) -> list[Shown]:
 def _shown(pair: Pair, files: Mapping[str, Path]) -> Shown:
     kind = KINDS[pair.kind]
     halves = (
-        Half(
-            plain(pair.image_a),
-            plain(pair.group_a),
-            plain(pair.label_a),
-            _data_uri(pair.image_a, files),
-        ),
-        Half(
-            plain(pair.image_b),
-            plain(pair.group_b),
-            plain(pair.label_b),
-            _data_uri(pair.image_b, files),
-        ),
+        _half(pair.image_a, pair.group_a, pair.label_a, files),
+        _half(pair.image_b, pair.group_b, pair.label_b, files),
     )
     return Shown(kind.title, kind.grave, pair.evidence, halves)
+
+
+def _half(image_id: str, group: str, label: str, files: Mapping[str, Path]) -> Half:
+    return Half(plain(image_id), plain(group), plain(label), _data_uri(image_id, files))
 
 
 def _data_uri(image_id: str, files: Mapping[str, Path]) -> str:
