@@ -13,6 +13,7 @@ from bench.data.sources import DataChoice, Source
 from bench.estimates import Estimate, Leaderboard
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
 from bench.run.results import leaderboard_folder, unreadable_records
+from bench.run.submissions import Wanted
 
 PIPE_WIDTH = 140
 
@@ -29,6 +30,14 @@ class Bench:
     def roles_sha256(self) -> str:
         """Hash of the frozen roles file."""
         return self.protocol.roles[self.source.manifest.name].sha256
+
+    @property
+    def wanted(self) -> Wanted:
+        """What a submission to this protocol must hold."""
+        protocol = self.protocol
+        return Wanted(
+            self.roles, self.source.manifest.classes, protocol.folds, protocol.run.seeds[0]
+        )
 
 
 def open_bench(protocol_name: str, data: DataChoice, *, images: bool = False) -> Bench:
@@ -50,6 +59,7 @@ def score_and_render(bench: Bench, results: Path) -> tuple[Leaderboard, Path]:
     from bench.report.html import render, write
     from bench.run.registry import method_names, split_passport
     from bench.run.rows import Expected, collect_rows
+    from bench.run.submissions import submitted_rows
     from bench.score.references import references
     from bench.score.table import score
 
@@ -67,6 +77,9 @@ def score_and_render(bench: Bench, results: Path) -> tuple[Leaderboard, Path]:
         for method, path in files.items()
     }
     rows = collect_rows(results, COMMITTED, expected, passports)
+    rows += submitted_rows(
+        (results, COMMITTED), protocol.name, manifest.name, bench.wanted, bench.roles_sha256
+    )
     for folder in (results, COMMITTED):
         for fault in unreadable_records(folder, protocol.name, manifest.name):
             click.echo(f"warning: {fault}", err=True)

@@ -26,14 +26,17 @@ def protocol_option(command: Command) -> Command:
     )
 
 
-def source_options(command: Command) -> Command:
-    """The options that name the data; the command gets one `data: DataChoice` of them."""
+def source_options(command: Command, name_option: str = "--name") -> Command:
+    """The options that name the data; the command gets one `data: DataChoice` of them.
+
+    `name_option` is what the option of the dataset's name is called, where `--name` is another's.
+    """
 
     @wraps(command)
     def with_choice(
         *,
         data: Path | None,
-        name: str | None,
+        dataset_name: str | None,
         groups: Path | None,
         columns: str | None,
         **rest: Any,
@@ -41,7 +44,7 @@ def source_options(command: Command) -> Command:
         from bench.data.named import parse_columns
         from bench.data.sources import DataChoice
 
-        return command(data=DataChoice(data, name, groups, parse_columns(columns)), **rest)
+        return command(data=DataChoice(data, dataset_name, groups, parse_columns(columns)), **rest)
 
     options = (
         click.option(
@@ -51,7 +54,9 @@ def source_options(command: Command) -> Command:
             help="Folder of the dataset, or a file of arrays; $BENCH_DATA sets it, too. "
             "Default: the synthetic set.",
         ),
-        click.option("--name", help="Name of the dataset, where its source has none."),
+        click.option(
+            name_option, "dataset_name", help="Name of the dataset, where its source has none."
+        ),
         click.option(
             "--groups",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -13,9 +13,7 @@ from bench.files import sha256_of
 from bench.job import RunRecord
 from bench.predictions import Predictions, RowPredictions, Slot
 from bench.run import results
-
-OVERLAPPING = ("ham10000", "isic", "bcn20000", "msk")
-"""Words in a declaration of pretraining data that mean that test images may have been seen."""
+from bench.run.pretraining import UNDECLARED, fault_of_pretraining
 
 
 @dataclass(frozen=True)
@@ -207,10 +205,5 @@ def _why_unranked(record: RunRecord) -> str:
         record.job.weights_sha256 or recipe.pretraining_data
     ):
         return ""
-    told = record.facts.get("pretraining_data") or recipe.pretraining_data or "undeclared"
-    declared = str(told).lower()
-    if declared == "undeclared":
-        return "its pretraining data is not declared"
-    if any(word in declared for word in OVERLAPPING):
-        return f"its pretraining data ({declared}) overlaps the test images"
-    return ""
+    told = record.facts.get("pretraining_data") or recipe.pretraining_data or UNDECLARED
+    return fault_of_pretraining(str(told))

@@ -1,0 +1,311 @@
+"""Submissions: out-of-fold predictions made elsewhere, as a row of the leaderboard.
+
+    <results>/<protocol>/<dataset>/<row>/submission.json   who, whence, licence, hash
+    <results>/<protocol>/<dataset>/<row>/submission.csv    the file as it came (or .parquet)
+
+The file is kept as it came and read again, checked, whenever rows are collected. Nothing in it is
+ever executed: it is CSV or Parquet, numbers and ids.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import OFFENDERS_SHOWN, PredictionError, ResultsError
+from bench.estimates import RowFacts
+from bench.files import sha256_of, write_atomically
+from bench.predictions import SUM_TOLERANCE, Predictions, RowPredictions, Slot
+from bench.protocol import Roles
+from bench.run.pretraining import UNDECLARED, fault_of_pretraining
+from bench.run.registry import RESERVED
+
+MAX_BYTES = 1 << 30
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+IMAGE_COLUMNS = ("image_id", "image", "isic_id")
+"""The column of the image ids as we call it, the ISIC challenges, the ISIC Archive."""
+
+
+class Submission(BaseModel):
+    """The content of submission.json.
+
+    file, sha256      the kept file beside it
+    original          the file's name as it was handed in
+    origin, licence, pretraining_data   as stated by who submitted; "not stated" where they are not
+    accepted          UTC, ISO 8601
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    protocol: str
+    dataset: str
+    roster_sha256: str
+    roles_sha256: str
+    file: str
+    sha256: str
+    original: str
+    origin: str
+    licence: str
+    pretraining_data: str = UNDECLARED
+    accepted: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a submission must hold: every test image of every fold column once.
+
+    folds  of one repeat; the roles' columns are repeat-major
+    seed   the seed that the row stands under; a submission is one training of the method
+    """
+
+    roles: Roles
+    classes: tuple[str, ...]
+    folds: int
+    seed: int
+
+    def test_rows(self) -> pd.DataFrame:
+        """Columns `image_id` and `fold` of every prediction that is wanted."""
+        parts = [(k, self.roles.rows(k, "test")) for k in range(self.roles.columns)]
+        ids = np.concatenate([self.roles.image_ids[rows] for _, rows in parts])
+        fold = np.concatenate([np.full(len(rows), k) for k, rows in parts])
+        return pd.DataFrame({"image_id": ids, "fold": fold})
+
+
+def row_folder(results: Path, protocol: str, dataset: str, name: str) -> Path:
+    """Where a submission is kept."""
+    return results / protocol / dataset / name
+
+
+def refuse_name(name: str, folder: Path, methods: Sequence[str], *, replace: bool) -> None:
+    """Raise PredictionError for a name that is none, or that another row has."""
+    if not NAME.fullmatch(name):
+        raise PredictionError(
+            f"--name {_shown(name)}: use up to 64 letters, digits, '_', '.' and '-', a letter or "
+            "digit first"
+        )
+    if name in RESERVED or name in methods:
+        raise PredictionError(f"--name {name}: is the name of a row of the bench; take another")
+    if (folder / "submission.json").exists() and not replace:
+        raise PredictionError(
+            f"--name {name}: {folder} holds a submission already; take another name, or give "
+            "--replace"
+        )
+    if folder.exists() and not (folder / "submission.json").exists() and any(folder.iterdir()):
+        raise PredictionError(f"--name {name}: {folder} holds a trained row; take another name")
+
+
+def read_submission(path: Path, wanted: Wanted) -> dict[Slot, Predictions]:
+    """The predictions of a file, by slot. Raises PredictionError with the first twenty faults."""
+    table = _read_table(path)
+    frame, fold = _columns(table, wanted, str(path))
+    faults = list(_faults(frame, fold, wanted))
+    if faults:
+        shown = "\n".join(f"  - {fault}" for fault in faults[:OFFENDERS_SHOWN])
+        more = len(faults) - OFFENDERS_SHOWN
+        rest = f"\n  and {more} more" if more > 0 else ""
+        raise PredictionError(f"{path}: {len(faults)} faults:\n{shown}{rest}")
+    return {
+        Slot(wanted.seed, *divmod(column, wanted.folds)): Predictions.from_frame(
+            frame[fold == column], wanted.classes
+        )
+        for column in range(wanted.roles.columns)
+    }
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """All cells as text (CSV) or as they are typed (Parquet)."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise PredictionError(
+                f"{path}: larger than {MAX_BYTES >> 20} MiB; is it the right file?"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise PredictionError(f"{path}: {error.strerror}") from None
+    if content[:4] == b"PAR1":
+        try:
+            return pd.read_parquet(io.BytesIO(content))
+        except (OSError, ValueError) as error:
+            raise PredictionError(f"{path}: cannot be read as Parquet: {error}") from None
+    try:
+        text = content.decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+    except UnicodeDecodeError as error:
+        raise PredictionError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except csv.Error as error:
+        raise PredictionError(f"{path}: not a CSV table: {error}") from None
+    if len(rows) < 2:  # noqa: PLR2004 - a header and something below it
+        raise PredictionError(f"{path}: no rows below a header")
+    # pandas fills short rows and shifts long ones without a word
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(rows[0]):
+            raise PredictionError(
+                f"{path}: row {number} has {len(row)} cells, the header has {len(rows[0])}"
+            )
+    return pd.DataFrame(rows[1:], columns=[name.strip() for name in rows[0]])
+
+
+def _columns(table: pd.DataFrame, wanted: Wanted, where: str) -> tuple[pd.DataFrame, pd.Series]:
+    """The columns `image_id`, `p_<class>` as text or numbers, and the fold column of every row."""
+    table = table.rename(columns=str)
+    twice = sorted({name for name in table.columns if list(table.columns).count(name) > 1})
+    if twice:
+        raise PredictionError(f"{where}: columns that stand there twice: {', '.join(twice)}")
+    by_class = {f"p_{name}": f"p_{name}" for name in wanted.classes}
+    if "image_id" not in table.columns:  # the ISIC challenges' header: image,MEL,NV,...
+        lower = {str(name).strip().lower(): name for name in table.columns}
+        by_class = {f"p_{name}": lower.get(name, f"p_{name}") for name in wanted.classes}
+    ids = next((name for name in IMAGE_COLUMNS if name in table.columns), "image_id")
+    needed = [ids, *by_class.values()]
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        raise PredictionError(
+            f"{where}: missing columns: {', '.join(missing)}; a submission has image_id and "
+            f"{', '.join(f'p_{name}' for name in wanted.classes)} (or ISIC's header: image,"
+            f"{','.join(name.upper() for name in wanted.classes)})"
+        )
+    known = {*needed, "fold"}
+    strange = [_shown(name) for name in table.columns if name not in known]
+    if strange:
+        raise PredictionError(
+            f"{where}: unknown columns: {', '.join(strange[:OFFENDERS_SHOWN])}; remove them, or "
+            "name each class as the dataset does"
+        )
+    frame = pd.DataFrame({"image_id": table[ids].astype(str)})
+    for name, column in by_class.items():
+        frame[name] = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
+    return frame, _folds(table, frame["image_id"], wanted, where)
+
+
+def _folds(table: pd.DataFrame, image_ids: pd.Series, wanted: Wanted, where: str) -> pd.Series:
+    """The fold column of every row: as stated, else the one that tests the image (-1: none)."""
+    if "fold" in table.columns:
+        stated = pd.to_numeric(table["fold"], errors="coerce")
+        whole = stated.notna() & (stated % 1 == 0)
+        return stated.where(whole, -1).astype(np.int64)
+    rows = wanted.test_rows()
+    if rows["image_id"].duplicated().any():
+        raise PredictionError(
+            f"{where}: this protocol tests an image in several of its fold columns; add a column "
+            f"`fold` with 0 to {wanted.roles.columns - 1}, as in its roles file"
+        )
+    fold_of = rows.set_index("image_id")["fold"]
+    return image_ids.map(fold_of).fillna(-1).astype(np.int64)
+
+
+def _faults(frame: pd.DataFrame, fold: pd.Series, wanted: Wanted) -> Iterator[str]:
+    """A sentence for each fault, with its cure."""
+    keys = pd.MultiIndex.from_arrays([frame["image_id"], fold])
+    rows = wanted.test_rows()
+    expected = pd.MultiIndex.from_arrays([rows["image_id"], rows["fold"]])
+    known = set(wanted.roles.image_ids.tolist())
+    several = "fold" if rows["image_id"].duplicated().any() else ""
+    for image_id, at in keys[keys.duplicated()].unique():
+        yield f"{_shown(image_id)} stands there twice{_in(at, several)}; keep one row of it"
+    for image_id, at in keys[~keys.duplicated()].difference(expected):
+        if image_id in known:
+            yield f"{_shown(image_id)} is not tested in fold {at}; remove it, or correct `fold`"
+        else:
+            cure = "give ids without .jpg" if "." in image_id else "remove the row"
+            yield f"{_shown(image_id)} is no image of this dataset; {cure}"
+    for image_id, at in expected.difference(keys):
+        yield f"{_shown(image_id)} is missing{_in(at, several)}; every test image needs a row"
+    probs = frame.drop(columns="image_id").to_numpy()
+    named = frame["image_id"]
+    broken = ~np.isfinite(probs).all(axis=1)
+    for image_id in named[broken]:
+        yield f"{_shown(image_id)} has a probability that is no finite number"
+    negative = ~broken & (probs < 0).any(axis=1)
+    for image_id in named[negative]:
+        yield f"{_shown(image_id)} has a negative probability; give probabilities, not logits"
+    sums = probs.sum(axis=1)
+    for position in np.flatnonzero(~broken & ~negative & (np.abs(sums - 1) > SUM_TOLERANCE)):
+        yield (
+            f"{_shown(named.iloc[position])} has probabilities that sum to "
+            f"{sums[position]:.4g}, not 1 within {SUM_TOLERANCE}; normalise them (softmax)"
+        )
+
+
+def _in(column: int, several: str) -> str:
+    return f" in fold {column}" if several else ""
+
+
+def _shown(text: object) -> str:
+    """An id or name of somebody's file, fit for a terminal."""
+    word = str(text)
+    return word if word.isprintable() and len(word) <= 80 else ascii(word[:80])  # noqa: PLR2004
+
+
+def keep_submission(folder: Path, path: Path, submission: Submission) -> None:
+    """Copy an accepted file into the row's folder; submission.json last, as the mark of done."""
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != submission.sha256:
+        raise PredictionError(f"{path}: changed while it was read; submit it again")
+    (folder / "submission.json").unlink(missing_ok=True)
+    write_atomically(folder / submission.file, content)
+    text = submission.model_dump_json(indent=2) + "\n"
+    write_atomically(folder / "submission.json", text.encode())
+
+
+def submitted_rows(
+    roots: Sequence[Path], protocol: str, dataset: str, wanted: Wanted, roles_sha256: str
+) -> list[tuple[RowPredictions, RowFacts]]:
+    """Every submission of the results folders as a row; the first folder that has a name counts.
+
+    Submissions made for other roles are no rows of this board.
+    """
+    rows: dict[str, tuple[RowPredictions, RowFacts]] = {}
+    for root in roots:
+        for file, submission in _submissions(root, protocol, dataset):
+            if submission.roles_sha256 != roles_sha256 or submission.name in rows:
+                continue
+            row = RowPredictions(
+                submission.name, submission.name, "submitted", read_submission(file, wanted)
+            )
+            rows[submission.name] = row, _facts(submission)
+    return list(rows.values())
+
+
+def _facts(submission: Submission) -> RowFacts:
+    return RowFacts(
+        notes=(
+            "submitted: training not verified",
+            f"origin: {submission.origin}",
+            f"licence of the predictions: {submission.licence}",
+            f"pretraining data: {submission.pretraining_data}",
+        ),
+        environment={"accepted": submission.accepted, "file": submission.original},
+        hashes={
+            "submission": submission.sha256,
+            "roster": submission.roster_sha256,
+            "roles": submission.roles_sha256,
+        },
+        unranked=fault_of_pretraining(submission.pretraining_data),
+    )
+
+
+def _submissions(root: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, Submission]]:
+    """Every submission of a results folder with its kept file, in path order.
+
+    Raises ResultsError for one that is damaged: a row must not vanish without a word.
+    """
+    for path in sorted((root / protocol / dataset).glob("*/submission.json")):
+        try:
+            submission = Submission.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, ValidationError) as error:
+            first = str(error).splitlines()[0]
+            raise ResultsError(f"{path}: cannot be read ({first}); submit the file again") from None
+        file = path.parent / Path(submission.file).name
+        if not file.is_file() or sha256_of(file) != submission.sha256:
+            raise ResultsError(f"{file}: is not the file that was accepted; submit it again")
+        yield file, submission

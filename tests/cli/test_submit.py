@@ -1,0 +1,50 @@
+"""`submit` as a user runs it: a file becomes a row, a broken one leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tests.cli.test_bad_input import bench, refused
+from tests.conftest import ROOT
+
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+
+
+def predictions(path: Path) -> pd.DataFrame:
+    """Random probabilities for every image of the synthetic set."""
+    roles = pd.read_csv(ROOT / "protocols" / "groupkfold5" / "synthetic.csv", comment="#")
+    probs = np.random.default_rng(0).dirichlet(np.ones(len(CLASSES)), len(roles))
+    frame = pd.DataFrame(probs, columns=[f"p_{name}" for name in CLASSES])
+    frame.insert(0, "image_id", roles["image_id"])
+    frame.to_csv(path, index=False)
+    return frame
+
+
+def test_a_submission_stands_on_the_leaderboard_with_its_own_numbers(tmp_path):
+    frame = predictions(tmp_path / "preds.csv")
+    asked = ("submit", "preds.csv", "--name", "theirs", "--protocol", "groupkfold5")
+    told = ("--origin", "a paper", "--pretraining-data", "none")
+    done = bench(*asked, *told, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "submitted: training not verified" in done.stdout
+    folder = tmp_path / "results" / "groupkfold5" / "synthetic"
+    board = json.loads((folder / "leaderboard" / "leaderboard.json").read_text())
+    (row,) = [row for row in board["methods"] if row["name"] == "theirs"]
+    assert (row["kind"], row["complete"]) == ("submitted", True)
+    assert row["rank"]["best"] == 1
+    assert row["metrics"]["accuracy"]["n"] == len(frame)
+    assert row["per_class"]["mel"]["sens_at_spec_90"]["value"] is None
+    assert "training not verified" in (folder / "leaderboard" / "index.html").read_text()
+    refused(bench(*asked, cwd=tmp_path), "holds a submission already", "--replace")
+
+
+def test_a_broken_submission_leaves_nothing_behind(tmp_path):
+    frame = predictions(tmp_path / "preds.csv")
+    frame.iloc[1:].to_csv(tmp_path / "preds.csv", index=False)
+    asked = ("submit", "preds.csv", "--name", "theirs", "--protocol", "groupkfold5")
+    refused(bench(*asked, cwd=tmp_path), f"{frame['image_id'][0]} is missing")
+    assert not list((tmp_path / "results").glob("**/theirs"))
