@@ -120,7 +120,8 @@ def print_table(leaderboard: Leaderboard) -> None:
         table.add_column(column, no_wrap=column != "")
     for row in leaderboard.rows:
         estimates = row.table.metrics
-        marks = [] if row.complete else [f"incomplete: folds {list(row.folds)}"]
+        marks = ["submitted: training not verified"] if row.kind == "submitted" else []
+        marks += [] if row.complete else [f"incomplete: folds {list(row.folds)}"]
         if row.kind != "reference" and not row.clears_reference:
             marks.append(f"[red]does not clear {leaderboard.best_reference}[/red]")
         table.add_row(
