@@ -70,6 +70,24 @@ class Comparison:
     verdict: str
 
 
+@dataclass(frozen=True, slots=True)
+class Association:
+    """An attribute against classes.
+
+    estimate  the size with its interval; n images that have the attribute, in `groups` groups
+    chance    mean size where groups trade their values at random
+    p, p_adjusted  of the permutation test; adjusted by Holm over the family it is shown with
+    """
+
+    name: str
+    measure: str
+    estimate: Estimate
+    groups: int
+    chance: float
+    p: float
+    p_adjusted: float = NAN
+
+
 @dataclass(frozen=True)
 class RowFacts:
     """What is known of a row beside its predictions; the page shows all of it.

@@ -6,6 +6,7 @@ import click
 
 from bench.cli.audit import audit
 from bench.cli.duplicates import duplicates
+from bench.cli.eda import eda
 from bench.cli.pixels import cache, preprocess
 from bench.cli.places import source_options
 from bench.data.sources import DataChoice
@@ -20,6 +21,7 @@ data.add_command(audit)
 data.add_command(preprocess)
 data.add_command(cache)
 data.add_command(duplicates)
+data.add_command(eda)
 
 
 @data.command("info")

@@ -163,3 +163,11 @@ def test_a_results_folder_that_cannot_be_written_is_refused(own_protocol, folder
     assert own_protocol.exists()
     (tmp_path / "results").write_text("a file")
     refused(bench("run", "--protocol", "own", "--data", folder, cwd=tmp_path), "--results results")
+
+
+def test_eda_refuses_controls_and_images_that_are_missing_in_part(folder, tmp_path):
+    eda = ("data", "eda", "--data", folder)
+    refused(bench(*eda, "--protocol", "imagekfold5", cwd=tmp_path), "control", "--protocol")
+    (folder / "images" / "ISIC_0000.jpg").unlink()
+    refused(bench(*eda, cwd=tmp_path), "ISIC_0000")
+    assert not (tmp_path / "results").exists()
