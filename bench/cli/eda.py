@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.places import PROTOCOLS, data_options, results_option
+from bench.cli.places import PROTOCOLS, results_option, source_options
+from bench.data.sources import DataChoice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ COLUMNS = ("localization", "sex", "dx_type", "source", "age")
 
 
 @click.command("eda")
-@data_options
+@source_options
 @results_option
 @click.option(
     "--protocol", "-p", "protocol_name", default="groupkfold5", show_default=True,
@@ -33,8 +34,7 @@ COLUMNS = ("localization", "sex", "dx_type", "source", "age")
 @click.option("--no-images", is_flag=True, help="Look at the metadata only.")
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="File of the page.")
 def eda(
-    data: Path | None,
-    name: str | None,
+    data: DataChoice,
     results: Path,
     protocol_name: str,
     to: Path | None,
@@ -45,20 +45,19 @@ def eda(
     from bench.report.eda import eda_json, eda_page
     from bench.report.html import render_page, write
 
-    explored = explore(data, name, protocol_name, images=not no_images)
+    explored = explore(data, protocol_name, images=not no_images)
     where = to or results / "data" / explored.manifest.name / "eda.html"
     page = render_page("eda.html.j2", page=eda_page(explored))
     write({where.name: page, f"{where.stem}.json": eda_json(explored)}, where.parent)
     click.echo(f"EDA: {where}")
 
 
-def explore(data: Path | None, name: str | None, protocol_name: str, *, images: bool) -> Explored:
+def explore(data: DataChoice, protocol_name: str, *, images: bool) -> Explored:
     """Everything the page shows, worked out."""
     import numpy as np
 
-    from bench.data.images import any_image
+    from bench.data.images import look_for_images
     from bench.data.metadata_model import metadata_rows
-    from bench.data.sources import open_source
     from bench.protocol import load_protocol
     from bench.report.explored import Explored
     from bench.score.references import references
@@ -66,12 +65,12 @@ def explore(data: Path | None, name: str | None, protocol_name: str, *, images: 
     from bench.splits.balance import balance_table
 
     protocol = load_protocol(protocol_name, PROTOCOLS)
-    source = open_source(data, name, images=images)
+    source = data.open(images=images)
     manifest = source.manifest
     roles, frozen = folds(protocol, source)
     quality: pd.DataFrame | None = None
     pictures: dict[str, list[tuple[str, bytes]]] = {}
-    if images and any_image(source):
+    if images and look_for_images(source.folder, set(manifest.image_ids.tolist())).files:
         quality, pictures = look(source, np.random.default_rng(SEED))
     rows = metadata_rows(manifest, roles, protocol, quality)
     rows += references(protocol, manifest, roles, protocol.run.seeds)

@@ -72,16 +72,6 @@ def find_images(source: Source) -> dict[str, Path]:
     return found.files
 
 
-def any_image(source: Source) -> bool:
-    """Whether there is a file of even one image id: a folder of metadata alone has none."""
-    wanted = set(source.manifest.image_ids.tolist())
-    return any(
-        Path(name).stem in wanted and Path(name).suffix.lower() in SUFFIXES
-        for _, _, names in os.walk(source.folder)
-        for name in names
-    )
-
-
 def _same_content(first: Path, second: Path) -> bool:
     return first.read_bytes() == second.read_bytes()
 

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from bench.cli.eda import explore
+from bench.data import metadata_model
+from bench.data.sources import DataChoice
 from bench.report.eda import eda_json, eda_page
 from bench.report.explored import Explored
 from bench.report.html import render_page, write
@@ -24,7 +26,8 @@ def found() -> Explored:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(association, "RESAMPLES", 40)
         patch.setattr(association, "TRADES", 39)
-        return explore(None, None, "groupkfold5", images=True)
+        patch.setitem(metadata_model.SETTINGS, "max_iter", 5)
+        return explore(DataChoice(None, None), "groupkfold5", images=True)
 
 
 @pytest.fixture(scope="module")
