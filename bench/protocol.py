@@ -213,6 +213,12 @@ def load_protocol(name: str, folder: Path) -> Protocol:
     return protocol
 
 
+def load_protocols(folder: Path) -> dict[str, Protocol]:
+    """Every protocol of a folder by its name."""
+    names = sorted(path.stem for path in folder.glob("*.toml"))
+    return {name: load_protocol(name, folder) for name in names}
+
+
 @dataclass(frozen=True)
 class Roles:
     """What every image is in every fold.

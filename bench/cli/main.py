@@ -22,6 +22,9 @@ VERBS = {
     "protocol": ("protocol", "List, show, freeze and verify protocols."),
     "data": ("data", "Show what is in a dataset."),
     "method": ("method", "List the methods with their passports."),
+    "status": ("status", "Say how far the jobs of a results folder are."),
+    "verify-results": ("verify_results", "Check that everything in a results folder is whole."),
+    "merge": ("merge", "Make two results folders one."),
     "job": ("job", "Do one job again by its JOB.json."),
 }
 
@@ -36,7 +39,7 @@ class LazyGroup(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"bench.cli.{VERBS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, VERBS[cmd_name][0])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -84,3 +84,14 @@ def results_option(command: Command) -> Command:
         show_default=True,
         help="Folder of the results.",
     )(command)
+
+
+def existing_results_option(command: Command) -> Command:
+    """The option that names a results folder that must be there already."""
+    return click.option(
+        "--results",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        default=Path("results"),
+        show_default=True,
+        help="Folder of the results.",
+    )(command)

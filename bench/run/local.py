@@ -67,6 +67,25 @@ def gpu_slots(jobs_per_device: int) -> list[str]:
     return names * jobs_per_device if gpu_count() else []
 
 
+def fault_in_log(log: Path) -> str:
+    """The line of a job's log that tells what was raised last, "" where nothing was."""
+    raised = [line for line in _tail(log) if RAISED.match(line)]
+    return raised[-1] if raised else ""
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says anything, "" for an empty log."""
+    lines = _tail(log)
+    return lines[-1] if lines else ""
+
+
+def _tail(log: Path) -> list[str]:
+    with log.open("rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+        text = stream.read().decode("utf-8", "replace")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 class _Running:
     """A job's process, and how much of its history has been told."""
 
@@ -119,16 +138,12 @@ class _Running:
         return Outcome(self.job_file.job, self.folder, ok, "" if ok else self._fault())
 
     def _fault(self) -> str:
-        with (self.folder / "log.txt").open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-            text = stream.read().decode("utf-8", "replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
         if self.process.returncode < 0:
             return f"ended by signal {-self.process.returncode}"
         if self.process.returncode == 0:
             return "the process ended without leaving a record"
-        raised = [line for line in lines if RAISED.match(line)]
-        return (raised or lines or [f"exit status {self.process.returncode}"])[-1]
+        log = self.folder / "log.txt"
+        return fault_in_log(log) or last_line(log) or f"exit status {self.process.returncode}"
 
     def stop(self) -> None:
         self.process.terminate()

@@ -12,8 +12,8 @@ from pathlib import Path
 from bench.errors import MethodError, listing
 from bench.method import Method
 
-RESERVED = frozenset({"majority", "prior", "uniform", "leaderboard"})
-"""Names of the reference rows, and of the folder of the pages."""
+RESERVED = frozenset({"majority", "prior", "uniform", "leaderboard", "sweep"})
+"""Names of the reference rows, and of the folders of the pages and of sweeps."""
 
 
 @dataclass(frozen=True)

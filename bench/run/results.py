@@ -48,6 +48,13 @@ def sweep_file(results: Path, protocol: str, dataset: str, method: str) -> Path:
     return results / protocol / dataset / "sweep" / f"{method}.json"
 
 
+def job_folders(results: Path) -> Iterator[Path]:
+    """Every folder of a job below a results folder, in path order."""
+    marks = {"job.json", "record.json"}
+    found = {path.parent for mark in marks for path in results.glob(f"*/*/*/seed*/**/{mark}")}
+    yield from sorted(found)
+
+
 def refuse_unwritable(results: Path) -> None:
     """Raise ResultsError unless files can be made in the results folder; makes the folder."""
     probe = results / f".writable-{os.getpid()}"
@@ -134,14 +141,17 @@ def files_beside_record(folder: Path) -> dict[str, str]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether another process works on the job of this folder right now."""
+    """Whether another process works on the job of this folder right now; leaves no trace."""
+    lock = folder / LOCK
+    if not lock.exists():
+        return False
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with FileLock(lock, timeout=0):
             return False
     except Timeout:
         return True
     except OSError:
-        return False  # no such folder yet
+        return False  # a folder that cannot be written: nobody works there
 
 
 def refuse_replacing(jobs: Sequence[tuple[Path, Job]]) -> None:

@@ -266,7 +266,7 @@ def submitted_rows(
     """
     rows: dict[str, tuple[RowPredictions, RowFacts]] = {}
     for root in roots:
-        for file, submission in _submissions(root, protocol, dataset):
+        for file, submission in all_submissions(root, protocol, dataset):
             if submission.roles_sha256 != roles_sha256 or submission.name in rows:
                 continue
             row = RowPredictions(
@@ -294,7 +294,7 @@ def _facts(submission: Submission) -> RowFacts:
     )
 
 
-def _submissions(root: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, Submission]]:
+def all_submissions(root: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, Submission]]:
     """Every submission of a results folder with its kept file, in path order.
 
     Raises ResultsError for one that is damaged: a row must not vanish without a word.

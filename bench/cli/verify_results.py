@@ -1,0 +1,29 @@
+"""`verify-results`: whether everything on disk is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.places import PROTOCOLS, existing_results_option
+
+
+@click.command("verify-results")
+@existing_results_option
+def verify_results(results: Path) -> int:
+    """Check every record's hashes and every prediction's ids; name what nobody owns.
+
+    Exit 1 where a number is in doubt. Needs neither metadata nor images.
+    """
+    from bench.protocol import load_protocols
+    from bench.run.integrity import verify_results as verify
+
+    checked = verify(results, load_protocols(PROTOCOLS), PROTOCOLS)
+    for finding in checked.findings:
+        click.echo(f"{'FAULT' if finding.grave else 'note'}: {finding.path}: {finding.what}")
+    click.echo(
+        f"{results}: {checked.records} records with {checked.files} files and "
+        f"{checked.submissions} submissions: {'sound' if checked.sound else 'NOT sound'}"
+    )
+    return 0 if checked.sound else 1

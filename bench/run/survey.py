@@ -1,0 +1,123 @@
+"""How far the jobs of a results folder are, told from its files alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from bench.errors import ResultsError
+from bench.job import Job, JobFile, parse_job_file
+from bench.protocol import Protocol
+from bench.run import results
+from bench.run.local import fault_in_log
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """One job as its folder tells it.
+
+    state      "done", "running", "failed", "interrupted" (killed: the same command goes on from its
+               last checkpoint), "waiting" (planned, never begun) or "damaged"
+    detail     the fault of a failed or damaged job
+    seconds    wall time of a done job
+    heartbeat  seconds since a running job last wrote something
+    """
+
+    folder: Path
+    state: str
+    job: Job | None = None
+    detail: str = ""
+    seconds: float | None = None
+    heartbeat: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """A row's jobs, and the slots of the protocol that no job was ever planned for.
+
+    seconds_left  about how long the rest takes if its jobs ran one after another, by the mean of
+                  the done ones; None where none is done
+    """
+
+    protocol: str
+    dataset: str
+    row: str
+    jobs: tuple[JobState, ...]
+    missing: tuple[str, ...]
+
+    def count(self, state: str) -> int:
+        """How many jobs are in a state."""
+        return sum(job.state == state for job in self.jobs)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Processor-free estimate of the time left; see the class."""
+        known = [job.seconds for job in self.jobs if job.seconds is not None]
+        left = len(self.jobs) - self.count("done") + len(self.missing)
+        if not left:
+            return 0.0
+        return fmean(known) * left if known else None
+
+
+def survey(root: Path, protocols: Mapping[str, Protocol]) -> list[RowState]:
+    """The state of every trained row below a results folder, in path order."""
+    folders: dict[tuple[str, str, str], list[Path]] = {}
+    for path in results.job_folders(root):
+        protocol, dataset, row = path.relative_to(root).parts[:3]
+        folders.setdefault((protocol, dataset, row), []).append(path)
+    rows = []
+    for (protocol, dataset, row), found in folders.items():
+        jobs = tuple(_state(folder) for folder in found)
+        missing = _missing(protocols.get(protocol), jobs)
+        rows.append(RowState(protocol, dataset, row, jobs, missing))
+    return rows
+
+
+def _state(folder: Path) -> JobState:
+    path = folder / "job.json"
+    try:
+        job_file = parse_job_file(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError, ResultsError) as error:
+        record = results.read_record(folder)
+        if record is not None:  # committed rows keep the record only
+            return JobState(folder, "done", record.job, seconds=record.wall_seconds)
+        return JobState(folder, "damaged", detail=str(error))
+    return _planned(folder, job_file)
+
+
+def _planned(folder: Path, job_file: JobFile) -> JobState:
+    job = job_file.job
+    if results.is_locked(folder):
+        return JobState(folder, "running", job, heartbeat=_seconds_silent(folder))
+    record = results.read_record(folder)
+    if record is not None and record.id == job.id:
+        if (folder / results.PREDICTIONS).is_file():
+            return JobState(folder, "done", job, seconds=record.wall_seconds)
+        return JobState(folder, "damaged", job, "its predictions are gone")
+    log = folder / "log.txt"
+    if not log.exists():
+        return JobState(folder, "waiting", job)
+    fault = fault_in_log(log)
+    return JobState(folder, "failed" if fault else "interrupted", job, fault)
+
+
+def _seconds_silent(folder: Path) -> float:
+    """Seconds since any file of a job's folder was written; never negative, clocks may differ."""
+    times = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
+    return max(0.0, time.time() - max(times))
+
+
+def _missing(protocol: Protocol | None, jobs: Sequence[JobState]) -> tuple[str, ...]:
+    if protocol is None:
+        return ()
+    have = {each.job.slot for each in jobs if each.job is not None}
+    return tuple(
+        f"seed {seed} {f'repeat {repeat} ' if protocol.split.repeats > 1 else ''}fold {fold}"
+        for seed in protocol.run.seeds
+        for repeat in range(protocol.split.repeats)
+        for fold in range(protocol.folds)
+        if (seed, repeat, fold) not in have
+    )

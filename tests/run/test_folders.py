@@ -1,0 +1,204 @@
+"""Results folders: how far they are, whether they are whole, and two made one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from bench.errors import ResultsError
+from bench.job import RunRecord, to_json
+from bench.predictions import Predictions
+from bench.protocol import PARTS, Protocol, Roles, format_roles, load_protocols
+from bench.run import results
+from bench.run.integrity import verify_results
+from bench.run.merging import merge_results
+from bench.run.survey import survey
+from tests.conftest import CLASSES
+from tests.run.test_rows import finish, make_job
+
+IDS = np.array([f"i{fold}{n}" for fold in range(3) for n in range(4)], dtype=object)
+
+
+@pytest.fixture
+def protocols(tmp_path: Path) -> Path:
+    """A protocol `p` of three folds whose test images are those that `finish` predicts."""
+    parts = np.full((12, 3), PARTS.index("train"), dtype=np.uint8)
+    for fold in range(3):
+        parts[fold * 4 : fold * 4 + 4, fold] = PARTS.index("test")
+    text = format_roles(Roles("roster", IDS, IDS, parts)).encode()
+    folder = tmp_path / "protocols"
+    (folder / "p").mkdir(parents=True)
+    (folder / "p" / "small.csv").write_bytes(text)
+    (folder / "p.toml").write_text(
+        'name = "p"\ntitle = "P"\n[split]\nkind = "groupkfold"\nfolds = 3\nseed = 0\nval = 0.1\n'
+        f'[roles.small]\nfile = "p/small.csv"\nsha256 = "{roles_sha256(text)}"\n'
+    )
+    return folder
+
+
+def roles_sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+@pytest.fixture
+def known(protocols: Path) -> dict[str, Protocol]:
+    return load_protocols(protocols)
+
+
+@pytest.fixture
+def job(known: dict[str, Protocol]):
+    """Makes a job of the protocol."""
+    sha256 = known["p"].roles["small"].sha256
+    return lambda fold, **changes: make_job(fold, roles_sha256=sha256, **changes)
+
+
+def test_status_tells_done_running_failed_interrupted_waiting_and_missing(tmp_path, known, job):
+    root = tmp_path / "results"
+    folders = {name: finish(root, job(0, row=name)) for name in ("a", "b", "c", "d")}
+    for name in ("b", "c", "d"):
+        (folders[name] / "record.json").unlink()
+    (folders["b"] / "log.txt").write_text("epoch 1\nValueError: no such luck\n")
+    (folders["c"] / "log.txt").write_text("epoch 1\n")
+    rows = {row.row: row for row in survey(root, known)}
+    states = {name: row.jobs[0].state for name, row in rows.items()}
+    assert states == {"a": "done", "b": "failed", "c": "interrupted", "d": "waiting"}
+    assert rows["b"].jobs[0].detail == "ValueError: no such luck"
+    assert rows["a"].missing == ("seed 0 fold 1", "seed 0 fold 2")
+    assert rows["a"].seconds_left == pytest.approx(2 * 2.0)
+    assert rows["d"].seconds_left is None
+    with FileLock(folders["d"] / results.LOCK):
+        (running,) = [row for row in survey(root, known) if row.row == "d"]
+        assert running.jobs[0].state == "running"
+        assert running.jobs[0].heartbeat < 60
+
+
+def test_a_job_file_that_cannot_be_read_is_damaged(tmp_path, known, job):
+    folder = finish(tmp_path, job(0))
+    (folder / "job.json").write_text("{")
+    (folder / "record.json").unlink()
+    ((row,),) = [survey(tmp_path, known)]
+    assert row.jobs[0].state == "damaged"
+
+
+def test_a_whole_folder_is_sound(tmp_path, known, protocols, job):
+    root = tmp_path / "results"
+    for fold in range(3):
+        finish(root, job(fold))
+    checked = verify_results(root, known, protocols)
+    assert (checked.records, checked.findings) == (3, ())
+    assert checked.sound
+
+
+def damage_predictions(folder):
+    content = bytearray((folder / "predictions.parquet").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "predictions.parquet").write_bytes(content)
+
+
+def lose_predictions(folder):
+    (folder / "predictions.parquet").unlink()
+
+
+def cut_record(folder):
+    (folder / "record.json").write_text((folder / "record.json").read_text()[:300])
+
+
+def flip_record(folder):
+    text = (folder / "record.json").read_text()
+    (folder / "record.json").write_text(text.replace('"seed": 0', '"seed": 1', 1))
+
+
+def other_images(folder):
+    """Predictions of other images, with a record that agrees: only the roles know better."""
+    ids = np.array(["i10", "i11", "i12", "x"], dtype=object)
+    made = Predictions(ids, np.full((4, 3), 1 / 3), CLASSES)
+    results.write_predictions(folder / "predictions.parquet", made)
+    record = json.loads((folder / "record.json").read_text())
+    record["files"] = results.files_beside_record(folder)
+    (folder / "record.json").write_text(to_json(RunRecord(**record)))
+
+
+def another_place(folder):
+    shutil.copytree(folder, folder.with_name("fold2"))
+
+
+DAMAGES = [
+    damage_predictions,
+    lose_predictions,
+    cut_record,
+    flip_record,
+    other_images,
+    another_place,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_every_damage_is_found(tmp_path, known, protocols, job, damage):
+    root = tmp_path / "results"
+    finish(root, job(0))
+    damage(finish(root, job(1)))
+    checked = verify_results(root, known, protocols)
+    assert not checked.sound
+    assert all("fold0" not in str(finding.path) for finding in checked.findings)
+
+
+def test_orphans_are_named_and_put_no_number_in_doubt(tmp_path, known, protocols, job):
+    root = tmp_path / "results"
+    folder = finish(root, job(0))
+    (folder / "notes.txt").write_text("mine")
+    (folder / ".record.json.1.tmp").write_text("half")
+    begun = finish(root, job(1))
+    (begun / "record.json").unlink()
+    checked = verify_results(root, known, protocols)
+    assert checked.sound
+    assert {finding.path.name for finding in checked.findings} == {
+        "notes.txt", ".record.json.1.tmp", "fold1",
+    }  # fmt: skip
+
+
+def test_merging_brings_what_is_missing_and_again_changes_nothing(tmp_path, known, protocols, job):
+    here, there = tmp_path / "here", tmp_path / "there"
+    finish(here, job(0))
+    finish(there, job(0))
+    finish(there, job(1))
+    (finish(there, job(2)) / "record.json").unlink()
+    merged = merge_results(there, here)
+    assert (merged.copied, merged.equal, merged.unfinished) == (1, 1, 1)
+    assert verify_results(here, known, protocols).records == 2
+    again = merge_results(there, here)
+    assert (again.copied, again.equal) == (0, 2)
+
+
+def test_a_contradiction_is_refused_and_nothing_is_copied(tmp_path, job):
+    here, there = tmp_path / "here", tmp_path / "there"
+    finish(here, job(1))
+    finish(there, job(0))
+    finish(there, job(1, method_source="bb"))
+    with pytest.raises(ResultsError, match="holds a job of other code"):
+        merge_results(there, here)
+    assert not list(here.glob("**/fold0"))
+    shutil.rmtree(there)
+    folder = finish(there, job(1))
+    record = json.loads((folder / "record.json").read_text())
+    record["files"]["predictions.parquet"] = "0" * 64
+    (folder / "record.json").write_text(json.dumps(record))
+    with pytest.raises(ResultsError, match="the same job gave other predictions"):
+        merge_results(there, here)
+
+
+def test_a_running_job_is_not_merged_over(tmp_path, job):
+    here, there = tmp_path / "here", tmp_path / "there"
+    (finish(here, job(0)) / "record.json").unlink()
+    finish(there, job(0))
+    with (
+        FileLock(here / "p" / "small" / "m" / "seed0" / "fold0" / results.LOCK),
+        pytest.raises(ResultsError, match="running"),
+    ):
+        merge_results(there, here)
+    assert merge_results(there, here).copied == 1
