@@ -42,6 +42,7 @@ class Job(_Frozen):
     column          the fold over all repeats: repeat x folds + fold
     twin            the column of the first arm with which this one shares test part and random
                     draws; None where the protocol has no arms
+    devices         processes that share one training, each on a device of its own
     """
 
     protocol: str
@@ -62,6 +63,7 @@ class Job(_Frozen):
     column: int
     twin: int | None = None
     threads: int
+    devices: int = 1
 
     @property
     def id(self) -> str:
@@ -88,6 +90,8 @@ class Job(_Frozen):
 
     def _identity(self) -> dict[str, Any]:
         apart = {"variant", "row", "recipe", "seed", "repeat", "fold", "column", "twin"}
+        if self.devices == 1:
+            apart.add("devices")  # jobs that were done before there were others keep their ids
         return self.model_dump(exclude=apart) | {"recipe": self.recipe.switches()}
 
 
@@ -98,6 +102,7 @@ class Place(_Frozen):
     store        folder of the pixels, without labels
     fold_table   file with the labels of train and val, and the test part without them
     folder       where the results go
+    checkpoint_seconds  longest time that an interruption may undo
     """
 
     method_file: str
@@ -106,6 +111,7 @@ class Place(_Frozen):
     weights: str | None
     folder: str
     device: str
+    checkpoint_seconds: float = 60.0
 
 
 class JobFile(_Frozen):
@@ -123,7 +129,9 @@ class JobFile(_Frozen):
 class RunRecord(_Frozen):
     """What happened: the content of record.json, written last.
 
-    started, finished  UTC, ISO 8601
+    started, finished  UTC, ISO 8601: the first process's start, the last one's end
+    wall_seconds, cpu_seconds  summed over all processes that worked on the job
+    resumed  processes that were interrupted before the one that finished
     facts    what the method said of itself: selected epoch, val score, parameters, ...
     notes    sentences that every page about this row shows
     command  gives the whole row again, by anyone who has the data

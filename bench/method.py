@@ -94,6 +94,8 @@ class FoldTask:
     weights   file of pretrained weights, or None: then train from scratch and say so
     folder    a folder of the job's own, kept over interruptions: checkpoints go here
     chain     what was done to every image before: the store's preprocessing, step by step
+    devices   processes that share the job, each on a device of its own; this is one of them
+    checkpoint_seconds  longest time that an interruption may undo
     """
 
     classes: tuple[str, ...]
@@ -109,6 +111,8 @@ class FoldTask:
     folder: Path
     journal: Journal
     chain: tuple[Mapping[str, Any], ...] = ()
+    devices: int = 1
+    checkpoint_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,9 @@ class Options:
     device: str
     jobs: int | None
     jobs_per_device: int
+    devices_per_job: int
     threads: int
+    checkpoint_seconds: float
     weights: Path | None
     replace: bool
 
@@ -87,6 +89,20 @@ _OPTIONS = (
         default=1,
         show_default=True,
         help="Jobs at once on each GPU.",
+    ),
+    click.option(
+        "--devices-per-job",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Devices (on a CPU: processes) that share each training; recorded, like --threads.",
+    ),
+    click.option(
+        "--checkpoint-seconds",
+        type=click.FloatRange(0),
+        default=60.0,
+        show_default=True,
+        help="Longest time of training that an interruption may undo. Changes no number.",
     ),
     click.option(
         "--threads",

@@ -121,6 +121,7 @@ def plan(bench: Bench, options: Options) -> list[Any]:
         "seeds": options.seeds or tuple(protocol.run.seeds),
         "folds": folds,
         "threads": options.threads,
+        "devices": options.devices_per_job,
     }
     # planned once without pixels, so that a wrong option is told before images are read
     nothing = dict.fromkeys(chains, Pixels("", {}, native=True))
@@ -156,6 +157,7 @@ def plan(bench: Bench, options: Options) -> list[Any]:
                 weights=_text(ask.weights.path),
                 folder=str(job_folder(options.results, job, protocol.split.repeats).resolve()),
                 device=options.device,
+                checkpoint_seconds=options.checkpoint_seconds,
             ),
         )
         for ask, job in planned
@@ -180,6 +182,10 @@ def _refuse_idle_options(options: Options, asks: Sequence[Any]) -> None:
         raise BenchError("--weights: none of the methods starts from pretrained weights")
     if options.device == "cuda" and not gpu_count():
         raise BenchError("--device cuda: this machine shows no CUDA device; use --device cpu")
+    if options.device != "cpu" and 0 < gpu_count() < options.devices_per_job:
+        raise BenchError(
+            f"--devices-per-job {options.devices_per_job}: this machine shows {gpu_count()} GPUs"
+        )
 
 
 def _store(bench: Bench, chain: Any) -> Any:
@@ -202,8 +208,11 @@ def _slots(options: Options, waiting: int) -> list[str]:
     """One entry a job that may run at once: the GPU it sees, or "" on a CPU."""
     from bench.run.local import gpu_slots
 
-    gpus = [] if options.device == "cpu" else gpu_slots(options.jobs_per_device)
-    slots = gpus or [""] * max(1, (os.cpu_count() or 1) // options.threads)
+    gpus = []
+    if options.device != "cpu":
+        gpus = gpu_slots(options.jobs_per_device, options.devices_per_job)
+    cores = options.threads * options.devices_per_job
+    slots = gpus or [""] * max(1, (os.cpu_count() or 1) // cores)
     if options.jobs is not None:
         slots = (slots * options.jobs)[: options.jobs]
     return slots[:waiting]
@@ -223,6 +232,8 @@ def _command(protocol: str, options: Options, ask: Any) -> str:
         words += ["--seeds", ",".join(map(str, options.seeds))]
     if options.threads != 1:
         words += ["--threads", str(options.threads)]
+    if options.devices_per_job != 1:
+        words += ["--devices-per-job", str(options.devices_per_job)]
     if options.weights is not None:
         words += ["--weights", options.weights.name]
     return shlex.join(words)

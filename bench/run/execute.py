@@ -11,7 +11,6 @@ import platform
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,9 +24,10 @@ from bench.data.store import open_store
 from bench.errors import MethodError, PredictionError, ResultsError
 from bench.files import write_atomically
 from bench.job import Job, JobFile, Place, RunRecord, to_json
-from bench.method import FoldTask
+from bench.method import FoldTask, Journal, Method
 from bench.predictions import Predictions
 from bench.run import results
+from bench.run.clock import Clock, Spent, read_spent
 from bench.run.registry import load_method
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "scikit-learn")
@@ -75,6 +75,27 @@ class FolderJournal:
         self.val = predictions
 
 
+class SilentJournal:
+    """The journal of a process that helps another: what it would tell, the other tells."""
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Hear and forget."""
+
+    def fact(self, name: str, value: Any) -> None:
+        """Hear and forget."""
+
+    def note(self, sentence: str) -> None:
+        """Hear and forget."""
+
+    def val_predictions(self, predictions: Predictions) -> None:
+        """Hear and forget."""
+
+
+def helper_rank(job: Job) -> int:
+    """Which of several processes that share a job this is; 0 is the one that writes."""
+    return int(os.environ.get("RANK", "0")) if job.devices > 1 else 0
+
+
 def run_job(job_file: JobFile) -> RunRecord:
     """Do one job and leave its record. A job already done is left as it is.
 
@@ -92,17 +113,41 @@ def run_job(job_file: JobFile) -> RunRecord:
         raise ResultsError(f"{folder}: another process is working on this job") from None
 
 
+def help_job(job_file: JobFile) -> None:
+    """Do this process's share of a job that several share; another one writes what comes of it."""
+    with Clock(_clock_file(job_file, helper_rank(job_file.job))):
+        method, task = _prepare(job_file, SilentJournal())
+        method.fit_predict(task)
+
+
 def _run(job_file: JobFile, folder: Path) -> RunRecord:
+    files = [_clock_file(job_file, rank) for rank in range(job_file.job.devices)]
+    journal = FolderJournal(folder, job_file.job.classes)
+    with Clock(files[0]) as clock:
+        method, task = _prepare(job_file, journal)
+        predictions = method.fit_predict(task)
+        _write_predictions(folder, task, predictions, journal.val)
+        helpers_cpu = sum(read_spent(file).cpu_seconds for file in files[1:])
+        record = _record(job_file, journal, folder, clock.spent(), helpers_cpu)
+        write_atomically(folder / "record.json", to_json(record).encode())
+    for file in files:
+        file.unlink(missing_ok=True)
+    return record
+
+
+def _clock_file(job_file: JobFile, rank: int) -> Path:
+    return Path(job_file.place.folder) / f".spent{rank}.json"
+
+
+def _prepare(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]:
+    """The job's method, and what it is given. Raises where code or pixels are not the planned."""
     job, place = job_file.job, job_file.place
-    started, clock = datetime.now(UTC), time.monotonic()
-    resumed = int((folder / "history.csv").exists())
     store = open_store(Path(place.store))
     _refuse_other_pixels(job, store.index.pixels_sha256, place)
     train, val, test = read_fold(Path(place.fold_table), store)
     loaded = load_method(place.method_file, Path(place.method_file).parent)
     if loaded.source_sha256 != job.method_source:
         raise MethodError(f"{place.method_file}: changed since the job was planned; run again")
-    journal = FolderJournal(folder, job.classes)
     task = FoldTask(
         classes=job.classes,
         train=train,
@@ -114,15 +159,13 @@ def _run(job_file: JobFile, folder: Path) -> RunRecord:
         device=place.device,
         threads=job.threads,
         weights=Path(place.weights) if place.weights else None,
-        folder=folder / "checkpoints",
+        folder=Path(place.folder) / "checkpoints",
         journal=journal,
         chain=tuple(store.index.chain),
+        devices=job.devices,
+        checkpoint_seconds=place.checkpoint_seconds,
     )
-    predictions = loaded.method.fit_predict(task)
-    _write_predictions(folder, task, predictions, journal.val)
-    record = _record(job_file, journal, folder, started, clock, resumed)
-    write_atomically(folder / "record.json", to_json(record).encode())
-    return record
+    return loaded.method, task
 
 
 def _refuse_other_pixels(job: Job, found: str, place: Place) -> None:
@@ -150,21 +193,19 @@ def _record(
     job_file: JobFile,
     journal: FolderJournal,
     folder: Path,
-    started: datetime,
-    clock: float,
-    resumed: int,
+    spent: Spent,
+    helpers_cpu: float,
 ) -> RunRecord:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
     commit, dirty = git_state()
     return RunRecord(
         id=job_file.id,
         job=job_file.job,
-        started=started.isoformat(timespec="seconds"),
+        started=spent.started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        wall_seconds=round(time.monotonic() - clock, 3),
-        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
-        peak_memory_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        resumed=resumed,
+        wall_seconds=round(spent.wall_seconds, 3),
+        cpu_seconds=round(spent.cpu_seconds + helpers_cpu, 3),
+        peak_memory_bytes=_peak_memory_bytes(),
+        resumed=spent.processes - 1,
         host=_host(),
         versions=_versions(),
         git_commit=commit,
@@ -175,6 +216,12 @@ def _record(
         command=job_file.command,
         files=results.files_beside_record(folder),
     )
+
+
+def _peak_memory_bytes() -> int:
+    """The largest memory that this process has held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _host() -> dict[str, Any]:

@@ -60,11 +60,14 @@ def gpu_count() -> int:
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
-def gpu_slots(jobs_per_device: int) -> list[str]:
+def gpu_slots(jobs_per_device: int, devices_per_job: int = 1) -> list[str]:
     """CUDA_VISIBLE_DEVICES of every job that may run at once on the GPUs of this machine."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(index) for index in range(gpu_count())]
-    return names * jobs_per_device if gpu_count() else []
+    if not gpu_count():
+        return []
+    starts = range(0, len(names) - devices_per_job + 1, devices_per_job)
+    return [",".join(names[start : start + devices_per_job]) for start in starts] * jobs_per_device
 
 
 def fault_in_log(log: Path) -> str:

@@ -80,6 +80,7 @@ def plan_jobs(
     seeds: Sequence[int],
     folds: Sequence[int],
     threads: int,
+    devices: int = 1,
 ) -> list[Job]:
     """Every job of a run, in the order method, seed, repeat, fold.
 
@@ -118,6 +119,7 @@ def plan_jobs(
                         column=repeat * protocol.folds + fold,
                         twin=fold % protocol.split.folds if protocol.split.arms else None,
                         threads=threads,
+                        devices=devices,
                     )
                     for fold in folds
                 ]

@@ -1,11 +1,13 @@
 """Checkpoints: written whole or not at all, proven by hash, never unpickled.
 
-    last.pt, previous.pt          all that an interrupted training needs, after each epoch
+    last.pt, previous.pt          all that an interrupted training needs, kept after each epoch and,
+                                  in a long one, every so many seconds
     best.safetensors              the raw weights with the best val score
     best_ema.safetensors          the averaged weights with the best val score
 
-A `.pt` begins with the sha256 of the rest, so that each step is one rename. A best file's header
-holds class order, recipe and normalisation, so that it can be used without anything else.
+A `.pt` begins with the sha256 of the rest: a hash in a file beside it would be a second rename, and
+a kill between the two would leave a sound state that its hash refuses. A best file's header holds
+class order, recipe and normalisation, so that it can be used without anything else.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +41,17 @@ def save_last(folder: Path, state: dict[str, Any]) -> None:
     write_atomically(last, hashlib.sha256(content).digest() + content)
 
 
-def load_last(folder: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A state that was kept, and the names of newer files that their hash refused."""
+
+    state: dict[str, Any]
+    refused: tuple[str, ...]
+
+
+def load_last(folder: Path) -> Kept | None:
     """The newest state that is whole, or None; a damaged one is passed over for the one before."""
+    refused: list[str] = []
     for name in ("last.pt", "previous.pt"):
         try:
             stored = (folder / name).read_bytes()
@@ -47,8 +59,8 @@ def load_last(folder: Path) -> dict[str, Any] | None:
             continue
         proof, content = stored[:HASH_BYTES], stored[HASH_BYTES:]
         if hashlib.sha256(content).digest() == proof:
-            state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
-            return state
+            return Kept(torch.load(io.BytesIO(content), weights_only=True), tuple(refused))
+        refused.append(name)
     return None
 
 

@@ -22,8 +22,8 @@ from bench.method import Images, Recipe
 from bench.predictions import Predictions
 from bench.train import checkpoint
 from bench.train.calibration import temper
+from bench.train.distributed import resolve_device
 from bench.train.evaluate import Scale, predict_probs
-from bench.train.fit import resolve_device
 from bench.train.models import build_model
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import f1_score, recall_score
 from torch import nn
 
 from bench.method import Images
+from bench.train import distributed
 from bench.train.models import normalisation
 
 EVALUATION_BATCH = 256
@@ -63,16 +64,20 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
 def predict_probs(
     fabric: Fabric, model: nn.Module, images: Images, scale: Scale, tta: str = "none"
 ) -> np.ndarray:
-    """Class probabilities (N, C) float32 of images, in evaluation mode, meaned over views."""
+    """Class probabilities (N, C) float32 of images, in evaluation mode, meaned over views.
+
+    Several processes share the work, and each gets the whole.
+    """
     model.eval()
+    own = np.arange(len(images))[distributed.own_share(fabric)]
     batches = []
     with torch.inference_mode(), fabric.autocast():
-        for start in range(0, len(images), EVALUATION_BATCH):
-            positions = np.arange(start, min(start + EVALUATION_BATCH, len(images)))
+        for start in range(0, len(own), EVALUATION_BATCH):
+            positions = own[start : start + EVALUATION_BATCH]
             batch = scale.normalise(scale.unit(images.take(positions)))
             views = [model(view(batch)).float().softmax(dim=1) for view in VIEWS[tta]]
             batches.append(torch.stack(views).mean(dim=0).cpu().numpy())
-    return np.concatenate(batches)
+    return distributed.gather_rows(fabric, own, np.concatenate(batches), len(images))
 
 
 def val_metrics(labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from bench.errors import MethodError
 from bench.method import FoldTask, Part
 from bench.predictions import Predictions
 from bench.train import checkpoint, draws
 from bench.train.calibration import fit_temperature, temper
+from bench.train.distributed import build_fabric, device_name, precision_name
 from bench.train.evaluate import Scale, predict_probs
 from bench.train.loop import Training
 from bench.train.models import build_model
@@ -19,7 +21,7 @@ from bench.train.models import build_model
 def fit_predict(task: FoldTask) -> Predictions:
     """Train the task's recipe and predict its test part; the choice is made on val alone."""
     torch.set_num_threads(task.threads)
-    fabric = _fabric(task)
+    fabric = build_fabric(task)
     torch.manual_seed(draws.derived_seed(task.seed, task.column, draws.WEIGHTS))
     model = build_model(task.recipe, len(task.classes), task.weights)
     model = model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -31,6 +33,7 @@ def fit_predict(task: FoldTask) -> Predictions:
     _tell_outcome(task, training, fabric)
 
     path = task.folder / f"{best.kind}.safetensors"
+    fabric.barrier()  # the first process has written it
     checkpoint.load_best(path, model)
 
     def probs_of(part: Part) -> np.ndarray:
@@ -40,29 +43,15 @@ def fit_predict(task: FoldTask) -> Predictions:
     temperature = fit_temperature(val, task.val.labels)
     task.journal.fact("temperature", round(temperature, 6))
     applied = temperature if task.recipe.temperature else 1.0
-    checkpoint.complete_header(path, model, {"temperature": applied})
+    fabric.barrier()  # all have read it
+    if fabric.is_global_zero:
+        checkpoint.complete_header(path, model, {"temperature": applied})
 
     def predict(part: Part, probs: np.ndarray) -> Predictions:
         return Predictions(part.image_ids, temper(probs, applied), task.classes)
 
     task.journal.val_predictions(predict(task.val, val))
     return predict(task.test, probs_of(task.test))
-
-
-def _fabric(task: FoldTask) -> Fabric:
-    """One device, with bfloat16 mixed precision where the recipe wants it and the GPU has it."""
-    device = resolve_device(task.device)
-    mixed = task.recipe.amp and device == "cuda" and torch.cuda.is_bf16_supported()
-    return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if mixed else "32-true")
-
-
-def resolve_device(wanted: str) -> str:
-    """Name the device that is meant: "auto" is the GPU where there is one."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise MethodError("--device cuda: this machine shows no CUDA device; use --device cpu")
-    return wanted
 
 
 def _tell_origin(task: FoldTask) -> None:
@@ -82,7 +71,7 @@ def _tell_origin(task: FoldTask) -> None:
 def _tell_outcome(task: FoldTask, training: Training, fabric: Fabric) -> None:
     best, epochs = training.best, len(training.history)
     shown = epochs * len(training.batches) * min(task.recipe.batch_size, len(task.train))
-    facts = {
+    facts: dict[str, Any] = {
         "selected_epoch": best.epoch,
         "selected_weights": "ema" if best.kind == "best_ema" else "raw",
         "val_score": best.score,
@@ -90,17 +79,12 @@ def _tell_outcome(task: FoldTask, training: Training, fabric: Fabric) -> None:
         "parameters": sum(parameter.numel() for parameter in training.model.parameters()),
         "train_seconds": round(training.train_seconds, 3),
         "images_per_second": round(shown / training.train_seconds, 1),
-        "device": _device_name(fabric.device),
-        "precision": "bf16-mixed" if _is_mixed(fabric) else "float32",
+        "device": device_name(fabric.device),
+        "precision": precision_name(fabric),
     }
+    if task.devices > 1:
+        facts["devices"] = task.devices
+    if training.guards.said:
+        facts["guards"] = training.guards.said
     for name, value in facts.items():
         task.journal.fact(name, value)
-
-
-def _is_mixed(fabric: Fabric) -> bool:
-    with fabric.autocast():
-        return torch.is_autocast_enabled(fabric.device.type)
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,7 +1,8 @@
 """The training loop: epochs, the choice on val, checkpoints, resuming.
 
-Interrupted after any epoch, it goes on and ends in the same weights, bit for bit on a CPU with
-the same number of threads: all state is in `last.pt`, all randomness follows from the place.
+Interrupted at any moment, it goes on and ends in the same weights, bit for bit on a CPU with the
+same number of threads: all state is in `last.pt`, which is kept after each epoch and every
+`checkpoint_seconds` within one; all randomness follows from the place.
 """
 
 from __future__ import annotations
@@ -11,22 +12,34 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from bench.data.augment import Augment
+from bench.data.augment import Augment, Draws
+from bench.errors import MethodError
 from bench.method import FoldTask
-from bench.train import checkpoint, draws
+from bench.train import checkpoint, distributed, draws
 from bench.train.ema import build_ema
 from bench.train.evaluate import Scale, predict_probs, val_metrics
 from bench.train.freezing import Freezing
+from bench.train.guards import Guards
 from bench.train.losses import Loss
-from bench.train.mixing import mixing
+from bench.train.mixing import Mix, NoMix, mixing
 from bench.train.optim import Schedule, accumulation, build_optimizer
 
+BETWEEN_EPOCHS: dict[str, Any] = {
+    "turn": 0,
+    "loss_sum": torch.zeros(()),
+    "epoch_seconds": 0.0,
+    "environment": {},
+    "said": {},
+}
+"""What a state lacks that was kept before trainings could stop within an epoch."""
 
-class TrainingError(RuntimeError):
+
+class TrainingError(MethodError):
     """A training that cannot go on, such as one whose loss is not finite."""
 
 
@@ -45,7 +58,6 @@ class Training:
     def __init__(self, task: FoldTask, fabric: Fabric, model: nn.Module, scale: Scale) -> None:
         self.task, self.recipe, self.fabric = task, task.recipe, fabric
         self.model, self.scale = model, scale
-        self.wrapped = fabric.setup_module(model, move_to_device=False)
         self.ema = build_ema(model, task.recipe)
         self.augment = Augment.of(task.recipe)
         self.loss = Loss.of(task.recipe, task.train.labels, task.classes, fabric.device)
@@ -53,10 +65,12 @@ class Training:
         self.batches = _batches(len(task.train), task.recipe.batch_size)
         self.freezing = Freezing(model, task.recipe, pretrained=task.weights is not None)
         self.steps_per_epoch = math.ceil(len(self.batches) / task.recipe.accumulate)
+        self.guards = Guards(task.journal)
         self.best = Best()
         self.history: list[dict[str, float]] = []
         self.step = 0
         self.train_seconds = 0.0
+        self._begin_epoch()
 
     def run(self) -> Best:
         """Train until the last epoch or until val has not improved for long enough."""
@@ -65,19 +79,28 @@ class Training:
         for epoch in range(len(self.history), self.recipe.epochs):
             if self._out_of_patience():
                 break
-            started = time.perf_counter()
-            if epoch == self.freezing.frozen_epochs > 0:
+            if epoch == self.freezing.frozen_epochs > 0 and self.turn == 0:
                 self._enter_phase(epoch)
             loss = self._train_epoch(epoch)
-            self.train_seconds += time.perf_counter() - started
+            self.train_seconds += self.epoch_seconds
+            started = time.perf_counter()
             row = {"epoch": epoch + 1, "lr": self._lr(self.step - 1), "train_loss": loss}
             row |= self._evaluate(epoch)
             self.schedule.epoch_ended(row["val_macro_f1"])
-            row["seconds"] = round(time.perf_counter() - started, 3)
+            evaluated = time.perf_counter() - started
+            row["seconds"] = round(self.epoch_seconds + evaluated, 3)
             self.history.append(row)
-            checkpoint.save_last(self.task.folder, self._state())
+            self._begin_epoch()
+            self._keep()
             self.task.journal.epoch(row)
         return self.best
+
+    def _begin_epoch(self) -> None:
+        """Nothing of the next epoch has been done yet: no batch, no loss, no time."""
+        self.turn = 0
+        self.loss_sum = torch.zeros((), device=self.fabric.device)
+        self.epoch_seconds = 0.0
+        self.kept_at = time.perf_counter()
 
     def _enter_phase(self, epoch: int) -> None:
         """Start the optimizer of the head-only epochs, or of the fine-tuning after them."""
@@ -89,42 +112,81 @@ class Training:
         self.schedule = Schedule(self.recipe, epoch * self.steps_per_epoch, self.steps_per_epoch)
 
     def _train_epoch(self, epoch: int) -> float:
-        """Show every image of the epoch once; the mean loss over its batches."""
-        task, recipe = self.task, self.recipe
+        """Show every image of the epoch once, or those not shown yet; the mean loss of all."""
+        task = self.task
         order, numbers = self.draws.of(epoch)
-        mix = mixing(recipe, len(task.classes), epoch)
+        mix = mixing(self.recipe, len(task.classes), epoch)
         self.freezing.enter(epoch)
-        total = torch.zeros((), device=self.fabric.device)
-        for turn, batch in enumerate(self.batches):
+        # wrapped anew: ddp listens to the parameters that learn when it wraps
+        self.wrapped = self.fabric.setup_module(self.model, move_to_device=False)
+        begun = time.perf_counter() - self.epoch_seconds
+        for turn in range(self.turn, len(self.batches)):
+            batch = self.batches[turn]
             draws.seed_step(task.seed, task.column, epoch, turn)
-            positions = order[batch]
-            images = self.augment(
-                self.scale.unit(task.train.images.take(positions)), numbers[batch]
-            )
-            labels = torch.from_numpy(task.train.labels[positions]).to(self.fabric.device)
-            images, targets = mix(self.scale.normalise(images), labels)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._lr(self.step) * group.get("lr_scale", 1.0)
-            logits = self.wrapped(images.contiguous(memory_format=torch.channels_last))
-            loss = self.loss(logits, targets, epoch)
-            total += loss.detach()
-            share, complete = accumulation(turn, len(self.batches), recipe.accumulate)
+            images, targets = self._batch(order[batch], numbers[batch], mix)
+            weight = distributed.share_weight(self.fabric, len(images), len(order[batch]))
+            loss = self.loss(self._logits(images), targets, epoch) * weight
+            self.loss_sum += distributed.mean_over_processes(self.fabric, loss.detach())
+            share, complete = accumulation(turn, len(self.batches), self.recipe.accumulate)
             self.fabric.backward(loss / share)
             if not complete:
                 continue
-            if recipe.grad_clip is not None:
-                self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=recipe.grad_clip)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            self.step += 1
-            self.ema.update(self.model, self.step)
-        mean = total.item() / len(self.batches)
-        if not math.isfinite(mean):
-            raise TrainingError(
-                f"the training loss of epoch {epoch + 1} is {mean}; the state after epoch {epoch} "
-                "is kept; lower lr, or set grad_clip"
-            )
+            self._take_step()
+            self.turn = turn + 1
+            self.epoch_seconds = time.perf_counter() - begun
+            if time.perf_counter() - self.kept_at > task.checkpoint_seconds:
+                self._refuse_not_finite(epoch)
+                self._keep()
+        mean = self.loss_sum.item() / len(self.batches)
+        self.epoch_seconds = time.perf_counter() - begun
+        self._refuse_not_finite(epoch)
         return mean
+
+    def _batch(
+        self, positions: np.ndarray, numbers: Draws, mix: Mix
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """This process's images and target shares of a batch.
+
+        Where images are mixed with each other, every process mixes the whole batch and takes its
+        share then, so that the partners do not depend on the number of processes.
+        """
+        own = distributed.own_share(self.fabric)
+        if isinstance(mix, NoMix):
+            positions, numbers, own = positions[own], numbers[own], slice(None)
+        train = self.task.train
+        images = self.augment(self.scale.unit(train.images.take(positions)), numbers)
+        labels = torch.from_numpy(train.labels[positions]).to(self.fabric.device)
+        images, targets = mix(self.scale.normalise(images), labels)
+        return images[own], targets[own]
+
+    def _logits(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.wrapped(images.contiguous(memory_format=torch.channels_last))
+        return logits
+
+    def _take_step(self) -> None:
+        """One step of the optimizer on the gradients that have gathered, and of the average."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr(self.step) * group.get("lr_scale", 1.0)
+        if self.recipe.grad_clip is not None:
+            limit = self.recipe.grad_clip
+            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=limit)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.ema.update(self.model, self.step)
+
+    def _refuse_not_finite(self, epoch: int) -> None:
+        """Raise TrainingError rather than keep a state whose loss or weights are not finite."""
+        loss = self.loss_sum.item() / self.turn
+        if math.isfinite(loss) and all(
+            bool(value.isfinite().all()) for value in self.model.state_dict().values()
+        ):
+            return
+        what = "the weights are not finite" if math.isfinite(loss) else f"the loss is {loss}"
+        raise TrainingError(
+            f"{what} in epoch {epoch + 1}, step {self.turn}; the last good state is kept; "
+            "lower lr, or set grad_clip"
+        )
 
     def _lr(self, step: int) -> float:
         return self.base_lr * self.schedule.factor(step)
@@ -132,6 +194,7 @@ class Training:
     def _evaluate(self, epoch: int) -> dict[str, float]:
         """Val metrics of the raw and the averaged weights; the best ones so far are saved."""
         row: dict[str, float] = {}
+        distributed.agree_on_buffers(self.fabric, self.model, self.ema.module)
         for kind, prefix, model in (
             ("best", "", self.model),
             ("best_ema", "ema_", self.ema.module),
@@ -147,7 +210,7 @@ class Training:
 
     def _keep_if_best(self, score: float, epoch: int, kind: str, model: nn.Module) -> None:
         so_far = max((past[_score_name(kind)] for past in self.history), default=-math.inf)
-        if score > so_far:
+        if score > so_far and self.fabric.is_global_zero:
             path = self.task.folder / f"{kind}.safetensors"
             checkpoint.save_best(path, model, self._header(epoch, score))
         if score > self.best.score:
@@ -169,6 +232,12 @@ class Training:
         patience = self.recipe.early_stopping
         return patience is not None and len(self.history) - self.best.epoch >= patience
 
+    def _keep(self) -> None:
+        """Write down all that another process needs to go on from here."""
+        if self.fabric.is_global_zero:
+            checkpoint.save_last(self.task.folder, self._state())
+        self.kept_at = time.perf_counter()
+
     def _state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
@@ -178,26 +247,68 @@ class Training:
             "best": asdict(self.best),
             "history": self.history,
             "step": self.step,
+            "turn": self.turn,
+            "loss_sum": self.loss_sum,
             "train_seconds": self.train_seconds,
+            "epoch_seconds": self.epoch_seconds,
+            "environment": environment(self.fabric),
+            "said": self.guards.said,
         }
 
     def _resume(self) -> None:
         """Take up the state of an interrupted training, if there is one."""
-        state = checkpoint.load_last(self.task.folder)
-        if state is None:
+        kept = checkpoint.load_last(self.task.folder)
+        if kept is None:
             return
-        self.history = state["history"]
-        last_epoch = len(self.history) - 1
-        if last_epoch >= self.freezing.frozen_epochs:
+        state = BETWEEN_EPOCHS | kept.state
+        self.history, self.turn = state["history"], state["turn"]
+        begun_epochs = len(self.history) + (self.turn > 0)
+        if begun_epochs > self.freezing.frozen_epochs:
             self._enter_phase(self.freezing.frozen_epochs)
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.best = Best(**state["best"])
-        self.step, self.train_seconds = state["step"], state["train_seconds"]
+        self.step, self.loss_sum = state["step"], state["loss_sum"].to(self.fabric.device)
+        self.train_seconds, self.epoch_seconds = state["train_seconds"], state["epoch_seconds"]
+        self._tell_resumed(state, kept.refused)
         for row in self.history:
             self.task.journal.epoch(row)
+
+    def _tell_resumed(self, state: dict[str, Any], refused: tuple[str, ...]) -> None:
+        """What was said before the interruption, and what has changed since."""
+        for guard, sentence in state["said"].items():
+            self.guards.say(guard, sentence)
+        here = environment(self.fabric)
+        changes = [
+            f"{name} {before} became {here.get(name)}"
+            for name, before in state["environment"].items()
+            if here.get(name) != before
+        ]
+        if changes:
+            self.guards.say(
+                "environment",
+                f"resumed in another environment ({'; '.join(changes)}): the result need not be "
+                "what an unbroken training gives",
+            )
+        if refused:
+            self.guards.say(
+                "damaged checkpoint",
+                f"{refused[0]} was damaged: its hash refused it, and the state before was taken up",
+            )
+
+
+def environment(fabric: Fabric) -> dict[str, Any]:
+    """What must stay the same for a resumed training to end in the same bits."""
+    return {
+        "torch": str(torch.__version__),
+        "instruction set": torch.backends.cpu.get_cpu_capability(),
+        "device": distributed.device_name(fabric.device),
+        "processes": fabric.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": distributed.precision_name(fabric),
+    }
 
 
 def _score_name(kind: str) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from bench.method import Recipe
-from bench.train import fit_predict
+from bench.train import checkpoint, fit_predict
 from bench.train.loop import TrainingError
 from tests.conftest import CLASSES
-from tests.train.conftest import Killed, interrupt_after
+from tests.train.conftest import Heard, Killed, interrupt_after
 
 EVERYTHING = Recipe(
     image_size=16,
@@ -56,6 +59,59 @@ def test_an_interrupted_training_ends_in_the_same_bits(make_task, monkeypatch, m
         }
 
 
+def kill_at_save(monkeypatch, number: int) -> None:
+    """End the next training at its n-th checkpoint, before that is written."""
+    keep, count = checkpoint.save_last, iter(range(1, 10_000))
+
+    def save(folder, state):
+        if next(count) == number:
+            raise Killed
+        keep(folder, state)
+
+    monkeypatch.setattr(checkpoint, "save_last", save)
+
+
+@pytest.mark.parametrize(
+    "switches", [{}, {"accumulate": 2}, {"lookahead": True, "optimizer": "sgd"}]
+)
+def test_a_training_interrupted_within_its_epochs_ends_in_the_same_bits(
+    make_task, monkeypatch, switches
+):
+    recipe = EVERYTHING.with_overrides({"epochs": 3} | switches)
+    unbroken = make_task(recipe, "unbroken")
+    expected = fit_predict(unbroken)
+    broken = replace(make_task(recipe, "broken"), checkpoint_seconds=0)
+    for number in (2, 3, 4):
+        with monkeypatch.context() as context, pytest.raises(Killed):
+            kill_at_save(context, number)
+            fit_predict(broken)
+    again = replace(broken, journal=Heard())
+    assert (fit_predict(again).probs == expected.probs).all()
+    for kind in ("best", "best_ema"):
+        mine, theirs = (
+            load_file(task.folder / f"{kind}.safetensors") for task in (again, unbroken)
+        )
+        assert all((mine[name] == theirs[name]).all() for name in theirs)
+    untimed = [{k: v for k, v in r.items() if k != "seconds"} for r in unbroken.journal.rows]
+    assert [{k: v for k, v in r.items() if k != "seconds"} for r in again.journal.rows] == untimed
+    assert again.journal.notes == unbroken.journal.notes
+
+
+def test_a_training_resumed_elsewhere_says_what_has_changed(make_task, monkeypatch):
+    task = make_task(EVERYTHING)
+    with monkeypatch.context() as context, pytest.raises(Killed):
+        interrupt_after(context, 1)
+        fit_predict(task)
+    last = checkpoint.load_last(task.folder).state
+    last["environment"]["torch"] = "1.0"
+    checkpoint.save_last(task.folder, last)
+    again = replace(task, journal=Heard())
+    fit_predict(again)
+    (note,) = again.journal.notes
+    assert "torch 1.0 became" in note
+    assert again.journal.facts["guards"] == {"environment": note}
+
+
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(make_task, monkeypatch):
     expected = fit_predict(make_task(EVERYTHING, "unbroken")).probs
     broken = make_task(EVERYTHING, "broken")
@@ -64,7 +120,9 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(make_task, monke
         fit_predict(broken)
     last = broken.folder / "last.pt"
     last.write_bytes(last.read_bytes()[:-100])
-    assert (fit_predict(make_task(EVERYTHING, "broken")).probs == expected).all()
+    again = make_task(EVERYTHING, "broken")
+    assert (fit_predict(again).probs == expected).all()
+    assert "last.pt was damaged" in again.journal.notes[0]
 
 
 def test_it_learns_what_can_be_learnt(make_task):
@@ -124,8 +182,6 @@ def test_a_frozen_body_keeps_its_weights_while_the_head_learns(make_task, tmp_pa
     )  # fmt: skip
     task = make_task(recipe, weights=path)
     fit_predict(task)
-    from safetensors.torch import load_file
-
     after = load_file(task.folder / "best.safetensors")
     body_names = [name for name in body.state_dict() if not name.startswith("fc.")]
     assert all((after[name] == body.state_dict()[name]).all() for name in body_names)

@@ -135,13 +135,13 @@ def test_checkpoints_are_kept_twice_and_proven_by_hash(tmp_path):
     assert checkpoint.load_last(tmp_path) is None
     for number in (1, 2):
         checkpoint.save_last(tmp_path, {"number": number, "x": torch.ones(3)})
-    assert checkpoint.load_last(tmp_path)["number"] == 2
+    assert checkpoint.load_last(tmp_path).state["number"] == 2
     (tmp_path / "last.pt").write_bytes(b"garbage")
-    assert checkpoint.load_last(tmp_path)["number"] == 1
+    assert checkpoint.load_last(tmp_path).state["number"] == 1
     (tmp_path / "last.pt").unlink()  # as a kill between the two renames leaves it
-    assert checkpoint.load_last(tmp_path)["number"] == 1
+    assert checkpoint.load_last(tmp_path).state["number"] == 1
     checkpoint.save_last(tmp_path, {"number": 3})
-    assert checkpoint.load_last(tmp_path)["number"] == 3
+    assert checkpoint.load_last(tmp_path).state["number"] == 3
     (tmp_path / "last.pt").unlink()
     (tmp_path / "previous.pt").write_bytes(b"")
     assert checkpoint.load_last(tmp_path) is None

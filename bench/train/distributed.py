@@ -1,0 +1,119 @@
+"""One training shared by several processes, or by one: the loop reads the same.
+
+Every process draws the same epoch order and takes its own share of each batch, so that together
+they show each image once, and no batch is padded. Gradients are averaged by Fabric's ddp. Evaluated
+images are dealt out in turn and gathered by their position in the part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from bench.errors import MethodError
+from bench.method import FoldTask
+
+NOBODY = -1
+
+
+def build_fabric(task: FoldTask) -> Fabric:
+    """The device or devices of a task, with the precision that its recipe asks for.
+
+    bfloat16 mixed precision is taken on a GPU that has it. With several devices this must be one of
+    the processes that torchrun started.
+    """
+    device = resolve_device(task.device)
+    mixed = task.recipe.amp and device == "cuda" and torch.cuda.is_bf16_supported()
+    fabric = Fabric(
+        accelerator=device,
+        devices=task.devices,
+        strategy="ddp" if task.devices > 1 else "auto",
+        precision="bf16-mixed" if mixed else "32-true",
+    )
+    if task.devices > 1:
+        if task.recipe.batch_size < task.devices:
+            raise MethodError(
+                f"batch_size={task.recipe.batch_size} leaves some of {task.devices} devices "
+                "without an image; set a larger one"
+            )
+        fabric.launch()
+    return fabric
+
+
+def resolve_device(wanted: str) -> str:
+    """Name the device that is meant: "auto" is the GPU where there is one."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise MethodError("--device cuda: this machine shows no CUDA device; use --device cpu")
+    return wanted
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def precision_name(fabric: Fabric) -> str:
+    """What most of the arithmetic is done in: "bf16-mixed" or "float32"."""
+    with fabric.autocast():
+        return "bf16-mixed" if torch.is_autocast_enabled(fabric.device.type) else "float32"
+
+
+def own_share(fabric: Fabric) -> slice:
+    """What this process takes of a sequence: every image goes to exactly one process."""
+    return slice(fabric.global_rank, None, fabric.world_size)
+
+
+def share_weight(fabric: Fabric, own: int, whole: int) -> float:
+    """Factor of a mean loss over `own` of `whole` images, so that averaged gradients are right.
+
+    The average over processes counts each of them alike, also where one has an image less.
+    """
+    return own * fabric.world_size / whole
+
+
+def gather_rows(fabric: Fabric, positions: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """All rows (count, C) from those that this process has, at their positions (n,).
+
+    Shares differ in length by one at most; the shorter are padded for the way, and what is padded
+    is dropped by its position. Raises RuntimeError if a position is missing.
+    """
+    if fabric.world_size == 1:
+        return rows
+    room = -(-count // fabric.world_size)
+    padding = room - len(rows)
+    sent = torch.from_numpy(np.pad(rows, ((0, padding), (0, 0)))).to(fabric.device)
+    places = torch.from_numpy(np.pad(positions, (0, padding), constant_values=NOBODY))
+    every_row = _from_all(fabric, sent).flatten(0, 1).cpu().numpy()
+    every_place = _from_all(fabric, places.to(fabric.device)).flatten().cpu().numpy()
+    real = every_place != NOBODY
+    if not np.array_equal(np.sort(every_place[real]), np.arange(count)):
+        raise RuntimeError("the processes did not return every image exactly once")
+    gathered = np.empty((count, rows.shape[1]), dtype=rows.dtype)
+    gathered[every_place[real]] = every_row[real]
+    return gathered
+
+
+def _from_all(fabric: Fabric, tensor: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(fabric.all_gather(tensor))
+
+
+def mean_over_processes(fabric: Fabric, value: torch.Tensor) -> torch.Tensor:
+    """The mean of a number that each process has."""
+    return torch.as_tensor(fabric.all_reduce(value, reduce_op="mean"))
+
+
+def agree_on_buffers(fabric: Fabric, *modules: nn.Module | None) -> None:
+    """Give every process the first one's buffers: running means and variances of batch norms.
+
+    Each process has seen its own share of the images, so theirs differ; ddp trains with the first
+    one's as well.
+    """
+    if fabric.world_size == 1:
+        return
+    for module in modules:
+        for buffer in module.buffers() if module is not None else ():
+            torch.distributed.broadcast(buffer, src=0)
