@@ -92,13 +92,15 @@ def test_arms_are_folds_of_their_own_that_share_the_draws_of_the_first(small_man
         plan(small_manifest, folds=(4,))
 
 
-def test_a_job_without_arms_is_the_one_it_was_before_there_were_arms(small_manifest):
+def test_a_job_on_one_device_without_arms_is_the_one_it_was_before_there_were_any(small_manifest):
     """Its identity holds no word of them, so that finished jobs stay finished."""
     job = plan(small_manifest)[1]
     assert job.twin is None
     assert job.draws_column == job.column == 1
-    without = job.model_dump(exclude={"variant", "row", "recipe", "repeat", "fold", "twin"})
+    new = {"twin", "devices"}
+    without = job.model_dump(exclude={"variant", "row", "recipe", "repeat", "fold"} | new)
     assert job.id == digest(without | {"recipe": job.recipe.switches()})[:16]
+    assert job.model_copy(update={"devices": 2}).row_id != job.row_id
 
 
 def test_a_fold_that_the_protocol_lacks_is_refused(small_manifest):
