@@ -211,7 +211,8 @@ class ArmReport:
 class Leaderboard:
     """Everything a leaderboard page shows, rows in the order of the table.
 
-    tested   images and groups that any fold tests; None where it is all of them
+    tested      images and groups that any fold tests; None where it is all of them
+    tie_groups  sets of ranked rows, as large as can be, of which no two are told apart
     """
 
     protocol: str
@@ -230,3 +231,4 @@ class Leaderboard:
     control: bool = False
     arms: ArmReport | None = None
     tested: tuple[int, int] | None = None
+    tie_groups: tuple[tuple[str, ...], ...] = ()

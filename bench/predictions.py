@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,3 +122,11 @@ class RowPredictions:
         for slot in self.test:
             runs.setdefault((slot.seed, slot.repeat), set()).add(slot.fold)
         return tuple(sorted(set.intersection(*runs.values()))) if runs else ()
+
+    def only(self, slots: AbstractSet[Slot]) -> RowPredictions:
+        """The row with the predictions of some slots alone."""
+        test, val = (
+            {slot: predictions for slot, predictions in part.items() if slot in slots}
+            for part in (self.test, self.val)
+        )
+        return replace(self, test=test, val=val)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -10,9 +11,10 @@ import click
 
 from bench.cli.places import BASELINES, COMMITTED, PROTOCOLS
 from bench.data.sources import DataChoice, Source
-from bench.estimates import Estimate, Leaderboard
+from bench.estimates import Estimate, Leaderboard, RowFacts
+from bench.predictions import RowPredictions
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
-from bench.run.results import leaderboard_folder, unreadable_records
+from bench.run.results import compared_pages, leaderboard_folder, unreadable_records
 from bench.run.submissions import Wanted
 
 PIPE_WIDTH = 140
@@ -54,14 +56,21 @@ def open_bench(protocol_name: str, data: DataChoice, *, images: bool = False) ->
     return Bench(protocol, source, roles)
 
 
+Rows = tuple[list[RowPredictions], dict[str, RowFacts]]
+"""Rows with what is known of them, by name."""
+
+
 def score_and_render(bench: Bench, results: Path) -> tuple[Leaderboard, Path]:
     """Score every row of the results and the committed ones; write the leaderboard's pages."""
-    from bench.report.html import render, write
+    return write_board(bench, results, *gather(bench, results))
+
+
+def gather(bench: Bench, results: Path) -> Rows:
+    """Every row: of the results, the committed ones, the references."""
     from bench.run.registry import method_names, split_passport
     from bench.run.rows import Expected, collect_rows
     from bench.run.submissions import submitted_rows
     from bench.score.references import references
-    from bench.score.table import score
 
     protocol, manifest = bench.protocol, bench.source.manifest
     expected = Expected(
@@ -84,15 +93,21 @@ def score_and_render(bench: Bench, results: Path) -> tuple[Leaderboard, Path]:
         for fault in unreadable_records(folder, protocol.name, manifest.name):
             click.echo(f"warning: {fault}", err=True)
     reference_rows = references(protocol, manifest, bench.roles, protocol.run.seeds)
-    leaderboard = score(
-        protocol,
-        manifest,
-        bench.roles,
-        [*(row for row, _ in rows), *reference_rows],
-        {row.name: facts for row, facts in rows},
-    )
+    facts = {row.name: known for row, known in rows}
+    return [*(row for row, _ in rows), *reference_rows], facts
+
+
+def write_board(
+    bench: Bench, results: Path, rows: Sequence[RowPredictions], facts: Mapping[str, RowFacts]
+) -> tuple[Leaderboard, Path]:
+    """Score these rows; write the leaderboard's pages."""
+    from bench.report.html import render, write
+    from bench.score.table import score
+
+    protocol, manifest = bench.protocol, bench.source.manifest
+    leaderboard = score(protocol, manifest, bench.roles, rows, facts)
     folder = leaderboard_folder(results, protocol.name, manifest.name)
-    write(render(leaderboard), folder)
+    write(render(leaderboard, compared_pages(folder)), folder)
     return leaderboard, folder / "index.html"
 
 

@@ -176,6 +176,7 @@ def leaderboard_json(board: Leaderboard) -> str:
         else dict(zip(("images", "groups"), board.tested, strict=True)),
         "methods": [_row(row) for row in board.rows],
         "comparisons": [_comparison(one) for one in board.comparisons],
+        "tie_groups": plain_data(board.tie_groups),
         "arms": None if board.arms is None else _arms(board.arms),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -192,7 +193,8 @@ def _number_cell(value: Any) -> str:
     return "" if known is None else repr(known)
 
 
-def _csv(rows: Iterable[Iterable[str]]) -> str:
+def as_csv(rows: Iterable[Iterable[str]]) -> str:
+    """Rows of cells as the text of a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
@@ -226,7 +228,7 @@ def leaderboard_csv(board: Leaderboard) -> str:
         ]
         for row in board.rows
     ]
-    return _csv(lines)
+    return as_csv(lines)
 
 
 def per_class_csv(board: Leaderboard) -> str:
@@ -243,4 +245,4 @@ def per_class_csv(board: Leaderboard) -> str:
         for label, estimates in row.table.per_class.items()
         for key, one in estimates.items()
     ]
-    return _csv(lines)
+    return as_csv(lines)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +26,13 @@ STYLES = ("tokens", "page", "tables", "plots", "pictures", "print")
 SCRIPTS = ("theme", "sort", "choose", "open", "copy")
 
 
-def render(leaderboard: Leaderboard) -> dict[str, str]:
-    """The files of a leaderboard, by name: the page, and its numbers as JSON and CSV."""
+def render(leaderboard: Leaderboard, compared: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
+    """The files of a leaderboard, by name: the page, and its numbers as JSON and CSV.
+
+    compared  pages of comparisons to link: address and words
+    """
     return {
-        "index.html": render_page("leaderboard.html.j2", page=page(leaderboard)),
+        "index.html": render_page("leaderboard.html.j2", page=page(leaderboard, compared)),
         "leaderboard.json": leaderboard_json(leaderboard),
         "leaderboard.csv": leaderboard_csv(leaderboard),
         "per_class.csv": per_class_csv(leaderboard),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.estimates import Comparison, Estimate, Leaderboard
@@ -44,26 +45,32 @@ def pair_panels(board: Leaderboard) -> tuple[PairPanel, ...]:
     """One panel a metric that was compared, the primary first."""
     keys = list(dict.fromkeys(comparison.metric for comparison in board.comparisons))
     keys.sort(key=lambda key: key != board.primary)
-    return tuple(_pair_panel(board, f"pair-{i}", key) for i, key in enumerate(keys))
+    return tuple(
+        pair_panel(board.comparisons, board.interval.level, f"pair-{i}", key)
+        for i, key in enumerate(keys)
+    )
 
 
-def _pair_panel(board: Leaderboard, panel_id: str, key: str) -> PairPanel:
-    of_metric = [one for one in board.comparisons if one.metric == key]
+def pair_panel(
+    comparisons: Sequence[Comparison], level: float, panel_id: str, key: str
+) -> PairPanel:
+    """All pairs in one metric, on one scale."""
+    of_metric = [one for one in comparisons if one.metric == key]
     ends = [end for one in of_metric for end in (one.difference, one.low, one.high)]
     scale = scale_of([*ends, 0.0], (-math.inf, math.inf))
     return PairPanel(
         id=panel_id,
         label=metric(key).title,
         note=metric(key).direction,
-        pairs=tuple(_pair(board, one, scale) for one in of_metric),
+        pairs=tuple(_pair(one, level, scale) for one in of_metric),
         zero=scale.at(0.0),
         ticks=scale.ticks,
     )
 
 
-def _pair(board: Leaderboard, one: Comparison, scale: Scale) -> Pair:
+def _pair(one: Comparison, level: float, scale: Scale) -> Pair:
     places = decimals(one.low, one.high)
-    alpha = 1 - board.interval.level
+    alpha = 1 - level
     ahead = one.low > 0 or one.high < 0
     tested = not math.isnan(one.p_adjusted)
     settled = one.verdict in ("better", "worse")

@@ -5,12 +5,14 @@ Templates only lay out what stands here; they count nothing and round nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.estimates import Leaderboard
 from bench.report import explained, words
 from bench.report.arms import ArmSection, arm_section
 from bench.report.catalogue import metric
+from bench.report.contrast_words import ties
 from bench.report.costs import CostTable, cost_table
 from bench.report.details import (
     Confusion,
@@ -80,6 +82,8 @@ class Page:
     confusions: tuple[Confusion, ...]
     fold_panels: tuple[FoldPanel, ...]
     pair_panels: tuple[PairPanel, ...]
+    ties: tuple[str, ...]
+    compared: tuple[tuple[str, str], ...]
     arms: ArmSection | None
     recipes: tuple[Recipe, ...]
     costs: CostTable
@@ -143,7 +147,7 @@ def badge_key(board: Leaderboard) -> tuple[Badge, ...]:
     return tuple(dict.fromkeys(one for one in shown if one.meaning))
 
 
-def page(board: Leaderboard) -> Page:
+def page(board: Leaderboard, compared: Sequence[tuple[str, str]] = ()) -> Page:
     """Everything a leaderboard page says and draws."""
     return Page(
         title=words.title(board),
@@ -168,6 +172,8 @@ def page(board: Leaderboard) -> Page:
         confusions=confusions(board),
         fold_panels=fold_panels(board),
         pair_panels=pair_panels(board),
+        ties=tuple(ties(board.tie_groups)),
+        compared=tuple((href, plain(label)) for href, label in compared),
         arms=arm_section(board),
         recipes=recipes(board),
         costs=cost_table(board),

@@ -10,10 +10,14 @@ record.json is written last and atomically: it is the mark of done.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -26,6 +30,7 @@ from bench.predictions import Predictions
 LEADERBOARD = "leaderboard"
 PREDICTIONS = "predictions.parquet"
 LOCK = "job.lock"
+LONGEST_NAME = 120
 UNHASHED = frozenset({"record.json", "log.txt", LOCK})
 """Files that may change after the record: the log's end, the lock."""
 
@@ -41,6 +46,31 @@ def job_folder(results: Path, job: Job, repeats: int) -> Path:
 def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
     """Where the pages go."""
     return results / protocol / dataset / LEADERBOARD
+
+
+def compared_pages(leaderboard: Path) -> list[tuple[str, str]]:
+    """Address and title of every page of a comparison in a leaderboard's folder, by title."""
+    found = []
+    for path in leaderboard.glob("compare/*/comparison.json"):
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        except (OSError, ValueError, KeyError):
+            continue  # no comparison of ours; nothing to link to
+        if path.with_name("index.html").is_file():
+            found.append((f"compare/{quote(path.parent.name)}/index.html", " against ".join(rows)))
+    return sorted(found, key=lambda page: page[1])
+
+
+def compare_folder(leaderboard: Path, rows: Sequence[str]) -> Path:
+    """Where the page of a comparison goes: a folder named after its rows, in their order.
+
+    Names that make no good folder, or too long a one, are told apart by a hash.
+    """
+    plain = "-vs-".join(re.sub(r"[^A-Za-z0-9@_.-]", "_", row) for row in rows)
+    if plain != "-vs-".join(rows) or len(plain) > LONGEST_NAME:
+        own = hashlib.sha256("\0".join(rows).encode()).hexdigest()[:8]
+        plain = f"{plain[: LONGEST_NAME - 9]}-{own}"
+    return leaderboard / "compare" / plain
 
 
 def sweep_file(results: Path, protocol: str, dataset: str, method: str) -> Path:

@@ -14,14 +14,14 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import stdtrit
 
-from bench.estimates import Arm, ArmReport, ArmRow, Estimate, MetricTable
+from bench.estimates import Arm, ArmReport, ArmRow, Estimate
 from bench.manifest import Manifest
 from bench.predictions import RowPredictions, Slot
 from bench.protocol import Protocol, Roles
 from bench.score.bootstrap import Plan, distributions
-from bench.score.compare import difference_interval
+from bench.score.compare import difference_table
 from bench.score.estimate import estimate_row
-from bench.score.metrics import IMAGE_METRICS, keys
+from bench.score.metrics import IMAGE_METRICS
 from bench.score.references import KIND
 from bench.score.rows import Row, read_row
 from bench.score.runs import Cohort, cohort, refuse_unknown_slots
@@ -113,7 +113,7 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
     if first not in parts or not common:
         return []
     alone = protocol.model_copy(update={"split": split.model_copy(update={"arms": {}})})
-    read = {arm: read_row(_only(part, common), alone, whos[arm]) for arm, part in parts.items()}
+    read = {arm: read_row(part.only(common), alone, whos[arm]) for arm, part in parts.items()}
     plan = Plan(whos[first].groups, protocol.interval.resamples, split.seed)
     resampled = distributions(
         [[scored.arrangement for scored in each.counted] for each in read.values()], plan
@@ -133,7 +133,7 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
             table=tables[arm],
             difference=None
             if arm == first
-            else _difference(
+            else difference_table(
                 (part, read[first]),
                 drawn[arm] - drawn[first],
                 (tables[arm], tables[first]),
@@ -172,41 +172,3 @@ def over_seeds(values: Sequence[float], level: float) -> Estimate:
         return Estimate(mean, n=count)
     half = float(stdtrit(count - 1, (1 + level) / 2) * np.std(values, ddof=1) / np.sqrt(count))
     return Estimate(mean, mean - half, mean + half, count, "t over seeds")
-
-
-def _only(row: RowPredictions, slots: set[Slot]) -> RowPredictions:
-    """The row with the predictions of some slots alone."""
-    test, val = (
-        {slot: predictions for slot, predictions in part.items() if slot in slots}
-        for part in (row.test, row.val)
-    )
-    return replace(row, test=test, val=val)
-
-
-def _difference(
-    rows: tuple[Row, Row],
-    drawn: np.ndarray,
-    tables: tuple[MetricTable, MetricTable],
-    classes: Sequence[str],
-    level: float,
-) -> MetricTable:
-    """The first row minus the second in every metric, with intervals from drawn (M, R)."""
-    metrics: dict[str, Estimate] = {}
-    per_class: dict[str, dict[str, Estimate]] = {label: {} for label in classes}
-    values = rows[0].values - rows[1].values
-    for place, (name, code) in enumerate(keys(len(classes))):
-        own, other = (
-            table.metrics[name] if code is None else table.per_class[classes[code]][name]
-            for table in tables
-        )
-        low, high = difference_interval(drawn[place], np.zeros(drawn.shape[1]), level)
-        made = Estimate(
-            value=float(values[place]),
-            low=low,
-            high=high,
-            n=own.n,
-            method="percentile" if np.isfinite(low) else "",
-            marks=tuple(dict.fromkeys((*own.marks, *other.marks))),
-        )
-        (metrics if code is None else per_class[classes[code]])[name] = made
-    return MetricTable(metrics=metrics, per_class=per_class)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.estimates import Rank
+from bench.estimates import Comparison, Rank
 
 
 def ranks_of(scores: np.ndarray) -> np.ndarray:
@@ -56,3 +56,37 @@ def rank_rows(
             p_best=float(p_best[place]),
         )
     return found
+
+
+def mean_ranks(by_fold: np.ndarray, *, higher: bool) -> np.ndarray:
+    """The mean over folds of every row's rank, (rows,) of values (rows, folds); ties share theirs.
+
+    Folds in which a row is undefined are left out; NaN where none is left.
+    """
+    from scipy.stats import rankdata
+
+    scores = by_fold[:, np.isfinite(by_fold).all(axis=0)]
+    if not scores.shape[1]:
+        return np.full(len(by_fold), np.nan)
+    return np.asarray(rankdata(-scores if higher else scores, axis=0).mean(axis=1))
+
+
+def tie_groups(
+    names: Sequence[str], comparisons: Sequence[Comparison]
+) -> tuple[tuple[str, ...], ...]:
+    """The largest sets of rows, two at least, of which no two are told apart, best first.
+
+    names are in the order of their ranks. A row may be in several: a close to b and b to c does not
+    make a close to c. They are the maximal cliques of "not told apart" (Piepho 2004).
+    """
+    import networkx as nx
+
+    place = {name: number for number, name in enumerate(names)}
+    alike = nx.Graph()
+    alike.add_edges_from(
+        (one.a, one.b)
+        for one in comparisons
+        if one.verdict not in ("better", "worse") and {one.a, one.b} <= place.keys()
+    )
+    found = [sorted(place[name] for name in clique) for clique in nx.find_cliques(alike)]
+    return tuple(tuple(names[at] for at in clique) for clique in sorted(found))

@@ -26,7 +26,7 @@ from bench.score.bootstrap import Plan, distributions
 from bench.score.compare import Contender, compare_rows
 from bench.score.estimate import estimate_row
 from bench.score.metrics import CLASS_METRICS, IMAGE_METRICS, higher_is_better, refuse_unknown
-from bench.score.ranks import rank_rows
+from bench.score.ranks import rank_rows, tie_groups
 from bench.score.references import KIND
 from bench.score.rows import Row, read_row
 from bench.score.runs import Cohort, cohort
@@ -94,6 +94,8 @@ def _leaderboard(
     primary = protocol.metrics.primary
     entries = _ordered(_ranked(entries, protocol), primary)
     best = _best_reference(entries, primary)
+    comparisons = _comparisons(entries, protocol, who)
+    ranked = [entry.row.name for entry in entries if entry.row.rank.best is not None]
     return Leaderboard(
         protocol=protocol.name,
         protocol_title=protocol.title,
@@ -101,7 +103,7 @@ def _leaderboard(
         metrics=_shown_metrics(protocol),
         class_metrics=CLASS_METRICS,
         classes=manifest.classes,
-        dataset=_dataset_facts(manifest, roles),
+        dataset=dataset_facts(manifest, roles),
         interval=IntervalFacts(
             level=protocol.interval.level,
             resamples=protocol.interval.resamples,
@@ -111,10 +113,11 @@ def _leaderboard(
         folds=who.folds,
         repeats=who.repeats,
         rows=tuple(_cleared(entry.row, best, primary) for entry in entries),
-        comparisons=_comparisons(entries, protocol, who),
+        comparisons=comparisons,
         best_reference=best.name if best else "",
         control=protocol.split.control,
         tested=(int((who.group >= 0).sum()), who.groups),
+        tie_groups=tie_groups(ranked, comparisons),
     )
 
 
@@ -216,7 +219,9 @@ def _shown_metrics(protocol: Protocol) -> tuple[str, ...]:
     return tuple(dict.fromkeys(first if protocol.metrics.others else (*first, *IMAGE_METRICS)))
 
 
-def _dataset_facts(manifest: Manifest, roles: Roles) -> DatasetFacts:
+def dataset_facts(manifest: Manifest, roles: Roles) -> DatasetFacts:
+    """The data that the numbers come from."""
+
     def groups(chosen: np.ndarray) -> int:
         return len(np.unique(roles.group_ids[chosen]))
 

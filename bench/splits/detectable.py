@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from bench.grouped import design_effect, intra_class_correlation
 from bench.manifest import Manifest
 from bench.protocol import Protocol, Roles
 
@@ -41,30 +42,6 @@ class Assumptions:
     correlation: float = 0.3
     power: float = 0.8
     level: float = 0.95
-
-
-def intra_class_correlation(values: np.ndarray, groups: np.ndarray) -> float:
-    """How alike the values (N,) of one group are: the analysis-of-variance estimator.
-
-    1 where groups agree in themselves, about 0 where they are as mixed as the whole. NaN where no
-    group has two images, or all values are one. Donner & Koval 1980, doi:10.2307/2530491.
-    """
-    member = np.unique(groups.astype(str), return_inverse=True)[1]
-    sizes = np.bincount(member)
-    images, count = len(values), len(sizes)
-    if images == count or count < 2:  # noqa: PLR2004 - nothing within, or nothing between
-        return nan
-    means = np.bincount(member, values) / sizes
-    between = float((sizes * (means - values.mean()) ** 2).sum() / (count - 1))
-    within = float(((values - means[member]) ** 2).sum() / (images - count))
-    size = (images - float((sizes**2).sum()) / images) / (count - 1)
-    whole = between + (size - 1) * within
-    return (between - within) / whole if whole > 0 else nan
-
-
-def design_effect(sizes: np.ndarray, correlation: float) -> float:
-    """By how much grouping inflates the variance of a mean over groups of these sizes (G,)."""
-    return 1 + (float((sizes**2).sum() / sizes.sum()) - 1) * correlation
 
 
 def detectable(sizes: np.ndarray, assumed: Assumptions) -> float:

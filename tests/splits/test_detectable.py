@@ -9,15 +9,14 @@ import pytest
 from scipy.stats import f_oneway
 from statsmodels.stats.power import NormalIndPower
 
+from bench.grouped import design_effect, intra_class_correlation
 from bench.manifest import Manifest, Record
 from bench.score.compare import difference_interval
 from bench.splits.detectable import (
     Assumptions,
-    design_effect,
     detectable,
     detectable_markdown,
     detectable_table,
-    intra_class_correlation,
 )
 from bench.splits.freeze import freeze
 from tests.splits.cohorts import protocol_of, random_manifest, small_split

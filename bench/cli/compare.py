@@ -1,0 +1,131 @@
+"""`compare`: rows against each other on the same images, in the terminal and as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.board import PIPE_WIDTH, gather, open_bench, print_data, write_board
+from bench.cli.places import protocol_option, results_option, source_options
+from bench.data.sources import DataChoice
+from bench.errors import PredictionError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.contrast import Contrast, Pair
+
+FEWEST = 2
+
+
+@click.command()
+@click.argument("asked", metavar="ROW ROW [ROW...]", nargs=-1, required=True)
+@protocol_option
+@source_options
+@results_option
+@click.option("--metric", help="What the verdict is of. Default: the protocol's primary metric.")
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, min_open=True),
+    help="Also say whether the first of a pair is non-inferior to the second by this much of the "
+    "metric, 0.02 for 2 points.",
+)
+@click.option(
+    "--rope",
+    type=click.FloatRange(0, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="Differences up to this count as alike in the Bayesian test.",
+)
+def compare(
+    asked: tuple[str, ...],
+    protocol_name: str,
+    data: DataChoice,
+    results: Path,
+    metric: str | None,
+    margin: float | None,
+    rope: float,
+) -> None:
+    """Compare rows of the leaderboard, by name, or by method where it has one row only."""
+    from bench.report.contrast_export import render_contrast
+    from bench.report.html import write
+    from bench.run.results import compare_folder, leaderboard_folder, refuse_unwritable
+    from bench.score.versus import Question, contrast, find_row
+
+    bench = open_bench(protocol_name, data)
+    refuse_unwritable(results)
+    rows, facts = gather(bench, results)
+    names = [find_row(name, rows) for name in asked]
+    if len(names) < FEWEST or len(set(names)) < len(names):
+        raise PredictionError(f"compare takes two different rows or more, not {' '.join(names)}")
+    print_data(bench)
+    question = Question(metric or bench.protocol.metrics.primary, rope, margin)
+    found = contrast(
+        bench.protocol, bench.source.manifest, bench.roles, rows, facts, names, question
+    )
+    _print(found)
+    board = leaderboard_folder(results, bench.protocol.name, bench.source.manifest.name)
+    folder = compare_folder(board, names)
+    write(render_contrast(found), folder)
+    write_board(bench, results, rows, facts)
+    disputed = sum(len(pair.disputed) for pair in found.pairs)
+    click.echo(f"images that one alone gets right: {disputed}, in {folder / 'disagreements.csv'}")
+    click.echo(f"comparison: {folder / 'index.html'}")
+
+
+def _print(found: Contrast) -> None:
+    from rich.console import Console
+
+    from bench.report.contrast_words import headline, standfirst
+
+    console = Console()
+    console = Console(width=None if console.is_terminal else PIPE_WIDTH, highlight=False)
+    console.print(headline(found), style="bold", markup=False)
+    for sentence in standfirst(found):
+        console.print(sentence, markup=False)
+    for pair in found.pairs:
+        _print_pair(console, found, pair)
+    _print_spreads(console, found)
+
+
+def _print_pair(console: Console, found: Contrast, pair: Pair) -> None:
+    """The metrics, the classes, the disagreements and the rest of a pair."""
+    from bench.report.contrast import pair_view
+
+    view = pair_view(found, pair)
+    recall = next(table for table in view.classes if table.label == "Recall")
+    for title, table in (("Metric", view.metrics), ("Recall", recall)):
+        lines = [(one.label, one.a.text, one.b.text, one.difference.text) for one in table.lines]
+        _print_table(
+            console, (title, view.a.full, view.b.full, "first minus second"), lines, view.title
+        )
+    heads = ("true class", "images", "groups", "only first right", "only second right")
+    tests = ("McNemar p, of images", "sign-flip p, of groups", "ICC", "design effect")
+    disputes = [(one.label, *one.texts) for one in view.disputes]
+    _print_table(console, (*heads, *tests), disputes, "Where they disagree")
+    for term, told in view.more:
+        console.print(f"{term}: {told}", markup=False)
+
+
+def _print_spreads(console: Console, found: Contrast) -> None:
+    """What a fold's value varies with."""
+    from bench.report.contrast import spread_lines
+
+    heads = ("standard deviation of", "between folds", "lesions", "training", "seed")
+    lines = [(label, *texts) for label, texts in spread_lines(found)]
+    _print_table(console, heads, lines, f"What a fold's {found.metric} varies with")
+
+
+def _print_table(
+    console: Console, heads: Sequence[str], lines: Sequence[Sequence[str]], title: str
+) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*map(escape, heads), title=escape(title), title_justify="left")
+    for line in lines:
+        table.add_row(*map(escape, line))
+    console.print(table)

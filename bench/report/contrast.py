@@ -1,0 +1,273 @@
+"""The page of a comparison as plain words, numbers already rounded, and places to draw them."""
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.contrast import Contrast, Disagreement, Pair, Spread
+from bench.estimates import Estimate
+from bench.report import contrast_words as words
+from bench.report.catalogue import metric
+from bench.report.cells import Cell, cell
+from bench.report.charts import Scale, Tick, scale_of_estimates
+from bench.report.contrast_explained import how_made
+from bench.report.names import Name, name, plain, said
+from bench.report.numbers import (
+    UNDEFINED,
+    count,
+    counted,
+    decimals,
+    fixed,
+    interval,
+    p_value,
+    signed,
+)
+from bench.report.pairs import PairPanel, pair_panel
+from bench.report.ranks_drawn import critical_difference
+from bench.report.vega import Drawing
+from bench.report.words import GROUPING, SYNTHETIC, plural
+
+SHOWN = 40
+"""So many images stand on the page; all of them in the CSV."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a table: what it is of, the two rows' values and their difference."""
+
+    label: str
+    note: str
+    a: Cell
+    b: Cell
+    difference: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Lines whose differences share a scale."""
+
+    id: str
+    label: str
+    lines: tuple[Line, ...]
+    zero: str
+    ticks: tuple[Tick, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A line of the disagreements by class."""
+
+    label: str
+    texts: tuple[str, ...]
+    recall: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class PairView:
+    """One pair in full."""
+
+    id: str
+    title: str
+    a: Name
+    b: Name
+    verdict: str
+    metrics: Table
+    classes: tuple[Table, ...]
+    disputes: tuple[Dispute, ...]
+    images: tuple[tuple[str, ...], ...]
+    images_all: str
+    more: tuple[tuple[str, str], ...]
+    zero: str
+
+
+def page(found: Contrast) -> dict[str, object]:
+    """Everything that the page of a comparison says and draws."""
+    facts = found.dataset
+    title = " against ".join(said(row) for row in found.rows)
+    synthetic = "Synthetic data: " if facts.synthetic else ""
+    return {
+        "title": f"{synthetic}{title}, {plain(found.protocol)}",
+        "kicker": f"Comparison · {said(facts.title)} · {plain(found.protocol)}",
+        "heading": title,
+        "synthetic": SYNTHETIC if facts.synthetic else "",
+        "headline": words.headline(found),
+        "standfirst": words.standfirst(found),
+        "facts": _facts(found),
+        "level": f"{found.interval.level * 100:g}%",
+        "panel": _panel(found),
+        "ranks": _ranks(found),
+        "pairs": [pair_view(found, pair, at) for at, pair in enumerate(found.pairs)],
+        "spreads": spread_lines(found),
+        "unit": plural(facts.unit),
+        "shown": SHOWN,
+        "how_made": how_made(found),
+        "several": len(found.pairs) > 1,
+    }
+
+
+def _facts(found: Contrast) -> list[tuple[str, str]]:
+    facts = found.dataset
+    have, whole = found.trainings
+    return [
+        ("Data", f"{said(facts.title)}, {counted(found.tested[0], 'image')} tested"),
+        ("Unit", GROUPING.get(facts.unit, f"Grouped by {plain(facts.unit)}.")),
+        ("Protocol", f"{plain(found.protocol)}: {plain(found.protocol_title)}"),
+        ("Metric", f"{metric(found.metric).label}, {metric(found.metric).direction}"),
+        ("Trainings", f"{have} of {whole} of each row"),
+    ]
+
+
+def _panel(found: Contrast) -> PairPanel:
+    compared = [pair.comparison for pair in found.pairs]
+    return pair_panel(compared, found.interval.level, "pairs-plot", found.metric)
+
+
+def _ranks(found: Contrast) -> Drawing | None:
+    known = all(math.isfinite(rank) for rank in found.mean_ranks.values())
+    if len(found.rows) < 3 or not known:  # noqa: PLR2004 - two need no diagram
+        return None
+    return critical_difference(found.mean_ranks, found.tie_groups)
+
+
+def pair_view(found: Contrast, pair: Pair, at: int = 0) -> PairView:
+    """One pair in full, at its place among the pairs."""
+    one = pair.comparison
+    recall = [line.recall for line in pair.disagreements]
+    scale = scale_of_estimates(recall, (-1.0, 1.0), 0.0)
+    return PairView(
+        id=f"pair-{at}",
+        title=f"{said(one.a)} against {said(one.b)}",
+        a=name(one.a),
+        b=name(one.b),
+        verdict=words.verdict(found, pair),
+        metrics=_metrics(found, pair, f"metrics-{at}"),
+        classes=tuple(_classes(found, pair, at)),
+        disputes=tuple(_dispute(found, line, scale) for line in pair.disagreements),
+        images=tuple(_image(pair, number) for number in range(min(SHOWN, len(pair.disputed)))),
+        images_all=count(len(pair.disputed)),
+        more=tuple(_more(pair)),
+        zero=scale.at(0.0),
+    )
+
+
+def _line(
+    found: Contrast, key: str, label: str, note: str, three: Iterable[Estimate], scale: Scale
+) -> Line:
+    a, b, apart = three
+    about = metric(key)
+    left, right = (cell(one, about, found.interval) for one in (a, b))
+    return Line(label, note, left, right, _difference(found, apart, scale))
+
+
+def _difference(found: Contrast, apart: Estimate, scale: Scale | None = None) -> Cell:
+    """The cell of a difference: with its sign; n/a where one side is undefined."""
+    if math.isnan(apart.value):
+        return Cell("", UNDEFINED, "", "", (), "undefined")
+    places = decimals(apart.low, apart.high, apart.n)
+    ends = interval(apart.low, apart.high, places)
+    level = f"{found.interval.level * 100:g}%"
+    title = f"{level} paired interval, n = {count(apart.n)}" if ends else "no interval"
+    few = tuple(plain(mark) for mark in apart.marks if mark == "few lesions")
+    value = signed(apart.value, places)
+    bar = scale.bar(apart) if scale else None
+    return Cell(f"{apart.value:.7g}", value, ends, "", few, title, bar)
+
+
+def _metrics(found: Contrast, pair: Pair, table_id: str) -> Table:
+    one = pair.comparison
+    keys = sorted(pair.differences.metrics, key=lambda key: key != found.metric)
+    bounded = [key for key in keys if not math.isinf(metric(key).bounds[1])]
+    differences = pair.differences.metrics
+    scale = scale_of_estimates([differences[key] for key in bounded], (-2.0, 2.0), 0.0)
+    tables = found.tables[one.a].metrics, found.tables[one.b].metrics, differences
+    lines = [
+        _line(
+            found,
+            key,
+            metric(key).title,
+            metric(key).direction,
+            (table[key] for table in tables),
+            scale,
+        )
+        for key in keys
+    ]
+    return Table(table_id, "Metrics", tuple(lines), scale.at(0.0), scale.ticks)
+
+
+def _classes(found: Contrast, pair: Pair, at: int) -> Iterable[Table]:
+    one = pair.comparison
+    by_class = pair.differences.per_class
+    keys = list(next(iter(by_class.values())))
+    tables = found.tables[one.a].per_class, found.tables[one.b].per_class, by_class
+    for key in keys:
+        scale = scale_of_estimates((by_class[label][key] for label in by_class), (-2.0, 2.0), 0.0)
+        lines = [
+            _line(found, key, plain(label), "", (table[label][key] for table in tables), scale)
+            for label in by_class
+        ]
+        label = metric(key).title
+        yield Table(f"class-{at}-{key}", label, tuple(lines), scale.at(0.0), scale.ticks)
+
+
+def _dispute(found: Contrast, line: Disagreement, scale: Scale) -> Dispute:
+    texts = (
+        count(line.images),
+        count(line.groups),
+        count(line.only_a),
+        count(line.only_b),
+        p_value(line.p_images).removeprefix("p ").removeprefix("= "),
+        p_value(line.p_groups).removeprefix("p ").removeprefix("= "),
+        fixed(line.icc, 2),
+        fixed(line.design_effect, 2),
+    )
+    return Dispute(
+        plain(line.label) or "all classes", texts, _difference(found, line.recall, scale)
+    )
+
+
+def _image(pair: Pair, number: int) -> tuple[str, ...]:
+    one = pair.disputed[number]
+    a_right = one.a_right > one.b_right
+    who = pair.comparison.a if a_right else pair.comparison.b
+    return (
+        plain(one.image_id),
+        plain(one.group_id),
+        plain(one.label),
+        f"{plain(one.a_called)} ({fixed(one.a_probability, 2)})",
+        f"{plain(one.b_called)} ({fixed(one.b_probability, 2)})",
+        said(who),
+    )
+
+
+def _more(pair: Pair) -> Iterable[tuple[str, str]]:
+    key = pair.comparison.metric
+    seen = pair.detectable
+    by_test = (
+        "" if math.isnan(seen.test) else f"; by the test over folds {words.amount(seen.test, key)}"
+    )
+    told = f"By the interval {words.amount(seen.interval, key)}{by_test}: with 80% power."
+    yield "What could have been seen", told
+    if pair.non_inferiority is not None:
+        yield "Non-inferiority", words.non_inferior(pair, pair.non_inferiority)
+    if pair.belief is not None:
+        within = words.amount(pair.belief.rope, key)
+        told = words.believed(pair, pair.belief)
+        yield "Bayesian correlated t test", f"{told}; alike means within {within}."
+
+
+def spread_lines(found: Contrast) -> list[tuple[str, tuple[str, ...]]]:
+    """Every row and difference, and what a fold's value varies with."""
+    rows = [(said(row), found.spreads[row]) for row in found.rows]
+    pairs = [
+        (f"{said(pair.comparison.a)} − {said(pair.comparison.b)}", pair.spread)
+        for pair in found.pairs
+    ]
+    return [(label, _spread(one)) for label, one in (*rows, *pairs)]
+
+
+def _spread(one: Spread) -> tuple[str, ...]:
+    return tuple(fixed(each, 3) for each in (one.between, one.lesions, one.training, one.seed))

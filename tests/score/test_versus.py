@@ -1,0 +1,248 @@
+"""Rows against each other in full: baycomp, scikit-posthocs, simulation, definitions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import baycomp
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from scikit_posthocs._plotting import _find_maximal_cliques
+
+from bench.errors import PredictionError, ProtocolError
+from bench.estimates import Comparison, RowFacts
+from bench.predictions import Slot
+from bench.score.beyond import belief, detectable_difference, non_inferiority
+from bench.score.ranks import mean_ranks, tie_groups
+from bench.score.spread import Parts, spread
+from bench.score.versus import Question, contrast, find_row
+from tests.score.cohorts import World
+
+NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+@pytest.fixture(scope="module")
+def rows(world):
+    return [world.row("strong", 2.0), world.row("weak", 0.7), world.row("twin", 2.0)]
+
+
+def compare(world, rows, *names, facts=None, **question):
+    asked = Question(question.pop("metric", "macro_f1"), **question)
+    return contrast(world.protocol, world.manifest, world.roles, rows, facts or {}, names, asked)
+
+
+def test_it_says_the_same_as_the_leaderboard(world, rows):
+    board = {(one.a, one.b): one for one in world.score(*rows).comparisons}
+    for names in (("strong", "weak"), ("weak", "strong"), ("strong", "weak", "twin")):
+        for pair in compare(world, rows, *names).pairs:
+            one = pair.comparison
+            theirs = board.get((one.a, one.b)) or board[one.b, one.a]
+            sign = 1 if (one.a, one.b) in board else -1
+            assert one.difference == pytest.approx(sign * theirs.difference)
+            assert sorted([abs(one.low), abs(one.high)]) == pytest.approx(
+                sorted([abs(theirs.low), abs(theirs.high)])
+            )
+            assert one.p_adjusted == pytest.approx(theirs.p_adjusted)
+
+
+def test_the_difference_of_a_metric_is_that_of_its_values(world, rows):
+    found = compare(world, rows, "strong", "weak")
+    (pair,) = found.pairs
+    a, b = (found.tables[name] for name in ("strong", "weak"))
+    for key, one in pair.differences.metrics.items():
+        assert one.value == pytest.approx(a.metrics[key].value - b.metrics[key].value)
+        assert one.low <= one.value <= one.high
+    mel = pair.differences.per_class["mel"]["recall"]
+    assert mel.value == pytest.approx(
+        a.per_class["mel"]["recall"].value - b.per_class["mel"]["recall"].value
+    )
+
+
+def test_disagreements_are_counted_image_by_image(world, rows):
+    (pair,) = compare(world, rows, "strong", "weak").pairs
+    label_of = dict(
+        zip(
+            world.manifest.image_ids,
+            np.array(world.manifest.classes)[world.manifest.labels],
+            strict=True,
+        )
+    )
+    right = []
+    for row in rows[:2]:
+        called = {}
+        for predictions in row.test.values():
+            tops = np.array(predictions.classes)[predictions.probs.argmax(axis=1)]
+            called.update(zip(predictions.image_ids, tops, strict=True))
+        right.append({image for image, top in called.items() if top == label_of[image]})
+    only_a, only_b = right[0] - right[1], right[1] - right[0]
+    *classes, every = pair.disagreements
+    assert (every.label, every.images) == ("", len(world.manifest))
+    assert (every.only_a, every.only_b) == (len(only_a), len(only_b))
+    for line in classes:
+        assert line.only_a == sum(label_of[image] == line.label for image in only_a)
+        assert line.recall == pair.differences.per_class[line.label]["recall"]
+    assert {image.image_id for image in pair.disputed} == only_a | only_b
+    gaps = [abs(image.a_probability - image.b_probability) for image in pair.disputed]
+    assert gaps == sorted(gaps, reverse=True)
+
+
+def test_with_several_seeds_passes_are_counted():
+    world = World(seeds=(0, 1))
+    rows = [world.row(name, skill, seeds=(0, 1)) for name, skill in (("a", 2.0), ("b", 1.0))]
+    (pair,) = compare(world, rows, "a", "b").pairs
+    assert {image.passes for image in pair.disputed} == {2}
+    assert pair.spread.seeds == 2
+    assert math.isfinite(pair.spread.seed)
+
+
+def test_identical_rows_are_told_so(world, rows):
+    same = replace(rows[0], name="same")
+    (pair,) = compare(world, [rows[0], same], "strong", "same", margin=0.01).pairs
+    assert pair.comparison.difference == 0
+    assert pair.comparison.verdict == "no difference seen"
+    assert pair.disputed == ()
+    assert pair.non_inferiority.shown
+    assert all(line.p_groups == line.p_images == 1 for line in pair.disagreements)
+
+
+def test_rows_are_compared_on_the_trainings_that_all_have(world, rows):
+    part = rows[1].only({slot for slot in rows[1].test if slot.fold != 2})
+    found = compare(world, [rows[0], part], "strong", "weak")
+    assert found.trainings == (2, 3)
+    assert found.folds == 2
+    tested = sum(len(rows[0].test[Slot(0, 0, fold)]) for fold in (0, 1))
+    assert found.tested[0] == tested
+    other = rows[1].only({Slot(0, 0, 2)})
+    mine = rows[0].only({Slot(0, 0, 0)})
+    with pytest.raises(PredictionError, match="no seed and fold that all of them have"):
+        compare(world, [mine, other], "strong", "weak")
+
+
+def test_a_row_that_is_not_ranked_says_why_and_adjusts_nothing(world, rows):
+    facts = {"twin": RowFacts(unranked="its pretraining data is not declared")}
+    found = compare(world, rows, "strong", "weak", facts=facts)
+    assert found.family == 2
+    found = compare(world, rows, "strong", "twin", facts=facts)
+    assert found.notes == ("twin is not ranked: its pretraining data is not declared",)
+
+
+def test_an_unknown_metric_is_refused(world, rows):
+    with pytest.raises(ProtocolError, match="nonsense"):
+        compare(world, rows, "strong", "weak", metric="nonsense")
+
+
+def test_rows_are_found_by_name_or_by_their_methods_only_row(rows):
+    variants = [replace(rows[0], name=f"strong@{x}") for x in "ab"] + rows[1:]
+    assert find_row("weak", variants) == "weak"
+    assert find_row("strong@a", variants) == "strong@a"
+    assert find_row("strong", variants[1:]) == "strong@b"
+    with pytest.raises(PredictionError, match="strong@a, strong@b"):
+        find_row("strong", variants)
+    with pytest.raises(PredictionError, match="known are strong@a, strong@b, twin, weak"):
+        find_row("resnet", variants)
+
+
+@pytest.mark.parametrize(("folds", "runs"), [(5, 1), (10, 3)])
+def test_belief_is_baycomps_where_the_ratio_is_its_own(folds, runs):
+    rng = np.random.default_rng(folds)
+    a, b = 0.6 + rng.normal(0, 0.02, folds * runs), 0.59 + rng.normal(0, 0.02, folds * runs)
+    left, rope, right = baycomp.CorrelatedTTest.probs(a, b, rope=0.01, runs=runs)
+    found = belief(a - b, 1 / (folds - 1), 0.01, higher=True)
+    assert (found.a_better, found.alike, found.b_better) == pytest.approx((left, rope, right))
+    lower = belief(a - b, 1 / (folds - 1), 0.01, higher=False)
+    assert (lower.a_better, lower.b_better) == pytest.approx((right, left))
+    assert belief(a[:1] - b[:1], 0.25, 0.01, higher=True) is None
+    assert belief(a - b, NAN, 0.01, higher=True) is None
+
+
+def _comparison(difference, low, high, metric="macro_f1"):
+    return Comparison("a", "b", metric, difference, low, high, NAN, NAN, "")
+
+
+def test_non_inferiority_needs_interval_and_test():
+    by_fold = np.array([0.010, -0.004, 0.003, 0.001, -0.006])
+    one = _comparison(0.001, -0.012, 0.014)
+    found = non_inferiority(one, by_fold, 0.0, 0.95, 0.02)
+    theirs = scipy.stats.ttest_1samp(by_fold, -0.02, alternative="greater").pvalue
+    assert found.p == pytest.approx(theirs)
+    assert found.shown
+    assert not non_inferiority(one, by_fold, 0.0, 0.95, 0.011).shown
+    assert not non_inferiority(one, by_fold * 20, 0.0, 0.95, 0.02).shown
+    assert not non_inferiority(one, by_fold, NAN, 0.95, 0.02).shown
+    loss = _comparison(0.001, -0.012, 0.014, "log_loss")
+    assert non_inferiority(loss, by_fold, 0.0, 0.95, 0.02).bound == -0.014
+
+
+def test_the_detectable_difference_is_found_four_times_in_five():
+    """Simulated: the interval of a normal estimate, and the t test, at what is said to show."""
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(0, 0.01, 200_000)
+    by_fold = rng.normal(0, 0.02, 25)
+    found = detectable_difference(drawn, by_fold, 0.0, 0.95)
+    estimates = rng.normal(found.interval, 0.01, 20_000)
+    assert (np.abs(estimates) > 1.96 * 0.01).mean() == pytest.approx(0.8, abs=0.01)
+    folds = rng.normal(found.test, by_fold.std(ddof=1), (20_000, 25))
+    p = scipy.stats.ttest_1samp(folds, 0, axis=1).pvalue
+    assert (p < 0.05).mean() == pytest.approx(0.8, abs=0.02)
+    assert math.isnan(detectable_difference(drawn, by_fold, NAN, 0.95).test)
+
+
+def test_the_spread_finds_what_was_put_in():
+    """Random effects of known sizes in many folds and seeds."""
+    rng = np.random.default_rng(1)
+    folds, seeds = 4_000, 3
+    lesions, training, seed = 0.02, 0.03, 0.01
+    fold = rng.normal(0, lesions, folds) + rng.normal(0, training, folds)
+    values = 0.5 + fold + rng.normal(0, seed, (seeds, folds))
+    drawn = rng.normal(0, lesions, (folds, 200))
+    found = spread(Parts(values, drawn))
+    assert found.lesions == pytest.approx(lesions, rel=0.05)
+    assert found.training == pytest.approx(training, rel=0.05)
+    assert found.seed == pytest.approx(seed, rel=0.05)
+    assert math.isnan(spread(Parts(values[:1], drawn)).seed)
+    assert math.isnan(spread(Parts(values[:, :1], drawn[:1])).lesions)
+    assert spread(Parts(values * 0 + 0.5, drawn)).training == 0
+
+
+def _verdicts(names, apart):
+    return [
+        Comparison(a, b, "macro_f1", 0.1, 0.0, 0.2, 0.1, 0.1, "better" if {a, b} in apart else "")
+        for at, a in enumerate(names)
+        for b in names[at + 1 :]
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tie_groups_are_the_cliques_of_scikit_posthocs(seed):
+    rng = np.random.default_rng(seed)
+    names = list("abcdefg")
+    apart = [{a, b} for at, a in enumerate(names) for b in names[at + 1 :] if rng.random() < 0.5]
+    alike = pd.DataFrame([[int({a, b} not in apart) for b in names] for a in names], names, names)
+    theirs = {tuple(sorted(each)) for each in _find_maximal_cliques(alike) if len(each) > 1}
+    assert set(tie_groups(names, _verdicts(names, apart))) == theirs
+
+
+def test_tie_groups_stand_in_the_order_of_the_ranks():
+    names = ["b", "a", "c"]
+    assert tie_groups(names, _verdicts(names, [{"b", "c"}])) == (("b", "a"), ("a", "c"))
+    assert tie_groups(names, _verdicts(names, [{"a", "b"}, {"b", "c"}, {"a", "c"}])) == ()
+
+
+def test_mean_ranks_are_friedmans():
+    by_fold = np.random.default_rng(3).integers(0, 4, (4, 9)).astype(float)
+    ours = mean_ranks(by_fold, higher=False)
+    theirs = np.mean([scipy.stats.rankdata(column) for column in by_fold.T], axis=0)
+    assert ours == pytest.approx(theirs)
+    assert mean_ranks(-by_fold, higher=True) == pytest.approx(theirs)
+    by_fold[0, 0] = NAN
+    assert mean_ranks(by_fold, higher=True) == pytest.approx(
+        mean_ranks(by_fold[:, 1:], higher=True)
+    )
