@@ -72,6 +72,7 @@ class Manifest:
     synthetic whether the images were drawn by a program
     native_size (width, height) in pixels of the dataset as its authors publish it, if known
     licence, citation  one line each, shown wherever the data is
+    malignant classes that a view of malignant against benign joins; none where nobody says which
 
     Raises DataError for duplicate image ids, labels outside `classes`, or a lesion with
     two diagnoses.
@@ -85,6 +86,7 @@ class Manifest:
     native_size: tuple[int, int] | None = None
     licence: str = ""
     citation: str = ""
+    malignant: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if "group_id" not in self.table.columns:
@@ -95,6 +97,9 @@ class Manifest:
         table = self.table.loc[:, list(COLUMNS)].sort_values("image_id", kind="stable")
         table = table.reset_index(drop=True)
         object.__setattr__(self, "table", table)
+        strange = [label for label in self.malignant if label not in self.classes]
+        if strange:
+            raise DataError(f"{self.name}: malignant classes it has not: {listing(strange)}")
         self._refuse_duplicates()
         self._refuse_unknown_labels()
         self._refuse_conflicting_diagnoses()

@@ -18,6 +18,8 @@ from bench.errors import DataError, listing
 from bench.manifest import Manifest, Record
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+MALIGNANT = ("akiec", "bcc", "mel")
+"""akiec among them: Bowen's disease is a carcinoma in situ, actinic keratosis its precursor."""
 LICENCE = "CC BY-NC-SA 4.0"
 CITATION = (
     "Tschandl, P., Rosendahl, C. & Kittler, H. The HAM10000 dataset, a large collection of "
@@ -93,6 +95,7 @@ def ham10000(records: tuple[Record, ...], where: str) -> Roster:
         native_size=(600, 450),
         licence=LICENCE,
         citation=CITATION,
+        malignant=MALIGNANT,
     )
 
 

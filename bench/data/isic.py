@@ -25,6 +25,7 @@ from bench.errors import DataError, listing
 from bench.manifest import Record
 
 CLASSES_2019 = ("ak", "bcc", "bkl", "df", "mel", "nv", "scc", "vasc")
+MALIGNANT_2019 = ("ak", "bcc", "mel", "scc")
 CLASSES_2020 = ("benign", "malignant")
 UNKNOWN = "unk"
 TARGETS = {"0": "benign", "1": "malignant", "0.0": "benign", "1.0": "malignant"}
@@ -154,6 +155,7 @@ def _read_2019(sheets: Sequence[Sheet], _columns: Mapping[str, str], report: Rep
         where=where,
         licence=LICENCE,
         citation=CITATION_2019,
+        malignant=MALIGNANT_2019,
     )
 
 
@@ -177,6 +179,7 @@ def _read_2020(sheets: Sequence[Sheet], columns: Mapping[str, str], report: Repo
         where=str(sheet.path),
         licence=LICENCE,
         citation=CITATION_2020,
+        malignant=("malignant",),
     )
     if label in {"benign_malignant", "target"}:
         return roster

@@ -44,6 +44,7 @@ class Roster:
     """What a source says of its images, not yet proven: the audit reads faulty ones, too.
 
     where  the file or folder it comes from, for messages
+    malignant  classes that are, of those that it has
     """
 
     name: str
@@ -54,6 +55,7 @@ class Roster:
     native_size: tuple[int, int] | None = None
     licence: str = ""
     citation: str = ""
+    malignant: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
         """The records as a DataFrame with the columns of Record, in their order."""
@@ -77,6 +79,7 @@ class Roster:
                 native_size=self.native_size,
                 licence=self.licence,
                 citation=self.citation,
+                malignant=tuple(label for label in self.malignant if label in self.classes),
             )
         except DataError as error:
             raise DataError(f"{self.where}: {error}") from None
@@ -95,6 +98,7 @@ def roster_of(manifest: Manifest) -> Roster:
         classes=manifest.classes,
         records=tuple(Record(*row) for row in table.itertuples(index=False, name=None)),
         where=manifest.name,
+        malignant=manifest.malignant,
     )
 
 

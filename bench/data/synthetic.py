@@ -39,6 +39,7 @@ def synthetic_manifest() -> Manifest:
         licence="MIT, as this project",
         citation="Synthetic images drawn by this project's own program; no patient, no lesion, "
         "no photograph stands behind them. They say nothing about skin.",
+        malignant=synthetic_cohort.MALIGNANT,
     )
 
 

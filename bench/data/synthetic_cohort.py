@@ -19,6 +19,7 @@ import pandas as pd
 from bench.manifest import COLUMNS
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+MALIGNANT = ("akiec", "bcc", "mel")
 SEED = 20180814
 """The seed of everything drawn here and in `synthetic_pixels`."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -42,6 +43,21 @@ class Plan:
         for start in range(first, first + count, LANES):
             kernels.draw(streams.starts(self.seed, start, LANES), weights)
             yield weights
+
+
+@dataclass(frozen=True)
+class DrawnOnce(Plan):
+    """A plan that keeps what it has drawn, for many small tasks: memory is groups x resamples."""
+
+    @cached_property
+    def kept(self) -> list[np.ndarray]:
+        """All batches in order."""
+        return [batch.copy() for batch in super().batches(0, self.resamples, compiled())]
+
+    def batches(self, first: int, count: int, kernels: Kernels) -> Iterator[np.ndarray]:
+        """As the plan's own; the compiled and the plain loops draw the same."""
+        del kernels
+        yield from self.kept[first // LANES : -(-(first + count) // LANES)]
 
 
 def point_values(

@@ -49,8 +49,9 @@ RESAMPLED_CLASS_METRICS = (
 CLASS_METRICS = (*RESAMPLED_CLASS_METRICS, "support", "groups")
 """One value a class; `support` counts images, `groups` the groups they belong to."""
 
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
-BIASED = frozenset({"ece"})
+CALIBRATION_ERRORS = frozenset({"ece", "ece_equal_mass", "classwise_ece", "brier_reliability"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "cost", "cost_aware"}) | CALIBRATION_ERRORS
+BIASED = CALIBRATION_ERRORS | {"brier_resolution"}
 """Metrics that resampling itself moves: their intervals are percentile and marked."""
 
 FOLD_MEANS = {"auc": "auc", "ap": "ap", "macro_auc": "auc", "macro_ap": "ap"}
@@ -67,13 +68,22 @@ MACROS = {
 """Means over classes, and what they are the mean of; undefined if one class is."""
 
 PROPORTIONS = frozenset(
-    {"accuracy", "recall", "specificity", "precision", "npv", "sens_at_spec_90"}
+    {
+        "accuracy",
+        "top2_accuracy",
+        "recall",
+        "sensitivity",
+        "specificity",
+        "precision",
+        "npv",
+        "sens_at_spec_90",
+    }
 )
 """Shares of images: where no resample differs, Clopper-Pearson gives their interval."""
 
 ECE_BINS = 15
 LOG_FLOOR = float(np.finfo(np.float64).eps)
-SPECIFICITY_TENTHS = 9
+SPECIFICITY = 90  # per cent, of the threshold behind `sens_at_spec_90`
 
 Key = tuple[str, int | None]
 
@@ -200,8 +210,10 @@ def confidence_bins(top: np.ndarray) -> np.ndarray:
     return np.clip(np.searchsorted(edges, top, side="left") - 1, 0, ECE_BINS - 1)
 
 
-def thresholds_from_val(truth: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """Smallest threshold of each class with a specificity of 90% or more, (C,).
+def thresholds_from_val(
+    truth: np.ndarray, probs: np.ndarray, percent: int = SPECIFICITY
+) -> np.ndarray:
+    """Smallest threshold of each class with a specificity of `percent` or more, (C,).
 
     An image is called positive where its score is *above* the threshold. NaN for a class without
     negatives.
@@ -210,5 +222,20 @@ def thresholds_from_val(truth: np.ndarray, probs: np.ndarray) -> np.ndarray:
     for code in range(probs.shape[1]):
         negatives = np.sort(probs[truth != code, code])
         if len(negatives):
-            found[code] = negatives[(SPECIFICITY_TENTHS * len(negatives) + 9) // 10 - 1]
+            found[code] = negatives[(percent * len(negatives) + 99) // 100 - 1]
+    return found
+
+
+def sensitive_thresholds(truth: np.ndarray, probs: np.ndarray, percent: int) -> np.ndarray:
+    """Largest threshold of each class with a sensitivity of `percent` or more, (C,).
+
+    An image is called positive where its score is *above* the threshold. NaN for a class without
+    positives.
+    """
+    found = np.full(probs.shape[1], np.nan)
+    for code in range(probs.shape[1]):
+        positives = np.sort(probs[truth == code, code])[::-1]
+        if len(positives):
+            last = positives[(percent * len(positives) + 99) // 100 - 1]
+            found[code] = np.nextafter(last, -np.inf)
     return found

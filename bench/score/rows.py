@@ -68,7 +68,7 @@ def read_row(row: RowPredictions, protocol: Protocol, cohort: Cohort) -> Row:
     found: dict[Pass, list[Slot]] = {}
     for slot in sorted(row.test):
         found.setdefault((slot.seed, slot.repeat), []).append(slot)
-    scored = {each: _score(join(row, slots, cohort)) for each, slots in found.items()}
+    scored = {each: score_run(join(row, slots, cohort)) for each, slots in found.items()}
     whole = {each for each, slots in found.items() if len(slots) == cohort.folds}
     wanted = [(s, r) for s in dict.fromkeys(protocol.run.seeds) for r in range(cohort.repeats)]
     complete = whole.issuperset(wanted)
@@ -79,7 +79,7 @@ def read_row(row: RowPredictions, protocol: Protocol, cohort: Cohort) -> Row:
         candidates = [each for each in wanted if each in found] or sorted(found)
         passes, slots = _shown({each: found[each] for each in candidates}, whole)
         counted = [
-            scored[each] if len(part) == len(found[each]) else _score(join(row, part, cohort))
+            scored[each] if len(part) == len(found[each]) else score_run(join(row, part, cohort))
             for each, part in zip(passes, slots, strict=True)
         ]
         used = sum(len(part) for part in slots)
@@ -98,7 +98,8 @@ def read_row(row: RowPredictions, protocol: Protocol, cohort: Cohort) -> Row:
     )
 
 
-def _score(run: Run) -> Scored:
+def score_run(run: Run) -> Scored:
+    """A run with its arrangement and its tally."""
     arrangement = arrange(run)
     return Scored(run, arrangement, point_tally(arrangement, run.groups))
 

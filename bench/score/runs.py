@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -45,11 +45,22 @@ class Cohort:
 
 
 @dataclass(frozen=True)
+class Val:
+    """One fold's val part: place (V,) in the roster, truth (V,) class index, probs (V, C)."""
+
+    place: np.ndarray
+    truth: np.ndarray
+    probs: np.ndarray
+
+
+@dataclass(frozen=True)
 class Run:
     """Out-of-fold predictions of one seed and repeat, pooled; image for image the same everywhere.
 
     truth (N,) class index. probs (N, C) float64. fold (N,) 0 to F-1. group (N,) cohort's number
     thresholds (F, C)  score above which an image is called positive, from val; NaN without
+    place (N,) of every image in the roster; val, by fold, what it chose thresholds from. Both are
+              empty where nobody looks closer than at the whole
     """
 
     truth: np.ndarray
@@ -58,6 +69,8 @@ class Run:
     group: np.ndarray
     thresholds: np.ndarray
     groups: int
+    place: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    val: Mapping[int, Val] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -143,7 +156,7 @@ def join(row: RowPredictions, slots: Sequence[Slot], cohort: Cohort) -> Run:
 
     Raises PredictionError naming row and slot where the ids are not the fold's test images.
     """
-    places, probs, folds = [], [], []
+    places, probs, folds, vals = [], [], [], {}
     thresholds = np.full((cohort.folds, len(cohort.classes)), np.nan)
     for slot in sorted(slots):
         column = slot.repeat * cohort.folds + slot.fold
@@ -154,6 +167,7 @@ def join(row: RowPredictions, slots: Sequence[Slot], cohort: Cohort) -> Run:
         if slot in row.val:
             known = cohort.roles.rows(column, "val")
             scores = _aligned(row, slot, row.val[slot], known, cohort, "val")
+            vals[slot.fold] = Val(known, cohort.labels[known], scores)
             thresholds[slot.fold] = thresholds_from_val(cohort.labels[known], scores)
     where = np.concatenate(places)
     return Run(
@@ -163,6 +177,8 @@ def join(row: RowPredictions, slots: Sequence[Slot], cohort: Cohort) -> Run:
         group=cohort.group[where],
         thresholds=thresholds,
         groups=cohort.groups,
+        place=where,
+        val=vals,
     )
 
 

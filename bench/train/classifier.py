@@ -20,8 +20,8 @@ from bench.data.preprocess import Chain, parse_chain, preprocess_image_cv
 from bench.errors import DataError, ResultsError
 from bench.method import Images, Recipe
 from bench.predictions import Predictions
+from bench.temperature import temper
 from bench.train import checkpoint
-from bench.train.calibration import temper
 from bench.train.distributed import resolve_device
 from bench.train.evaluate import Scale, predict_probs
 from bench.train.models import build_model

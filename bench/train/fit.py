@@ -10,8 +10,8 @@ from lightning_fabric import Fabric
 
 from bench.method import FoldTask, Part
 from bench.predictions import Predictions
+from bench.temperature import fit_temperature, temper
 from bench.train import checkpoint, draws
-from bench.train.calibration import fit_temperature, temper
 from bench.train.distributed import build_fabric, device_name, precision_name
 from bench.train.evaluate import Scale, predict_probs
 from bench.train.loop import Training

@@ -41,7 +41,9 @@ def make_run(
         probs[:, -1] = np.clip(1 - probs[:, :-1].sum(axis=1), 0, 1)
         probs = probs / probs.sum(axis=1, keepdims=True)
     thresholds = rng.uniform(0.2, 0.5, (folds, classes))
-    return ScoredRun(truth, probs, group % folds, group, thresholds, groups)
+    return ScoredRun(
+        truth, probs, group % folds, group, thresholds, groups, place=np.arange(images)
+    )
 
 
 def run_of(truth: Sequence[int], probs: np.ndarray, **rest: np.ndarray) -> ScoredRun:

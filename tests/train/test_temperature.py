@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from bench.method import Recipe
+from bench.temperature import fit_temperature, log_loss, temper
 from bench.train import fit_predict
-from bench.train.calibration import fit_temperature, log_loss, temper
 from bench.train.evaluate import VIEWS
 
 

@@ -1,0 +1,148 @@
+"""Single numbers beside the leaderboard's own: top two, partial AUC, the cost of mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.errors import DataError, listing
+from bench.estimates import Estimate
+from bench.protocol import Interval
+from bench.score.bootstrap import Plan
+from bench.score.kernels import compiled
+from bench.score.metrics import mean_over_defined, ratio
+from bench.score.runs import Run
+from bench.score.sums import Asked, Ledger, estimated, estimates
+
+MAX_FPR = 0.1
+
+
+def whole(run: Run) -> tuple[int, int]:
+    """Images and groups of a run."""
+    return len(run.truth), len(np.unique(run.group))
+
+
+def top_two(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate:
+    """Share of images whose class is among the two likeliest; ties go to the first classes."""
+    ledgers = []
+    for run in runs:
+        own = run.probs[np.arange(len(run.truth)), run.truth][:, None]
+        before = np.arange(run.classes) < run.truth[:, None]
+        ahead = ((run.probs > own) | ((run.probs == own) & before)).sum(axis=1)
+        ledgers.append(Ledger(run.groups, 2, run.group, (ahead < 2).astype(np.int64)))  # noqa: PLR2004
+    asked = [Asked("top2_accuracy", *whole(runs[0]))]
+    return estimates(
+        ledgers, lambda sums: ratio(sums[1], sums.sum(axis=0))[None], asked, plan, interval
+    )[0]
+
+
+def mistakes(
+    runs: Sequence[Run], costs: np.ndarray, plan: Plan, interval: Interval
+) -> dict[str, Estimate]:
+    """Mean cost of an image, costs (C, C) by truth and call.
+
+    `cost` of the top class, `cost_aware` of the class whose expected cost is least by the row's own
+    probabilities.
+    """
+    found = {}
+    for name in ("cost", "cost_aware"):
+        ledgers = []
+        for run in runs:
+            called = run.called if name == "cost" else np.argmin(run.probs @ costs, axis=1)
+            cell = run.truth * run.classes + called
+            ledgers.append(Ledger(run.groups, run.classes**2, run.group, cell))
+        (found[name],) = estimates(
+            ledgers,
+            lambda sums: ratio(costs.ravel() @ sums, sums.sum(axis=0))[None],
+            [Asked(name, *whole(runs[0]))],
+            plan,
+            interval,
+        )
+    return found
+
+
+def parse_costs(text: str, classes: Sequence[str], where: str) -> np.ndarray:
+    """A cost matrix (C, C), truth in rows, from CSV: a header `truth,<class>,...`, a row a class.
+
+    Raises DataError that names the cell. Costs are finite and not negative; classes may stand in
+    any order, each once.
+    """
+    filled = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
+    lines = [[cell.strip() for cell in line.split(",")] for line in filled]
+    wanted = "truth," + ",".join(classes)
+    header = lines[0][1:] if lines else []
+    if sorted(header) != sorted(classes):
+        raise DataError(f"{where}: the header must be {wanted}; it has {listing(header)}")
+    names = [line[0] for line in lines[1:]]
+    if sorted(names) != sorted(classes):
+        raise DataError(f"{where}: one row a class is needed; it has {listing(names)}")
+    table = np.empty((len(classes), len(classes)))
+    for line in lines[1:]:
+        if len(line) != len(classes) + 1:
+            raise DataError(f"{where}: row {line[0]} has {len(line) - 1} costs, not {len(classes)}")
+        for label, cell in zip(header, line[1:], strict=True):
+            table[classes.index(line[0]), classes.index(label)] = _cost(cell, line[0], label, where)
+    return table
+
+
+def _cost(cell: str, truth: str, called: str, where: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = np.nan
+    if not (np.isfinite(value) and value >= 0):
+        raise DataError(f"{where}: {truth} called {called} costs {cell!r}; give a number from 0 up")
+    return value
+
+
+def partial_auc(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate:
+    """Area under the ROC curve of two classes where specificity is 90% or more, mean over folds.
+
+    Standardised to 0.5 by chance and 1 at best (McClish 1989), as scikit-learn's `max_fpr`.
+    """
+    value = np.mean([_fold_mean(run, [np.ones((run.groups, 1))])[0] for run in runs])
+    batches = [batch.copy() for batch in plan.batches(0, plan.resamples, compiled())]
+    drawn = np.mean([_fold_mean(run, batches) for run in runs], axis=0)[: plan.resamples]
+    positives = runs[0].truth == 1
+    sides = [np.unique(runs[0].group[side]).size for side in (positives, ~positives)]
+    asked = Asked("partial_auc", len(runs[0].truth), min(sides))
+    return estimated(asked, float(value), drawn, np.nan, interval)
+
+
+def _fold_mean(run: Run, batches: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean over folds (R,) under batches of group weights (G, B)."""
+    orders = [run.orders[1][fold] for fold in run.present]
+    found = []
+    for weights in batches:
+        areas = [_area(run, order, weights) for order in orders]
+        found.append(mean_over_defined(np.stack(areas)[None])[0])
+    return np.concatenate(found)
+
+
+def _area(run: Run, order: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Standardised partial area (B,) of images in descending order of score."""
+    positive = run.truth[order] == 1
+    score = run.probs[order, 1]
+    drawn = weights[run.group[order]].astype(np.float64)
+    totals = np.stack([drawn[~positive].sum(axis=0), drawn[positive].sum(axis=0)])
+    top = np.searchsorted(np.cumsum(~positive), 2 * MAX_FPR * (~positive).sum()) + 1
+    for stop in (min(int(top), len(order)), len(order)):
+        ends = np.flatnonzero(np.append(score[1:stop] != score[: stop - 1], stop == len(order)))
+        if not len(ends):
+            continue
+        part = drawn[:stop]
+        met = np.cumsum(np.where(positive[:stop, None], 0, part), axis=0)[ends]
+        hit = np.cumsum(np.where(positive[:stop, None], part, 0), axis=0)[ends]
+        rates = ratio(met, totals[0]), ratio(hit, totals[1])
+        if stop == len(order) or not (rates[0][-1] < MAX_FPR).any():
+            break
+    false, true = (np.concatenate([np.zeros((1, rate.shape[1])), rate]) for rate in rates)
+    step = np.diff(false, axis=0)
+    inside = np.clip(ratio(MAX_FPR - false[:-1], step), 0, 1)  # how much of each step counts
+    inside = np.where(step > 0, inside, 0)
+    rise = np.diff(true, axis=0)
+    area = (step * inside * (true[:-1] + inside * rise / 2)).sum(axis=0)
+    least, most = MAX_FPR**2 / 2, MAX_FPR
+    known = (totals > 0).all(axis=0)
+    return np.where(known, 0.5 * (1 + (area - least) / (most - least)), np.nan)

@@ -1,0 +1,218 @@
+"""Who a row works for: every metric in the subgroups of each attribute, and the gaps between them.
+
+All subgroups are scored by the engine on the shared resamples, so differences are paired. The gap
+of an attribute is picked as the largest, so its interval has to hold for every pair that was looked
+at: single-step max-T over the studentised differences of all pairs of all attributes (Westfall &
+Young 1993; Romano & Wolf 2005), metric by metric. Below 50 groups nothing is said of a subgroup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+import pandas as pd
+
+from bench.closeup import Gap, Subgroup
+from bench.estimates import NAN, Estimate
+from bench.manifest import Manifest
+from bench.protocol import Interval
+from bench.score.arrange import arrange
+from bench.score.bootstrap import Plan, distributions, point_values
+from bench.score.estimate import FEW_GROUPS, RARELY, interval_of
+from bench.score.metrics import IMAGE_METRICS, Key, higher_is_better, keys, ratio
+from bench.score.runs import Run
+from bench.score.views import subset
+
+AGES = (0, 20, 40, 60, 80)
+ATTRIBUTES = ("age", "sex", "localization", "dx_type", "source", "image size")
+UNKNOWN = "not stated"
+MALIGNANT: dict[str, Key] = {
+    "malignant_auc": ("auc", 1),
+    "malignant_sensitivity": ("sens_at_spec_90", 1),
+}
+"""Metrics of malignant against benign by subgroup, and what they are in the view of two classes."""
+
+GAP_METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "macro_auc",
+    "brier",
+    *MALIGNANT,
+)
+
+
+def attributes(manifest: Manifest) -> dict[str, np.ndarray]:
+    """What every image of the roster is by each attribute (N,) of str, for those the data states.
+
+    Age is in bands of twenty years.
+    """
+    found = {}
+    for name in ATTRIBUTES:
+        if name == "image size":
+            continue  # a manifest knows no pixels
+        column = manifest.table[name]
+        if column.notna().any():
+            words = _age_bands(column) if name == "age" else column.astype(object)
+            found[name] = np.asarray(words.where(column.notna(), UNKNOWN), dtype=object)
+    return found
+
+
+def _age_bands(ages: pd.Series) -> pd.Series:
+    edges = (*AGES, np.inf)
+    labels = [f"{low} to {high - 1}" for low, high in pairwise(AGES)]
+    bands = pd.cut(ages.astype(float), edges, right=False, labels=[*labels, f"{AGES[-1]} or more"])
+    return bands.astype(object)
+
+
+def unsplit(manifest: Manifest) -> dict[str, str]:
+    """Attributes that make no subgroups here, and why."""
+    known = attributes(manifest)
+    found = {}
+    for name in ATTRIBUTES:
+        if name not in known:
+            found[name] = "not in the metadata"
+        elif len(set(known[name])) == 1:
+            found[name] = f"the same in all images: {known[name][0]}"
+    return found
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A subgroup with its resamples (metric -> (R,)), where it is large enough."""
+
+    subgroup: Subgroup
+    drawn: Mapping[str, np.ndarray]
+
+
+def subgroups(
+    runs: Sequence[Run],
+    malignant: Sequence[Run],
+    manifest: Manifest,
+    plan: Plan,
+    interval: Interval,
+) -> tuple[tuple[Subgroup, ...], tuple[Gap, ...]]:
+    """Every subgroup of every attribute, and the gap of each attribute in each of `GAP_METRICS`.
+
+    malignant  the same runs with two classes, none where the data names no malignant ones
+    """
+    known = {name: words for name, words in attributes(manifest).items() if len(set(words)) > 1}
+    asked = [
+        (name, value, [words[run.place] == value for run in runs])
+        for name, words in known.items()
+        for value in sorted(set(words[np.concatenate([run.place for run in runs])]))
+    ]
+    parts = list(_parts(asked, runs, malignant, plan, interval))
+    gaps = [gap for metric in GAP_METRICS for gap in _gaps(parts, metric, interval.level)]
+    return tuple(part.subgroup for part in parts), tuple(gaps)
+
+
+def _parts(
+    asked: Sequence[tuple[str, str, list[np.ndarray]]],
+    runs: Sequence[Run],
+    malignant: Sequence[Run],
+    plan: Plan,
+    interval: Interval,
+) -> Iterator[_Part]:
+    for name, value, chosen in asked:
+        mine = [subset(run, one) for run, one in zip(runs, chosen, strict=True)]
+        images, groups = len(mine[0].truth), len(np.unique(mine[0].group))
+        if groups < FEW_GROUPS:
+            yield _Part(Subgroup(name, value, images, groups, too_few=True), {})
+            continue
+        found = _scored(mine, {name: (name, None) for name in IMAGE_METRICS}, plan)
+        absent = mine[0].classes - len(np.unique(mine[0].truth))
+        if absent:  # F1 of an absent class that was called is 0, which says nothing of the group
+            found["macro_f1"] = (NAN, np.full(plan.resamples, NAN))
+        if malignant:
+            two = [subset(run, one) for run, one in zip(malignant, chosen, strict=True)]
+            found |= _scored(two, MALIGNANT, plan)
+        metrics = {
+            metric: _estimate(metric, *own, images, groups, absent, interval)
+            for metric, own in found.items()
+        }
+        made = Subgroup(name, value, images, groups, too_few=False, metrics=metrics)
+        yield _Part(made, {metric: drawn for metric, (_, drawn) in found.items()})
+
+
+def _scored(
+    runs: Sequence[Run], asked: Mapping[str, Key], plan: Plan
+) -> dict[str, tuple[float, np.ndarray]]:
+    """Value and resamples (R,) of the metrics asked for, by the name given to them."""
+    arranged = [arrange(run) for run in runs]
+    points = point_values(arranged, runs[0].groups).mean(axis=0)
+    (drawn,) = distributions([arranged], plan)
+    places = {key: place for place, key in enumerate(keys(runs[0].classes))}
+    return {name: (float(points[places[key]]), drawn[places[key]]) for name, key in asked.items()}
+
+
+def _estimate(
+    metric: str,
+    value: float,
+    drawn: np.ndarray,
+    images: int,
+    groups: int,
+    absent: int,
+    interval: Interval,
+) -> Estimate:
+    plain = interval.model_copy(update={"method": "percentile"})
+    low, high, method = interval_of(metric, value, drawn, NAN, groups, plain)
+    marks: tuple[str, ...] = ()
+    if not np.isfinite(value) and absent:
+        marks = (f"undefined: {absent} class{'es' if absent > 1 else ''} absent",)
+    return Estimate(value, low, high, images, method, marks)
+
+
+def _gaps(parts: Sequence[_Part], metric: str, level: float) -> list[Gap]:
+    """The largest difference of each attribute, on intervals that hold for all pairs at once."""
+    able = [part for part in parts if _usable(part, metric)]
+    pairs = [
+        (a, b) for a, b in combinations(able, 2) if a.subgroup.attribute == b.subgroup.attribute
+    ]
+    if not pairs:
+        return []
+    points = np.array([_value(a, metric) - _value(b, metric) for a, b in pairs])
+    drawn = np.stack([a.drawn[metric] - b.drawn[metric] for a, b in pairs])
+    critical, spread = max_t(points, drawn, level)
+    found = []
+    for attribute in dict.fromkeys(a.subgroup.attribute for a, _ in pairs):
+        mine = [at for at, (a, _) in enumerate(pairs) if a.subgroup.attribute == attribute]
+        at = max(mine, key=lambda one: abs(points[one]))
+        first, second = pairs[at]
+        better = (points[at] >= 0) != (not higher_is_better(metric))
+        best, worst = (first, second) if better else (second, first)
+        half = critical * spread[at]
+        size = abs(float(points[at]))
+        count = best.subgroup.images + worst.subgroup.images
+        difference = Estimate(size, size - half, size + half, count, "max-t")
+        names = (worst.subgroup.value, best.subgroup.value)
+        found.append(Gap(attribute, metric, *names, difference, len(pairs)))
+    return found
+
+
+def _value(part: _Part, metric: str) -> float:
+    return part.subgroup.metrics[metric].value
+
+
+def _usable(part: _Part, metric: str) -> bool:
+    """Whether the metric is defined in a subgroup, and in all but a few of its resamples."""
+    known = metric in part.subgroup.metrics and np.isfinite(_value(part, metric))
+    return bool(known and np.isnan(part.drawn[metric]).mean() < RARELY)
+
+
+def max_t(points: np.ndarray, drawn: np.ndarray, level: float) -> tuple[float, np.ndarray]:
+    """Critical value and standard errors (P,) of simultaneous intervals point +- critical x error.
+
+    points (P,), drawn (P, R). The critical value is the `level` quantile, over resamples, of the
+    largest studentised deviation among all P. Resamples in which one is undefined are left out.
+    """
+    drawn = drawn[:, np.isfinite(drawn).all(axis=0)]
+    if drawn.shape[1] < 2:  # noqa: PLR2004 - one value has no spread
+        return NAN, np.full(len(points), NAN)
+    spread = drawn.std(axis=1, ddof=1)
+    moved = np.abs(drawn - points[:, None])
+    studentised = np.nan_to_num(ratio(moved, spread[:, None]), nan=0.0)
+    return float(np.quantile(studentised.max(axis=0), level)), spread

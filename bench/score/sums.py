@@ -1,0 +1,191 @@
+"""Statistics made of sums over images, in every resample of the shared plan.
+
+What `metrics.values` is to the leaderboard's own metrics, a statistic of one's own is here: a
+function from sums to values. Images are counted in cells and their values summed in parts by the
+compiled loops of `kernels`, over the same resampled groups as everything else, so differences are
+paired and the first thousand resamples are the first thousand of the ten thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench.estimates import Estimate
+from bench.protocol import Interval
+from bench.score.bootstrap import Plan
+from bench.score.estimate import FEW, FEW_GROUPS, interval_of
+from bench.score.fallback import LANES
+from bench.score.influence import STEP, acceleration
+from bench.score.kernels import compiled
+from bench.score.metrics import BIASED
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""From sums (K, B) to values (S, B). Works on complex sums too, where BCa is wanted."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an estimate is of: its metric, the images in its denominator, and their groups."""
+
+    metric: str
+    images: int
+    groups: int
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What is summed of one run: K = cells + parts sums, cells first.
+
+    group, cell (L,)             each entry counts 1 in its cell, as often as its group is drawn
+    value_group, part, value (V,)  each entry adds its value to its part
+    """
+
+    groups: int
+    cells: int
+    group: np.ndarray
+    cell: np.ndarray
+    parts: int = 0
+    value_group: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    part: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    value: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def total(self) -> np.ndarray:
+        """The sums (K,) with every group once."""
+        counts = np.bincount(self.cell, minlength=self.cells)
+        return np.concatenate([counts, np.bincount(self.part, self.value, self.parts)])
+
+    def pulls(self, slopes: np.ndarray) -> np.ndarray:
+        """Derivatives (S, G) by each group's weight, given those by each sum (S, K)."""
+        return np.stack(
+            [
+                np.bincount(self.group, slope[: self.cells][self.cell], self.groups)
+                + np.bincount(
+                    self.value_group, slope[self.cells :][self.part] * self.value, self.groups
+                )
+                for slope in slopes
+            ]
+        )
+
+    def drawn(self, plan: Plan) -> np.ndarray:
+        """The sums (K, R) in every resample of the plan."""
+        kernels = compiled()
+        items, ends = _sorted(self.cell, self.cells, self.group)
+        order = np.argsort(self.part, kind="stable")
+        value_items, value_ends = _sorted(self.part, self.parts, self.value_group)
+        width = -(-plan.resamples // LANES) * LANES
+        counts, sums = np.empty((self.cells, width)), np.empty((self.parts, width))
+        none = np.empty(0, dtype=np.int32), np.empty((0, 4), dtype=np.int64)
+        for batch, weights in enumerate(plan.batches(0, plan.resamples, kernels)):
+            kernels.tally(
+                weights,
+                items,
+                ends,
+                value_items,
+                np.ascontiguousarray(self.value[order], dtype=np.float64),
+                value_ends,
+                *none,
+                np.zeros(1, dtype=np.int64),
+                counts,
+                sums,
+                np.empty((4, 0, width)),
+                batch * LANES,
+            )
+        return np.concatenate([counts, sums])[:, : plan.resamples]
+
+
+def _sorted(cell: np.ndarray, cells: int, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    items = group[np.argsort(cell, kind="stable")].astype(np.int32)
+    return items, np.cumsum(np.bincount(cell, minlength=cells)).astype(np.int64)
+
+
+def joined(ledgers: Sequence[Ledger]) -> Ledger:
+    """Several ledgers of one run as one: their cells, then their parts, in order."""
+    first = np.cumsum([0, *(one.cells for one in ledgers)])
+    start = np.cumsum([0, *(one.parts for one in ledgers)])
+
+    def together(name: str, shifts: Sequence[int] | np.ndarray) -> np.ndarray:
+        arrays = [getattr(one, name) + by for one, by in zip(ledgers, shifts, strict=False)]
+        return np.concatenate(arrays)
+
+    none = [0] * len(ledgers)
+    return Ledger(
+        groups=ledgers[0].groups,
+        cells=int(first[-1]),
+        group=together("group", none),
+        cell=together("cell", first),
+        parts=int(start[-1]),
+        value_group=together("value_group", none),
+        part=together("part", start),
+        value=together("value", none),
+    )
+
+
+def values_of(ledgers: Sequence[Ledger], statistic: Statistic) -> np.ndarray:
+    """The statistic (S,) as it stands, mean over runs."""
+    return np.asarray(np.mean([statistic(one.total()[:, None])[:, 0] for one in ledgers], axis=0))
+
+
+def resampled(ledgers: Sequence[Ledger], statistic: Statistic, plan: Plan) -> np.ndarray:
+    """The statistic (S, R) in every resample, mean over runs."""
+    return np.asarray(np.mean([statistic(one.drawn(plan)) for one in ledgers], axis=0))
+
+
+def estimates(
+    ledgers: Sequence[Ledger],
+    statistic: Statistic,
+    asked: Sequence[Asked],
+    plan: Plan,
+    interval: Interval,
+) -> list[Estimate]:
+    """Every value of a statistic with its interval: BCa as the protocol has it, or percentile.
+
+    One ledger a run; the value is the mean over them. The acceleration comes from influence values
+    by a complex step, as in `influence`.
+    """
+    value = values_of(ledgers, statistic)
+    drawn = resampled(ledgers, statistic, plan)
+    pulls = np.mean([one.pulls(_slopes(one, statistic)) for one in ledgers], axis=0)
+    return [
+        estimated(one, float(value[at]), drawn[at], acceleration(pulls[at]), interval)
+        for at, one in enumerate(asked)
+    ]
+
+
+def estimated(
+    asked: Asked, value: float, drawn: np.ndarray, pull: float, interval: Interval
+) -> Estimate:
+    """A value with the interval that its resamples drawn (R,) give, and the words beside it."""
+    ends = interval_of(asked.metric, value, drawn, pull, asked.groups, interval)
+    few = [FEW] if np.isfinite(value) and asked.groups < FEW_GROUPS else []
+    biased = ["biased"] if np.isfinite(value) and asked.metric in BIASED else []
+    marks = (*asked.marks, *few, *biased)
+    return Estimate(value, ends[0], ends[1], asked.images, ends[2], marks)
+
+
+def _slopes(ledger: Ledger, statistic: Statistic) -> np.ndarray:
+    total = ledger.total().astype(complex)
+    stepped = total[:, None] + 1j * STEP * np.eye(len(total))
+    return np.asarray(statistic(stepped).imag / STEP)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Values (S,) with pointwise percentile intervals low, high (S,); NaN where undefined."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def band(ledgers: Sequence[Ledger], statistic: Statistic, plan: Plan, level: float) -> Band:
+    """A curve's values with their percentile intervals, each by itself; mean over runs."""
+    value, drawn = values_of(ledgers, statistic), resampled(ledgers, statistic, plan)
+    low, high = np.full((2, len(value)), np.nan)
+    defined = np.isfinite(value) & np.isfinite(drawn).any(axis=1)
+    shares = [(1 - level) / 2, (1 + level) / 2]
+    low[defined], high[defined] = np.nanquantile(drawn[defined], shares, axis=1)
+    return Band(value, low, high)

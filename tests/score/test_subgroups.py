@@ -1,0 +1,145 @@
+"""Subgroups: who is in which, what is said of small ones, and gaps corrected for being picked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import sklearn.metrics as oracle
+
+from bench.manifest import Manifest, Record
+from bench.score.bootstrap import DrawnOnce
+from bench.score.runs import cohort, join
+from bench.score.subgroups import attributes, max_t, subgroups, unsplit
+from bench.score.views import two_classes
+from tests.score.cohorts import World
+
+
+def dressed(manifest, **columns):
+    return replace(manifest, table=manifest.table.assign(**columns))
+
+
+@pytest.fixture(scope="module")
+def world():
+    world = World(lesions=400, resamples=200)
+    lesion = np.arange(len(world.manifest)) // 2
+    world.manifest = dressed(
+        world.manifest,
+        sex=np.where(lesion % 10 < 5, "female", "male"),
+        age=np.where(lesion < 30, 15.0, np.where(lesion < 200, 45.0, np.nan)),
+        source="one",
+        localization=np.where(world.manifest.labels == 3, "back", "face"),
+    )
+    return world
+
+
+@pytest.fixture(scope="module")
+def run(world):
+    row = world.row("a", skill=1.0)
+    return join(row, list(row.test), cohort(world.protocol, world.manifest, world.roles))
+
+
+@pytest.fixture(scope="module")
+def found(world, run):
+    plan = DrawnOnce(run.groups, 200, 1)
+    return subgroups([run], [two_classes(run, [1])], world.manifest, plan, world.protocol.interval)
+
+
+def test_ages_are_put_in_bands_and_missing_ones_kept_apart():
+    ages = [0, 19.5, 20, 79, 80, 95, np.nan]
+    records = [Record(f"I{i}", "nv", age=age) for i, age in enumerate(ages)]
+    manifest = Manifest.from_records("ages", ("nv",), records)
+    assert attributes(manifest)["age"].tolist() == [
+        "0 to 19",
+        "0 to 19",
+        "20 to 39",
+        "60 to 79",
+        "80 or more",
+        "80 or more",
+        "not stated",
+    ]
+
+
+def test_each_subgroups_numbers_are_those_of_its_images(world, run, found):
+    sex = world.manifest.table["sex"].to_numpy()[run.place]
+    for group in found[0]:
+        if group.attribute == "sex":
+            own = sex == group.value
+            accuracy = oracle.accuracy_score(run.truth[own], run.called[own])
+            assert group.metrics["accuracy"].value == pytest.approx(accuracy, abs=1e-12)
+            assert group.metrics["balanced_accuracy"].value == pytest.approx(
+                oracle.balanced_accuracy_score(run.truth[own], run.called[own]), abs=1e-12
+            )
+            assert group.metrics["accuracy"].n == group.images == own.sum()
+            assert group.metrics["accuracy"].low < accuracy < group.metrics["accuracy"].high
+    assert {g.value for g in found[0] if g.attribute == "sex"} == {"female", "male"}
+
+
+def test_of_fewer_than_fifty_groups_nothing_is_said(found):
+    young = next(g for g in found[0] if g.value == "0 to 19")
+    assert (young.groups, young.too_few, dict(young.metrics)) == (30, True, {})
+    assert not [gap for gap in found[1] if "0 to 19" in (gap.worst, gap.best)]
+
+
+def test_a_class_average_is_undefined_where_a_class_is_absent(found):
+    back = next(g for g in found[0] if g.value == "back")
+    for metric in ("macro_f1", "balanced_accuracy", "macro_auc"):
+        assert np.isnan(back.metrics[metric].value)
+        assert back.metrics[metric].n == 200
+        assert "3 classes absent" in back.metrics[metric].marks[0]
+    assert np.isfinite(back.metrics["accuracy"].value)
+    assert not [g for g in found[1] if g.metric == "macro_f1" and g.attribute == "localization"]
+
+
+def test_attributes_that_split_nothing_say_why(world):
+    why = unsplit(world.manifest)
+    assert why["source"] == "the same in all images: one"
+    assert why["dx_type"] == why["image size"] == "not in the metadata"
+
+
+def test_a_gap_names_the_worst_and_lies_within_its_interval(found):
+    for gap in found[1]:
+        values = {
+            g.value: g.metrics[gap.metric].value
+            for g in found[0]
+            if g.attribute == gap.attribute and not g.too_few
+        }
+        spread = values[gap.best] - values[gap.worst]
+        if gap.metric == "brier":
+            spread = -spread
+        assert spread == pytest.approx(gap.difference.value)
+        assert gap.difference.value == pytest.approx(max(values.values()) - min(values.values()))
+        assert gap.difference.low < gap.difference.value < gap.difference.high
+        assert gap.pairs >= 1
+
+
+def test_max_t_of_one_pair_is_about_a_normal_interval():
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(0.3, 0.1, (1, 20_000))
+    critical, spread = max_t(np.array([0.3]), drawn, 0.95)
+    assert critical == pytest.approx(1.96, abs=0.03)
+    assert spread[0] == pytest.approx(0.1, rel=0.02)
+
+
+def test_max_t_of_many_independent_pairs_is_sidaks():
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(0, 1, (20, 40_000))
+    critical, _ = max_t(np.zeros(20), drawn, 0.95)
+    assert critical == pytest.approx(3.016, abs=0.04)  # normal quantile of (1 + 0.95**(1/20)) / 2
+
+
+def test_a_picked_gap_that_is_chance_is_called_beyond_chance_rarely():
+    """Six equal subgroups, 200 data sets: the largest of 15 gaps is seldom called real."""
+    rng = np.random.default_rng(1)
+    called = 0
+    for _ in range(200):
+        wrong = [rng.random(100) < 0.3 for _ in range(6)]
+        means = np.array([one.mean() for one in wrong])
+        drawn = np.stack([rng.choice(one, (400, 100)).mean(axis=1) for one in wrong])
+        pairs = [(a, b) for a in range(6) for b in range(a)]
+        points = np.array([means[a] - means[b] for a, b in pairs])
+        apart = np.stack([drawn[a] - drawn[b] for a, b in pairs])
+        critical, spread = max_t(points, apart, 0.95)
+        called += bool((np.abs(points) > critical * spread).any())
+    assert called <= 20

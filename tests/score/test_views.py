@@ -1,0 +1,164 @@
+"""Other views of the same predictions: averaged over lesions, two classes, another temperature."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics as oracle
+from scipy.optimize import minimize_scalar
+
+from bench.manifest import Manifest, Record
+from bench.score.bootstrap import Plan
+from bench.score.metrics import keys, sensitive_thresholds, thresholds_from_val
+from bench.score.rows import read_row, score_run
+from bench.score.runs import cohort, join
+from bench.score.units import unit_tables
+from bench.score.views import averaged, subset, temperatures, tempered, two_classes
+from tests.score.cohorts import CLASSES, World
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World(lesions=240)
+
+
+@pytest.fixture(scope="module")
+def who(world):
+    return cohort(world.protocol, world.manifest, world.roles)
+
+
+@pytest.fixture(scope="module")
+def run(world, who):
+    row = world.row("a", skill=1.2)
+    return join(row, list(row.test), who)
+
+
+def values_of(run):
+    return dict(zip(keys(run.classes), score_run(run).values, strict=True))
+
+
+def test_lesions_are_scored_on_their_mean_probabilities(world, run):
+    lesions = world.manifest.table["lesion_id"].to_numpy()
+    frame = pd.DataFrame(run.probs).assign(lesion=lesions[run.place], truth=run.truth)
+    means = frame.groupby("lesion").mean()
+    called = means[[0, 1, 2, 3]].to_numpy().argmax(axis=1)
+    own = averaged(run, np.unique(lesions, return_inverse=True)[1])
+    found = values_of(own)
+    truth = means["truth"].astype(int)
+    assert len(own.truth) == world.manifest.table["lesion_id"].nunique()
+    assert found["balanced_accuracy", None] == pytest.approx(
+        oracle.balanced_accuracy_score(truth, called), abs=1e-12
+    )
+    assert found["macro_f1", None] == pytest.approx(
+        oracle.f1_score(truth, called, average="macro"), abs=1e-12
+    )
+
+
+def test_thresholds_of_lesions_come_from_lesions_of_val(world, run):
+    lesions = np.unique(world.manifest.table["lesion_id"], return_inverse=True)[1]
+    own = averaged(run, lesions)
+    part = run.val[0]
+    means = pd.DataFrame(part.probs).groupby(lesions[part.place]).mean().to_numpy()
+    truth = pd.Series(part.truth).groupby(lesions[part.place]).first().to_numpy()
+    assert own.thresholds[0] == pytest.approx(thresholds_from_val(truth, means))
+
+
+def test_a_unit_of_one_image_each_changes_nothing(run):
+    alone = averaged(run, np.arange(run.place.max() + 1))
+    assert values_of(alone) == pytest.approx(values_of(run), nan_ok=True)
+
+
+def test_a_patient_of_two_diagnoses_counts_once_for_each():
+    labels = ["mel", "mel", "nv", "nv"]
+    records = [
+        Record(f"I{i}", label, lesion_id=f"L{label}", patient_id="P")
+        for i, label in enumerate(labels)
+    ]
+    manifest = Manifest.from_records("two", ("mel", "nv"), records)
+    world = World()
+    row = world.row("a")
+    run = join(row, list(row.test), cohort(world.protocol, world.manifest, world.roles))
+    chosen = np.arange(len(run.truth)) < 4
+    mine = replace(
+        subset(run, chosen),
+        truth=manifest.labels,
+        place=np.arange(4),
+        fold=np.zeros(4, dtype=int),
+        val={},
+    )
+    items = averaged(mine, np.zeros(4, dtype=int))
+    assert items.truth.tolist() == [0, 1]
+    assert items.probs[0] == pytest.approx(mine.probs[:2].mean(axis=0))
+
+
+def test_only_units_that_the_data_names_are_shown(world, who):
+    row = read_row(world.row("a"), world.protocol, who)
+    plan = Plan(who.groups, 64, 1)
+    tables = unit_tables(row, world.manifest, who, plan, world.protocol.interval)
+    assert [table.unit for table in tables] == ["lesion"]
+    assert tables[0].units == tables[0].items == 240
+    assert tables[0].table.metrics["accuracy"].n == 240
+
+
+def test_two_classes_join_their_probabilities(run):
+    pair = two_classes(run, [1, 3])
+    truth = np.isin(run.truth, [1, 3])
+    scores = run.probs[:, [1, 3]].sum(axis=1)
+    found = values_of(pair)
+    by_fold = [
+        oracle.roc_auc_score(truth[run.fold == fold], scores[run.fold == fold]) for fold in range(3)
+    ]
+    assert found["auc", 1] == pytest.approx(np.mean(by_fold), abs=1e-12)
+    assert found["auc_pooled", 1] == pytest.approx(oracle.roc_auc_score(truth, scores), abs=1e-12)
+    assert found["recall", 1] == pytest.approx(oracle.recall_score(truth, scores > 0.5))
+
+
+def test_the_temperature_is_that_of_scipys_optimum_on_val(run):
+    found = temperatures(run)
+    for fold, part in run.val.items():
+
+        def loss(log_t, part=part):
+            logits = np.log(part.probs) / np.exp(log_t)
+            return oracle.log_loss(
+                part.truth,
+                np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True),
+                labels=range(4),
+            )
+
+        best = minimize_scalar(loss, bracket=(-1, 1))
+        assert np.log(found[fold]) == pytest.approx(best.x, abs=1e-4)
+    warm = tempered(run, found)
+    assert np.array_equal(warm.called, run.called)
+    fold = run.fold == 1
+    logits = np.log(run.probs[fold]) / found[1]
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert warm.probs[fold] == pytest.approx(expected, abs=1e-9)
+
+
+def test_without_the_val_of_one_fold_there_is_no_temperature(run):
+    part = {fold: val for fold, val in run.val.items() if fold}
+    assert np.isnan(temperatures(replace(run, val=part))).all()
+
+
+def test_thresholds_keep_their_promise_on_the_images_they_were_chosen_from():
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        truth = rng.integers(0, len(CLASSES), rng.integers(5, 60))
+        probs = np.round(rng.dirichlet(np.ones(4), len(truth)), rng.integers(1, 4))
+        for percent in (90, 95):
+            for code in np.unique(truth):
+                own = truth == code
+                if own.all():
+                    continue
+                high = thresholds_from_val(truth, probs, percent)[code]
+                assert (probs[~own, code] <= high).mean() >= percent / 100
+                low = sensitive_thresholds(truth, probs, percent)[code]
+                assert (probs[own, code] > low).mean() >= percent / 100
+                lower = np.sort(probs[~own, code])
+                if (less := lower[lower < high]).size:
+                    assert (probs[~own, code] <= less.max()).mean() < percent / 100
+                more = probs[own, code][probs[own, code] > low].min()
+                assert (probs[own, code] > more).mean() < percent / 100
