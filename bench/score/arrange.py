@@ -23,8 +23,8 @@ class Arrangement:
     """A run as the kernels read it. Every `*_items` holds group numbers, int32.
 
     cell_items, cell_ends (C*C + C,)  by cell; ends are exclusive positions
-    sum_items, sum_values, sum_ends (15 + 2,)  confidence minus correctness by bin, then log loss
-                and Brier score by group
+    sum_items, sum_values (L, 3), sum_ends (15,)  a group's images of one confidence bin summed:
+                confidence minus correctness, log loss, Brier score
     rank_items, segments (S, 4), rankings (C*(F+1) + 1,)  class-major: folds, then all of them
     """
 
@@ -74,15 +74,15 @@ def _cells(run: Run) -> tuple[np.ndarray, np.ndarray]:
 def _sums(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     top = run.probs[np.arange(len(run.truth)), run.called]
     bins = confidence_bins(top)
-    order = np.argsort(bins, kind="stable")
-    gaps = (top - (run.called == run.truth))[order]
-    losses = np.bincount(run.group, log_losses(run.truth, run.probs), run.groups)
-    briers = np.bincount(run.group, brier_scores(run.truth, run.probs), run.groups)
-    present = np.flatnonzero(np.bincount(run.group, minlength=run.groups))
-    items = np.concatenate([run.group[order], present, present])
-    ends = np.cumsum([*np.bincount(bins, minlength=ECE_BINS), len(present), len(present)])
-    values = np.concatenate([gaps, losses[present], briers[present]])
-    return items.astype(np.int32), values, ends.astype(np.int64)
+    member, item = np.unique(bins * run.groups + run.group, return_inverse=True)
+    columns = (
+        top - (run.called == run.truth),
+        log_losses(run.truth, run.probs),
+        brier_scores(run.truth, run.probs),
+    )
+    values = np.stack([np.bincount(item, column) for column in columns], axis=1)
+    ends = np.cumsum(np.bincount(member // run.groups, minlength=ECE_BINS))
+    return (member % run.groups).astype(np.int32), values, ends.astype(np.int64)
 
 
 def _rankings(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

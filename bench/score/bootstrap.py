@@ -146,7 +146,7 @@ def tally_weights(
 def _space(run: Arrangement, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (
         np.empty((len(run.cell_ends), width)),
-        np.empty((len(run.sum_ends), width)),
+        np.empty((len(run.sum_ends) + 2, width)),
         np.empty((4, len(run.rankings) - 1, width)),
     )
 

@@ -39,9 +39,9 @@ def tally(
     cells[:, lanes] = np.diff(running[cell_ends], axis=0, prepend=0)
     begin = 0
     for part, end in enumerate(sum_ends):
-        drawn = weights[sum_items[begin:end]]
-        sums[part, lanes] = (drawn * sum_values[begin:end, None]).sum(axis=0)
+        sums[part, lanes] = sum_values[begin:end, 0] @ weights[sum_items[begin:end]]
         begin = end
+    sums[len(sum_ends) :, lanes] = sum_values[:, 1:].T @ weights[sum_items]
     begin = 0
     for ranking in range(len(rankings) - 1):
         cuts = segments[rankings[ranking] : rankings[ranking + 1]]

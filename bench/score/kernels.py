@@ -94,32 +94,40 @@ def tally(  # noqa: C901, PLR0912, PLR0915 - one function compiles once; its thr
                 at += 1
             for b in range(LANES):
                 cells[cell, column + b] += acc[b]
-    # 2. weighted sums of values
-    total = np.zeros(LANES, np.float64)
+    # 2. weighted sums of three values, two members of a bin at a time
+    gap = np.zeros(LANES, np.float64)
+    loss = np.zeros(LANES, np.float64)
+    brier = np.zeros(LANES, np.float64)
     at = 0
     for part in range(sum_ends.shape[0]):
         for b in range(LANES):
-            total[b] = 0
-        while at + 4 <= sum_ends[part]:
-            g, h, v, w = sum_items[at], sum_items[at + 1], sum_values[at], sum_values[at + 1]
-            i, j, x, y = (
-                sum_items[at + 2],
-                sum_items[at + 3],
-                sum_values[at + 2],
-                sum_values[at + 3],
-            )
+            gap[b] = 0
+        while at + 2 <= sum_ends[part]:
+            g, h = sum_items[at], sum_items[at + 1]
+            gap_g, gap_h = sum_values[at, 0], sum_values[at + 1, 0]
+            loss_g, loss_h = sum_values[at, 1], sum_values[at + 1, 1]
+            brier_g, brier_h = sum_values[at, 2], sum_values[at + 1, 2]
             for b in range(LANES):
-                first = np.float64(weights[g, b]) * v + np.float64(weights[h, b]) * w
-                second = np.float64(weights[i, b]) * x + np.float64(weights[j, b]) * y
-                total[b] += first + second
-            at += 4
+                v = np.float64(weights[g, b])
+                w = np.float64(weights[h, b])
+                gap[b] += v * gap_g + w * gap_h
+                loss[b] += v * loss_g + w * loss_h
+                brier[b] += v * brier_g + w * brier_h
+            at += 2
         while at < sum_ends[part]:
-            g, v = sum_items[at], sum_values[at]
+            g, gap_g = sum_items[at], sum_values[at, 0]
+            loss_g, brier_g = sum_values[at, 1], sum_values[at, 2]
             for b in range(LANES):
-                total[b] += np.float64(weights[g, b]) * v
+                v = np.float64(weights[g, b])
+                gap[b] += v * gap_g
+                loss[b] += v * loss_g
+                brier[b] += v * brier_g
             at += 1
         for b in range(LANES):
-            sums[part, column + b] = total[b]
+            sums[part, column + b] = gap[b]
+    for b in range(LANES):
+        sums[sum_ends.shape[0], column + b] = loss[b]
+        sums[sum_ends.shape[0] + 1, column + b] = brier[b]
     # 3. rankings, descending
     pos = np.zeros(LANES, np.float64)
     neg = np.zeros(LANES, np.float64)

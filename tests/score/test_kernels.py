@@ -58,13 +58,13 @@ def test_a_count_of_255_is_drawn_and_summed_whole(form):
     images = 600
     weights = np.full((1, 64), 255, dtype=np.uint8)
     items = np.zeros(images, dtype=np.int32)
-    cells, sums, ranks = np.zeros((1, 64)), np.zeros((1, 64)), np.zeros((4, 1, 64))
+    cells, sums, ranks = np.zeros((1, 64)), np.zeros((3, 64)), np.zeros((4, 1, 64))
     form.tally(
         weights,
         items,
         np.array([images]),
         items,
-        np.ones(images),
+        np.ones((images, 3)),
         np.array([images]),
         items,
         np.array([[images - 1, images, images, images]]),
