@@ -36,7 +36,7 @@ def critical_difference(ranks: Mapping[str, float], groups: Sequence[Sequence[st
     top = 0.4 * len(groups) + 0.3
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-len(rows) - 0.6, top], nice=False))
     domain = [1, max(2, len(rows))]
-    axis = alt.Axis(orient="top", tickMinStep=1, format="d", grid=False, tickCount=len(rows))
+    axis = alt.Axis(orient="top", format="d", grid=False, values=list(range(1, domain[1] + 1)))
     x = alt.X("rank:Q", title="mean rank over folds", axis=axis, scale=alt.Scale(domain=domain))
     base = alt.Chart({"values": rows}).encode(x=x)
     middle = (1 + domain[1]) / 2

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.report.contrast_export import render_contrast
 from bench.report.html import write
+from tests.report.contrasts import compared
 
 pytest.importorskip("playwright", reason="playwright is in requirements-dev.txt")
 from typing import Self
@@ -47,6 +49,13 @@ def worst_folder(worst_files: dict[str, str], tmp_path_factory: pytest.TempPathF
     return where
 
 
+@pytest.fixture(scope="module")
+def compared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("compared")
+    write(render_contrast(compared("a", "b", "<i>c")), where)
+    return where
+
+
 class Visit:
     """A page opened with the network cut off, and what it complained of or asked for."""
 
@@ -72,7 +81,7 @@ def names(page: Page, section: str = "#ranking") -> list[str]:
     return page.locator(f"{section} tbody a.name").all_inner_texts()
 
 
-@pytest.mark.parametrize("which", ["folder", "worst_folder"])
+@pytest.mark.parametrize("which", ["folder", "worst_folder", "compared_folder"])
 @pytest.mark.parametrize("width", [360, 1600])
 def test_it_opens_quietly_without_network_and_fits(browser, which, width, request):
     where = request.getfixturevalue(which)
@@ -84,7 +93,14 @@ def test_it_opens_quietly_without_network_and_fits(browser, which, width, reques
 
 
 @pytest.mark.parametrize(
-    ("which", "theme"), [("folder", "light"), ("folder", "dark"), ("worst_folder", "dark")]
+    ("which", "theme"),
+    [
+        ("folder", "light"),
+        ("folder", "dark"),
+        ("worst_folder", "dark"),
+        ("compared_folder", "light"),
+        ("compared_folder", "dark"),
+    ],
 )
 def test_axe_finds_nothing(browser, which, theme, request):
     from axe_playwright_python.sync_playwright import Axe

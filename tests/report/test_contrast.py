@@ -1,0 +1,141 @@
+"""The page and files of a comparison, and its sentences."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from bench.contrast import Contrast, Detectable, NonInferiority
+from bench.estimates import RowFacts
+from bench.report.contrast_export import disagreements_csv, render_contrast
+from bench.report.contrast_words import headline, non_inferior, standfirst, verdict
+from bench.report.html import render
+from bench.score.versus import Question, contrast
+from tests.report import boards
+from tests.report.contrasts import compared
+from tests.score.cohorts import World
+
+NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def two() -> Contrast:
+    return compared("a", "b")
+
+
+@pytest.fixture(scope="module")
+def three() -> Contrast:
+    return compared("a", "b", "<i>c")
+
+
+def said(found: Contrast, word: str, **changes: float) -> str:
+    """The verdict on a pair of that word and these numbers."""
+    (pair,) = found.pairs
+    base = {"difference": 0.018, "low": 0.004, "high": 0.031, "p_adjusted": 0.03}
+    one = replace(pair.comparison, verdict=word, **(base | changes))
+    return verdict(found, replace(pair, comparison=one, detectable=Detectable(0.011, 0.024)))
+
+
+def test_better_names_the_better_one_whichever_stands_first(two):
+    told = "is better than {} by 1.8 points of macro-F1, 95% CI 0.4 to 3.1; adjusted p = 0.03."
+    assert said(two, "better") == f"a {told.format('b')}"
+    turned = {"difference": -0.018, "low": -0.031, "high": -0.004}
+    assert said(two, "worse", **turned) == f"b {told.format('a')}"
+
+
+def test_of_a_loss_the_lower_is_better(two):
+    (pair,) = two.pairs
+    turned = replace(
+        pair.comparison, metric="log_loss", verdict="better", difference=-0.2, low=-0.3, high=-0.1,
+        p_adjusted=0.01,
+    )  # fmt: skip
+    assert verdict(two, replace(pair, comparison=turned)) == (
+        "a is better than b by 0.200 of log loss, 95% CI 0.100 to 0.300; adjusted p = 0.01."
+    )
+
+
+def test_no_difference_says_what_could_have_been_seen_by_both(two):
+    told = said(two, "no difference seen", low=-0.01, p_adjusted=0.5)
+    assert told == (
+        "The data cannot tell a and b apart; a difference of 2.4 points of macro-F1 could have "
+        "been seen."
+    )
+
+
+def test_not_settled_says_which_of_the_two_does_not(two):
+    assert said(two, "not settled", p_adjusted=0.12) == (
+        "Whether a is better than b is not settled: 1.8 points of macro-F1, 95% CI 0.4 to 3.1, "
+        "but adjusted p = 0.12 (3 folds are few)."
+    )
+    assert said(two, "not settled", low=-0.004).endswith(
+        "1.8 points of macro-F1, adjusted p = 0.03, but 95% CI \N{MINUS SIGN}0.4 to 3.1."
+    )
+    assert "no test over folds" in said(two, "not settled", p_adjusted=NAN)
+
+
+def test_non_inferiority_is_said_or_said_to_be_open(two):
+    (pair,) = two.pairs
+    shown = NonInferiority(0.02, -0.013, 0.01, shown=True)
+    assert non_inferior(pair, shown).startswith("a is not inferior to b by a margin of 2.0 points")
+    assert "is not shown" in non_inferior(pair, replace(shown, shown=False))
+
+
+def test_what_was_cut_to_common_trainings_says_so_first(two):
+    assert headline(replace(two, trainings=(2, 3))).startswith("On the 2 of 3 trainings")
+    assert "a is not ranked: why." in standfirst(replace(two, notes=("a is not ranked: why",)))
+
+
+def test_the_json_is_strict_and_holds_the_verdict(two):
+    read = json.loads(render_contrast(two)["comparison.json"], parse_constant=pytest.fail)
+    assert read["headline"] == headline(two)
+    assert read["rows"] == ["a", "b"]
+    (pair,) = read["pairs"]
+    assert pair["comparison"]["difference"] == two.pairs[0].comparison.difference
+    assert pair["disputed"] == len(two.pairs[0].disputed)
+
+
+def test_every_disputed_image_stands_in_the_csv(three):
+    lines = list(csv.DictReader(io.StringIO(disagreements_csv(three))))
+    assert len(lines) == sum(len(pair.disputed) for pair in three.pairs)
+    assert all(line["a_right"] != line["b_right"] for line in lines)
+
+
+def test_the_page_shows_the_verdict_and_escapes_names(three):
+    page = render_contrast(three)["index.html"]
+    assert "<i>c" not in page
+    assert "&lt;i&gt;c" in page
+    assert 'role="img" aria-label="Mean ranks:' in page
+    assert page.count("McNemar") > 0
+    assert "SYNTHETIC" not in page
+
+
+def test_synthetic_data_is_called_so(two):
+    found = replace(two, dataset=replace(two.dataset, synthetic=True))
+    assert headline(found).startswith("On synthetic data: ")
+    assert "<title>Synthetic data: " in render_contrast(found)["index.html"]
+
+
+def test_the_leaderboard_links_to_its_comparisons():
+    board = replace(boards.leaderboard(), tie_groups=(("resnet18", "custom_cnn"),))
+    page = render(board, [("compare/x/index.html", "a against b")])["index.html"]
+    assert '<a href="compare/x/index.html">a against b</a>' in page
+    assert "Not told apart: resnet18 and custom_cnn." in page
+    assert json.loads(render(board)["leaderboard.json"])["tie_groups"] == [
+        ["resnet18", "custom_cnn"]
+    ]
+    assert "compare/" not in render(board)["index.html"]
+
+
+def test_a_reference_says_that_it_is_one():
+    world = World()
+    rows = [world.row("a"), *world.references()]
+    facts = {"a": RowFacts()}
+    asked = Question("macro_f1")
+    found = contrast(
+        world.protocol, world.manifest, world.roles, rows, facts, ["a", "majority"], asked
+    )
+    assert "majority is not ranked: a reference." in standfirst(found)
