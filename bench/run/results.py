@@ -54,7 +54,7 @@ def compared_pages(leaderboard: Path) -> list[tuple[str, str]]:
     for path in leaderboard.glob("compare/*/comparison.json"):
         try:
             rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue  # no comparison of ours; nothing to link to
         if path.with_name("index.html").is_file():
             found.append((f"compare/{quote(path.parent.name)}/index.html", " against ".join(rows)))
@@ -67,7 +67,8 @@ def compare_folder(leaderboard: Path, rows: Sequence[str]) -> Path:
     Names that make no good folder, or too long a one, are told apart by a hash.
     """
     plain = "-vs-".join(re.sub(r"[^A-Za-z0-9@_.-]", "_", row) for row in rows)
-    if plain != "-vs-".join(rows) or len(plain) > LONGEST_NAME:
+    own_words = any("-vs-" in row for row in rows)
+    if plain != "-vs-".join(rows) or len(plain) > LONGEST_NAME or own_words:
         own = hashlib.sha256("\0".join(rows).encode()).hexdigest()[:8]
         plain = f"{plain[: LONGEST_NAME - 9]}-{own}"
     return leaderboard / "compare" / plain

@@ -1,0 +1,47 @@
+"""Where pages of comparisons lie, and how they are found again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bench.run.results import compare_folder, compared_pages
+
+
+def test_every_comparison_has_a_folder_of_its_own_inside_the_leaderboards():
+    board = Path("board")
+    asked = [
+        ("a", "b"),
+        ("b", "a"),
+        ("a", "b", "c"),
+        ("a/..", "b"),
+        ("a_..", "b"),
+        ("..", ".."),
+        ("x" * 300, "y"),
+        ("x" * 300, "z"),
+        ("a-vs-b", "c"),
+        ("a", "b-vs-c"),
+    ]
+    found = [compare_folder(board, rows) for rows in asked]
+    assert len(set(found)) == len(asked)
+    assert {path.parent for path in found} == {board / "compare"}
+    assert max(len(path.name) for path in found) <= 120
+    assert found[0].name == "a-vs-b"
+
+
+def test_pages_are_listed_by_their_rows_and_others_files_left_alone(tmp_path):
+    for rows in (("z", "a"), ("b@1", "c#")):
+        folder = compare_folder(tmp_path, rows)
+        folder.mkdir(parents=True)
+        (folder / "index.html").write_text("")
+        (folder / "comparison.json").write_text(json.dumps({"rows": rows}))
+    broken = tmp_path / "compare" / "broken"
+    broken.mkdir()
+    (broken / "comparison.json").write_text("{")
+    (tmp_path / "compare" / "list").mkdir()
+    (tmp_path / "compare" / "list" / "comparison.json").write_text("[]")
+    first, second = compared_pages(tmp_path)
+    assert (first[1], second[1]) == ("b@1 against c#", "z against a")
+    assert second[0] == "compare/z-vs-a/index.html"
+    assert "#" not in first[0]
+    assert compared_pages(tmp_path / "nowhere") == []
