@@ -140,3 +140,46 @@ def test_copies_of_a_lesions_images_narrow_an_interval_less_than_new_lesions_do(
         (drawn,) = distributions([[arrange(grown)]], Plan(grown.groups, 2000, seed=3))
         widths.append(np.ptp(np.quantile(drawn[0], [0.025, 0.975])))
     assert widths[1] < 0.8 * widths[0]
+
+
+@given(runs(), st.randoms(use_true_random=False))
+@QUICK
+def test_renaming_classes_permutes_tables(run, random):
+    new = list(range(run.classes))  # the class `code` is called new[code] afterwards
+    random.shuffle(new)
+    untied = run.probs + 1e-9 * np.arange(run.classes)  # no two largest probabilities
+    probs, thresholds = np.empty_like(untied), np.empty_like(run.thresholds)
+    probs[:, new], thresholds[:, new] = untied, run.thresholds
+    rest = {"group": run.group, "fold": run.fold}
+    same = run_of(run.truth, untied, thresholds=run.thresholds, **rest)
+    renamed = run_of(np.array(new)[run.truth], probs, thresholds=thresholds, **rest)
+    plan = Plan(run.groups, 64, seed=5)
+    ours, theirs = (distributions([[arrange(each)]], plan)[0] for each in (same, renamed))
+    named = {key: place for place, key in enumerate(keys(run.classes))}
+    moved = [named[m, code if code is None else new[code]] for m, code in keys(run.classes)]
+    assert np.allclose(ours, theirs[moved], rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+@given(runs(), st.integers(0, 2**63))
+@QUICK
+def test_a_seed_gives_equal_results_on_every_run(run, seed):
+    first, again = (
+        distributions([[arrange(run)]], Plan(run.groups, 64, seed))[0] for _ in range(2)
+    )
+    assert np.array_equal(first, again, equal_nan=True)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(40, 120))
+@QUICK
+def test_an_interval_of_a_smooth_metric_contains_its_estimate(seed, groups):
+    run = make_run(images=2 * groups, groups=groups, folds=1, seed=seed)
+    arrangement = arrange(run)
+    (drawn,) = distributions([[arrangement]], Plan(run.groups, 512, seed=6))
+    points = point_values([arrangement], run.groups)[0]
+    pulls = accelerations([run], [point_tally(arrangement, run.groups)])
+    places = {key: place for place, key in enumerate(keys(run.classes))}
+    for metric in ("accuracy", "log_loss", "brier"):
+        at = places[metric, None]
+        point = float(points[at])
+        low, high, _ = interval_of(metric, point, drawn[at], pulls[at], run.groups, Interval())
+        assert low <= point <= high, metric
