@@ -28,6 +28,8 @@ Kind = Literal[
     "groupkfold", "holdout", "source-holdout", "imagekfold", "learning-curve", "leakage-meter"
 ]
 
+Dealer = Literal["greedy", "iterative"]
+
 PLACE = r"^fold\d+\.(train|val|test)$"
 
 ROSTER_PREFIX = "# roster_sha256="
@@ -42,6 +44,7 @@ class Split(_Section):
 
     folds     of one repeat and, where there are arms, of one arm
     val, test shares of all images; `test` belongs to `holdout` alone
+    dealer    who deals whole groups onto the folds: `bench.splits.groupkfold` says how they differ
     candidates  how many splits are drawn before the best-balanced one is kept
     arms      name -> fold columns: the same folds, trained on other images. The first arm is the
               one whose rows are ranked and that the others are compared with; the n-th column of
@@ -56,6 +59,7 @@ class Split(_Section):
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)] | None = None
     stratify: list[str] = ["label"]
+    dealer: Dealer = "greedy"
     candidates: Annotated[int, Field(ge=1)] = 1
     arms: dict[str, list[str]] = {}
     control: bool = False
@@ -166,6 +170,8 @@ def _contradictions(split: Split) -> Iterator[str]:
         yield f"split.val: {split.val} for val and {split.test or 0} for test leave no train part"
     if kind in ("imagekfold", "leakage-meter") and not split.control:
         yield f"split.control: must be true, since {kind} divides groups on purpose"
+    if split.dealer == "iterative" and kind != "groupkfold":
+        yield f"split.dealer: iterative deals groupkfold alone; {kind} is dealt by the greedy"
     yield from _arm_contradictions(split)
 
 

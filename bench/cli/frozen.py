@@ -26,14 +26,19 @@ def with_roles(
     return f"{text.rstrip()}\n\n{section}"
 
 
-def renamed(text: str, name: str, folds: int | None) -> str:
+def renamed(text: str, name: str, folds: int | None = None, dealer: str | None = None) -> str:
     """A protocol's TOML under another name, without the roles of the old one.
+
+    With another number of folds or another dealer, where one is given.
 
     Raises ProtocolError for another number of folds where the fold columns are named in `arms`.
     """
     sections = re.split(r"(?m)^(?=\[)", text)
     kept = "".join(section for section in sections if not section.startswith("[roles."))
     made = re.sub(r'(?m)^name = ".*"', f'name = "{name}"', kept, count=1)
+    if dealer is not None:
+        made = re.sub(r"(?m)^dealer = .*\n", "", made)
+        made = re.sub(r"(?m)^(kind = .*\n)", rf'\1dealer = "{dealer}"\n', made, count=1)
     if folds is None:
         return made
     if re.search(r"(?m)^\[split\.arms\]|^arms = ", made):

@@ -137,12 +137,18 @@ def verify_roles(protocol_name: str, data: DataChoice, duplicates: Path | None) 
 @source_options
 @click.option("--as", "new_name", help="Name of a new protocol with the same rules.")
 @click.option("--folds", type=click.IntRange(1), help="Folds of the new protocol; needs --as.")
+@click.option(
+    "--dealer",
+    type=click.Choice(["greedy", "iterative"]),
+    help="Who deals the groups of the new protocol; needs --as.",
+)
 @duplicates_option
 def freeze_roles(
     protocol_name: str,
     data: DataChoice,
     new_name: str | None,
     folds: int | None,
+    dealer: str | None,
     duplicates: Path | None,
 ) -> None:
     """Draw the roles of a dataset once, by a protocol's rules, and write them into it."""
@@ -165,9 +171,13 @@ def freeze_roles(
         raise ProtocolError(f"{toml} exists; choose another name")
     if folds is not None and new_name is None:
         raise ProtocolError("--folds: a protocol of other folds is another one; name it: --as NAME")
+    if dealer is not None and new_name is None:
+        raise ProtocolError(
+            "--dealer: a protocol dealt by another is another one; name it: --as NAME"
+        )
     text = (PROTOCOLS / f"{protocol_name}.toml").read_text(encoding="utf-8")
     if new_name is not None:
-        text = renamed(text, new_name, folds)
+        text = renamed(text, new_name, folds, dealer)
         rules = parse_protocol(text, str(toml))
     pairs = known_pairs(duplicates, manifest.name, manifest.image_ids.tolist())
     roles = freeze(manifest, rules.split, pairs)

@@ -22,19 +22,28 @@ class Cohort:
 
     member (N,) number of each image's group, 0 to G-1; groups: what each of the G holds
     images (G,) images of each; labels (G, C) how many of each class
+    manifest: whose groups they are
     """
 
     def __init__(self, manifest: Manifest, split: Split, group_ids: np.ndarray) -> None:
+        self.manifest = manifest
         self.classes = manifest.classes
-        self.member: np.ndarray = _numbers(group_ids)
+        self.member: np.ndarray = numbers(group_ids)
         keys = [key for key in split.stratify if key != "label"]
-        further = {key: _numbers(strata(manifest, key)) for key in keys}
+        further = {key: numbers(strata(manifest, key)) for key in keys}
         joint = [_combined([further[key] for key in JOINT])] if set(JOINT) <= set(keys) else []
         self.groups: Sparse = gather(self.member, manifest.labels, list(further.values()), joint)
         self.images = np.bincount(self.member)
-        shape = (len(self.images), len(self.classes))
-        flat = np.ravel_multi_index((self.member, manifest.labels), shape)
-        self.labels = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
+        self.labels = self.count(manifest.labels, len(self.classes))
+
+    def count(self, values: np.ndarray, kinds: int = 0) -> np.ndarray:
+        """How many images of each value, of at least so many kinds, every group holds (G, V).
+
+        values (N,): numbers from 0.
+        """
+        shape = (len(self.images), max(kinds, int(values.max()) + 1))
+        flat = np.ravel_multi_index((self.member, values), shape)
+        return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
 
     def deal(
         self, groups: np.ndarray, shares: np.ndarray, rng: np.random.Generator, candidates: int = 1
@@ -78,12 +87,12 @@ class Cohort:
             )
 
 
-def _numbers(values: np.ndarray) -> np.ndarray:
+def numbers(values: np.ndarray) -> np.ndarray:
     """Values as numbers (N,) in the order of their names."""
     return np.asarray(pd.factorize(values, sort=True)[0])
 
 
-def _combined(numbers: list[np.ndarray]) -> np.ndarray:
+def _combined(attributes: list[np.ndarray]) -> np.ndarray:
     """The combination of several attributes (N,) as one number."""
-    shape = [int(each.max()) + 1 for each in numbers]
-    return np.unique(np.ravel_multi_index(numbers, shape), return_inverse=True)[1]
+    shape = [int(each.max()) + 1 for each in attributes]
+    return np.unique(np.ravel_multi_index(attributes, shape), return_inverse=True)[1]

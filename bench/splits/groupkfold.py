@@ -1,18 +1,23 @@
 """Group k-fold, its control that divides groups, and the single hold-out.
 
-Whole groups are dealt onto the folds (`dealer`), each of which is the test part once a repeat. The
-val part of a fold is an even share of the next fold, or all of it and more, so that an image is val
-once at most as long as val is no larger than a fold.
+Whole groups are dealt onto the folds, each of which is the test part once a repeat. `split.dealer`
+names who deals. The greedy (`dealer`) knows groups and image counts from the first; its val part of
+a fold is an even share of the next fold, or all of it and more, so that an image is val once at
+most as long as val is no larger than a fold. iterative-stratification (`iterative`) knows neither,
+and says what compensates.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from bench.errors import ProtocolError
 from bench.manifest import Manifest
-from bench.protocol import PARTS, Split
+from bench.protocol import PARTS, Dealer, Split
 from bench.splits.cohort import Cohort
+from bench.splits.iterative import deal_iteratively
 
 FEWEST_OUTSIDE_TEST = 2  # one group for train, one for val
 TRAIN, VAL, TEST = (PARTS.index(part) for part in ("train", "val", "test"))
@@ -34,7 +39,9 @@ def draw_groupkfold(manifest: Manifest, split: Split, group_ids: np.ndarray) -> 
     columns = [
         parts
         for repeat in range(split.repeats)
-        for parts in _draw_repeat(cohort, split, np.random.default_rng((split.seed, repeat)))
+        for parts in DEALERS[split.dealer](
+            cohort, split, np.random.default_rng((split.seed, repeat))
+        )
     ]
     return np.stack([parts[cohort.member] for parts in columns], axis=1)
 
@@ -61,7 +68,7 @@ def draw_holdout(manifest: Manifest, split: Split, group_ids: np.ndarray) -> np.
     return column[:, None]
 
 
-def _draw_repeat(cohort: Cohort, split: Split, rng: np.random.Generator) -> list[np.ndarray]:
+def _deal_greedily(cohort: Cohort, split: Split, rng: np.random.Generator) -> list[np.ndarray]:
     """The part of every group in each fold of one repeat: `folds` arrays (G,) uint8."""
     everyone = np.arange(len(cohort.images))
     shares = np.full(split.folds, 1 / split.folds)
@@ -97,3 +104,10 @@ def _draw_val(
         chosen = np.concatenate([chosen, cohort.draw(rest, share, rng)])
     others = np.setdiff1d(np.flatnonzero(fold_of != fold), chosen)
     return cohort.with_every_class(chosen, others)
+
+
+DEALERS: dict[Dealer, Callable[[Cohort, Split, np.random.Generator], list[np.ndarray]]] = {
+    "greedy": _deal_greedily,
+    "iterative": deal_iteratively,
+}
+"""Who deals one repeat: the part of every group in each of its folds, `folds` arrays (G,) uint8."""

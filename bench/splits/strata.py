@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -26,12 +24,6 @@ def strata(manifest: Manifest, key: str) -> np.ndarray:
     if key == "age":
         column = _age_bands(column)
     return np.where(column.isna(), MISSING, column.astype(str)).astype(object)
-
-
-def one_hot(values: np.ndarray, order: Sequence[str] | None = None) -> np.ndarray:
-    """Indicator columns (N, V) float64 of `values`, in `order` or sorted."""
-    names = np.array(sorted(set(values.tolist())) if order is None else order, dtype=object)
-    return np.asarray(values[:, None] == names[None, :], dtype=np.float64)
 
 
 def _age_bands(years: pd.Series) -> pd.Series:

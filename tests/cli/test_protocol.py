@@ -72,6 +72,21 @@ def test_sources_other_in_number_make_a_protocol_of_its_own(protocols, place):
     assert 'name = "three"' in (protocols / "three.toml").read_text()
 
 
+def test_another_dealer_makes_a_protocol_of_its_own(protocols, place):
+    freeze = ("protocol", "freeze", "holdout", "--data", "data", "--dealer")
+    refused(bench(*freeze, "greedy", cwd=place), "another one; name it: --as NAME")
+    refused(
+        bench(*freeze, "iterative", "--as", "it", cwd=place), "iterative deals groupkfold alone"
+    )
+    freeze = ("protocol", "freeze", "groupkfold5", "--data", "data", "--dealer")
+    for dealer in ("greedy", "iterative"):
+        done = bench(*freeze, dealer, "--as", f"by-{dealer}", cwd=place)
+        assert done.returncode == 0, done.stderr
+        assert (protocols / f"by-{dealer}.toml").read_text().count(f'\ndealer = "{dealer}"\n') == 1
+    texts = [(protocols / f"by-{d}" / "ham10000.csv").read_text() for d in ("greedy", "iterative")]
+    assert texts[0] != texts[1]
+
+
 def test_the_folds_of_arms_are_named_and_not_counted(protocols, place):
     freeze = ("protocol", "freeze", "learning-curve", "--data", "data", "--as", "curve3")
     refused(bench(*freeze, "--folds", "3", cwd=place), "the arms of this protocol name its folds")

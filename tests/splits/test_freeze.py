@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from bench.data.ham10000 import read_ham10000
 from bench.errors import ProtocolError, RolesError
 from bench.manifest import Manifest, Record
-from bench.protocol import PARTS, Roles, format_roles, load_protocol
+from bench.protocol import PARTS, Dealer, Roles, format_roles, load_protocol
 from bench.splits.freeze import freeze
 from tests.conftest import ROOT
 from tests.real_data import HAM10000, needs_ham10000
@@ -29,12 +30,13 @@ def sides_of(roles: Roles, owners: np.ndarray, column: int) -> dict[str, set[int
     return sides
 
 
+@pytest.mark.parametrize("dealer", get_args(Dealer))
 @pytest.mark.parametrize("seed", range(25))
-def test_groups_stay_whole_and_every_image_is_tested_once(seed: int) -> None:
+def test_groups_stay_whole_and_every_image_is_tested_once(seed: int, dealer: str) -> None:
     manifest = random_manifest(seed)
     rng = np.random.default_rng(seed)
     pairs = [tuple(rng.choice(manifest.image_ids, 2, replace=False)) for _ in range(5)]
-    roles = freeze(manifest, small_split(seed=seed), pairs)
+    roles = freeze(manifest, small_split(seed=seed, dealer=dealer), pairs)
     natives, lesions = manifest.native_groups, manifest.table["lesion_id"].to_numpy(dtype=object)
     for column in range(roles.columns):
         for owners in (natives, lesions, roles.group_ids):
@@ -47,10 +49,11 @@ def test_groups_stay_whole_and_every_image_is_tested_once(seed: int) -> None:
     assert all(group_of[a] == group_of[b] for a, b in pairs)
 
 
+@pytest.mark.parametrize("dealer", get_args(Dealer))
 @pytest.mark.parametrize("seed", range(5))
-def test_parts_have_the_sizes_that_the_split_asks_for(seed: int) -> None:
+def test_parts_have_the_sizes_that_the_split_asks_for(seed: int, dealer: str) -> None:
     manifest = random_manifest(seed, patients=150)
-    roles = freeze(manifest, small_split(seed=seed))
+    roles = freeze(manifest, small_split(seed=seed, dealer=dealer))
     shares = np.stack([(roles.parts == part).mean(axis=0) for part in (TRAIN, VAL, TEST)])
     assert np.abs(shares - np.array([[0.7], [0.1], [0.2]])).max() < 0.01
     assert ((roles.parts == VAL).sum(axis=1) <= 1).mean() > 0.9, "val is shared out over images"
@@ -93,7 +96,8 @@ def test_splits_that_cannot_be_drawn_are_refused(changes: dict[str, object], mes
 def test_ham10000_frozen_anew_is_as_even_as_promised() -> None:
     """Every class within 5% of an equal share of test images, whatever the library versions."""
     folder = ROOT / "protocols"
-    split = load_protocol("groupkfold5", folder).split.model_copy(update={"candidates": 1})
+    once = {"candidates": 1, "dealer": "greedy"}
+    split = load_protocol("groupkfold5", folder).split.model_copy(update=once)
     with (folder / "groupkfold5" / "ham10000_duplicates.csv").open(newline="") as stream:
         pairs = [(row["image_a"], row["image_b"]) for row in csv.DictReader(stream)]
     manifest = read_ham10000(HAM10000)
