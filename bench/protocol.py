@@ -330,4 +330,8 @@ def load_roles(protocol: Protocol, dataset: str, folder: Path) -> Roles:
             f"{path}: its sha256 is {found[:12]}..., the protocol says "
             f"{known[dataset].sha256[:12]}...; frozen roles never change: restore the file"
         )
-    return parse_roles(content.decode("utf-8"), str(path))
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise RolesError(f"{path}: is not UTF-8 text; restore the committed file") from None
+    return parse_roles(text, str(path))

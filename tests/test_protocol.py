@@ -100,6 +100,11 @@ def test_a_changed_roles_file_is_refused(tmp_path):
         load_roles(protocol, "d", tmp_path)
     with pytest.raises(ProtocolError, match="no frozen roles for 'e'"):
         load_roles(protocol, "e", tmp_path)
+    content = b"\xff" + text.encode()
+    (tmp_path / "r.csv").write_bytes(content)
+    other = parse_protocol(toml.replace(sha256, hashlib.sha256(content).hexdigest()), "p.toml")
+    with pytest.raises(RolesError, match=r"r\.csv: is not UTF-8 text"):
+        load_roles(other, "d", tmp_path)
 
 
 def test_roles_of_another_roster_say_what_differs(small_manifest):

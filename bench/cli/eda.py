@@ -45,6 +45,8 @@ def eda(
     from bench.report.eda import eda_json, eda_page
     from bench.report.html import render_page, write
 
+    if to is not None and to.suffix.lower() != ".html":
+        raise click.UsageError(f"--to {to}: give a name that ends in .html; a .json lies beside it")
     explored = explore(data, protocol_name, images=not no_images)
     where = to or results / "data" / explored.manifest.name / "eda.html"
     page = render_page("eda.html.j2", page=eda_page(explored))

@@ -71,6 +71,8 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
             pairs = [(row["image_a"], row["image_b"]) for row in reader]
     except UnicodeDecodeError:
         raise RolesError(f"{path}: is not UTF-8 text") from None
+    except csv.Error as error:
+        raise RolesError(f"{path}: not a CSV table: {error}") from None
     short = [line for line, pair in enumerate(pairs, start=2) if not all(pair)]
     if short:
         raise RolesError(f"{path}: lines without both images: {listing(short)}")

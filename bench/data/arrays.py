@@ -154,7 +154,8 @@ def _read_hmnist(path: Path, report: Report) -> Arrays:
     width, channels = HMNIST[path.name.lower()]
     table = _numbers(path, width * width * channels + 1)
     labels = table[:, -1]
-    told = np.array([HMNIST_LABELS.index(record.label) for record in roster.records])
+    code_of = {label: code for code, label in enumerate(HMNIST_LABELS)}
+    told = np.array([code_of.get(record.label, -1) for record in roster.records])
     if len(told) != len(labels) or (told != labels).any():
         unlike = np.flatnonzero(told[: len(labels)] != labels[: len(told)])
         first = f"first at row {unlike[0] + 1}" if len(unlike) else "up to where one ends"
@@ -171,8 +172,8 @@ def _numbers(path: Path, columns: int) -> np.ndarray:
     rows = []
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream)
-        next(reader, None)
         try:
+            next(reader, None)
             for row in reader:
                 rows.append(np.array(row, dtype=np.uint8))
                 if len(row) != columns:

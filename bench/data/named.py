@@ -83,6 +83,7 @@ def _read(sheets: Sequence[Sheet], columns: Mapping[str, str], report: Report) -
 
 
 READER = Reader(
-    "manifest", "a CSV whose columns are named by --columns image=...,label=...,group=...",
+    "manifest",
+    "manifest.csv (image, label, group), or a CSV with the columns that --columns names",
     _fits, _read,
 )  # fmt: skip

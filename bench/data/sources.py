@@ -115,7 +115,7 @@ def find_roster(folder: Path, columns: Mapping[str, str], report: Report) -> Ros
     if not fitting and readers is READERS and (found := named.READER.fits(sheets, columns)):
         fitting = [(named.READER, found)]
     if not fitting:
-        known = "; ".join(reader.looked_for for reader in (*readers, named.READER))
+        known = "; ".join(dict.fromkeys(r.looked_for for r in (*readers, named.READER)))
         raise DataError(
             f"{folder}: no metadata found; looked for {known} here and up to three folders below; "
             "put the dataset's metadata beside its images"

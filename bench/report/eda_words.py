@@ -50,10 +50,12 @@ def headline(found: Explored) -> str:
     where = "synthetic images" if found.manifest.synthetic else "images"
     odds = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"  # noqa: PLR2004 - digits of a ratio
     unit = found.board.dataset.unit
+    kind = "group" if unit == "group" else f"{unit} group"
+    uneven = f"{said(most)} outnumbers {said(least)} {odds} to 1"
     return (
         f"{count(len(found.manifest))} {where} of "
-        f"{counted(len(set(found.group_ids.tolist())), f'{unit} group')}; "
-        f"{said(most)} outnumbers {said(least)} {odds} to 1."
+        f"{counted(len(set(found.group_ids.tolist())), kind)}; "
+        f"{uneven if ratio > 1 else 'every class has as many images'}."
     )
 
 

@@ -35,6 +35,11 @@ def draw_source_holdout(manifest: Manifest, split: Split, group_ids: np.ndarray)
             f"{manifest.name}: {int((sources == MISSING).sum())} images have no source; "
             "source-holdout needs one of every image"
         )
+    if len(names) < 2:  # noqa: PLR2004 - one is left out, another teaches
+        raise ProtocolError(
+            f"{manifest.name}: all images are of one source, {names[0]}; source-holdout needs two "
+            "or more"
+        )
     if len(names) != split.folds:
         raise ProtocolError(
             f"split.folds: {split.folds}, but {manifest.name} has {len(names)} sources: "

@@ -87,6 +87,8 @@ def test_help_is_instant_and_names_every_verb(tmp_path):
         (["report", "--protocol", "none"], ["unknown protocol"]),
         (["job", "nothing.json"], ["nothing.json"]),
         (["dance"], ["dance"]),
+        (["data", "eda", "--to", "eda.json"], ["--to eda.json", ".html"]),
+        (["data", "info", "--data", "."], ["no metadata found", "manifest.csv (image, label"]),
     ],
 )
 def test_wrong_words_are_named_with_the_cure(tmp_path, words, said):
@@ -144,6 +146,16 @@ def test_frozen_roles_are_verified_and_never_frozen_again(own_protocol, folder, 
     assert done.returncode == 1
     assert "frozen roles never change" in done.stderr
     refused(bench("run", "--protocol", "own", "--data", folder, cwd=tmp_path), "sha256")
+
+
+def test_a_list_of_duplicates_that_is_no_table_is_refused(folder, tmp_path):
+    (tmp_path / "pairs.csv").write_text('image_a,image_b\n"' + "x" * 200_000)
+    words = ("protocol", "freeze", "groupkfold5", "--as", "own", "--data", folder)
+    done = bench(*words, "--duplicates", "pairs.csv", cwd=tmp_path)
+    refused(done, "pairs.csv", "not a CSV table")
+    done = bench("data", "duplicates", "--data", folder, "--to", "pairs.csv/x.csv", cwd=tmp_path)
+    refused(done, "pairs.csv")
+    assert ".tmp" not in done.stderr
 
 
 def test_bad_images_are_all_named_before_training_starts(own_protocol, folder, tmp_path):

@@ -238,6 +238,17 @@ def test_hmnist_with_other_labels_than_the_metadata_is_refused(tmp_path, change,
         open_source(hmnist(tmp_path, **change))
 
 
+def test_hmnist_with_an_unknown_diagnosis_or_that_is_no_text_is_refused(tmp_path):
+    path = hmnist(tmp_path)
+    metadata = tmp_path / "HAM10000_metadata.csv"
+    metadata.write_text(metadata.read_text().replace("mel", "naevus"))
+    with pytest.raises(DataError, match="first at row 2"):
+        open_source(tmp_path)
+    path.write_bytes(b"\xff\xfe\0")
+    with pytest.raises(DataError, match="whole numbers from 0 to 255"):
+        open_source(tmp_path)
+
+
 def test_hmnist_without_metadata_is_refused(tmp_path):
     path = hmnist(tmp_path)
     (tmp_path / "HAM10000_metadata.csv").unlink()

@@ -114,6 +114,9 @@ def test_sources_must_be_known_and_as_many_as_folds() -> None:
     table.loc[3, "source"] = None
     with pytest.raises(ProtocolError, match="1 images have no source"):
         freeze(replace(manifest, table=table), small_split(**SOURCES))
+    table["source"] = "here"
+    with pytest.raises(ProtocolError, match="all images are of one source, here; .* two or more"):
+        freeze(replace(manifest, table=table), small_split(**SOURCES))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

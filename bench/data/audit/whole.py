@@ -12,7 +12,7 @@ from bench.data.audit.files import Looked, look_at_files
 from bench.data.audit.rows import check_rows, usable
 from bench.data.duplicates.near import find_near_duplicates
 from bench.data.duplicates.pairs import SURE, DuplicatePair, Duplicates, silent
-from bench.data.faults import KINDS, Fault, Kind
+from bench.data.faults import KINDS, Fault, Kind, refuse
 from bench.data.grouping import read_grouping, with_groups
 from bench.data.images import loader, look_for_images
 from bench.data.roster import roster_of
@@ -136,6 +136,9 @@ def _read(choice: DataChoice, faults: list[Fault]) -> tuple[Manifest, Path]:
         folder = choice.folder
         roster = choice.named(find_roster(folder, choice.columns, faults.append))
         faults += check_rows(roster)
+        if not roster.records:  # nothing to look at: what kept the rows away is the answer
+            for fault in faults:
+                refuse(fault)
         manifest = usable(roster)
         if choice.groups is not None:
             manifest = with_groups(manifest, read_grouping(choice.groups))

@@ -18,6 +18,7 @@ from bench.data.audit.whole import Audit, audit, audit_json
 from bench.data.sources import DataChoice
 from bench.data.synthetic import synthetic_manifest
 from bench.data.synthetic_pixels import draw_images
+from bench.errors import DataError
 from bench.report.audit import render_audit
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
@@ -100,6 +101,12 @@ def test_bad_text_is_named_and_still_read(tmp_path, content, kind):
     assert kind in kinds
     assert done.failed
     assert done.manifest.image_ids.tolist() == ["I0", "I1"]
+
+
+def test_a_file_that_breaks_off_before_its_first_row_is_named_for_it(tmp_path):
+    content = f'{HEADER}\n"{row(0)}\n{row(1)}\n'.encode()
+    with pytest.raises(DataError, match="line 3: unexpected end of data"):
+        found(put(tmp_path, [row(0), row(1)], content))
 
 
 def test_ids_stay_text(tmp_path):
