@@ -74,10 +74,9 @@ class Ledger:
         """The sums (K, R) in every resample of the plan."""
         kernels = compiled()
         items, ends = _sorted(self.cell, self.cells, self.group)
-        order = np.argsort(self.part, kind="stable")
-        value_items, value_ends = _sorted(self.part, self.parts, self.value_group)
+        value_items, values, value_ends = self._values()
         width = -(-plan.resamples // LANES) * LANES
-        counts, sums = np.empty((self.cells, width)), np.empty((self.parts, width))
+        counts, sums = np.empty((self.cells, width)), np.empty((self.parts + 2, width))
         none = np.empty(0, dtype=np.int32), np.empty((0, 4), dtype=np.int64)
         for batch, weights in enumerate(plan.batches(0, plan.resamples, kernels)):
             kernels.tally(
@@ -85,7 +84,7 @@ class Ledger:
                 items,
                 ends,
                 value_items,
-                np.ascontiguousarray(self.value[order], dtype=np.float64),
+                values,
                 value_ends,
                 *none,
                 np.zeros(1, dtype=np.int64),
@@ -94,7 +93,18 @@ class Ledger:
                 np.empty((4, 0, width)),
                 batch * LANES,
             )
-        return np.concatenate([counts, sums])[:, : plan.resamples]
+        return np.concatenate([counts, sums[: self.parts]])[:, : plan.resamples]
+
+    def _values(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Groups (V,), values (V, 3) and ends (parts,): a group's entries of one part summed.
+
+        The loops sum two more values over all parts, which stay 0 here.
+        """
+        member, item = np.unique(self.part * self.groups + self.value_group, return_inverse=True)
+        values = np.zeros((len(member), 3))
+        values[:, 0] = np.bincount(item, self.value, len(member))
+        ends = np.cumsum(np.bincount(member // self.groups, minlength=self.parts))
+        return (member % self.groups).astype(np.int32), values, ends.astype(np.int64)
 
 
 def _sorted(cell: np.ndarray, cells: int, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -74,7 +74,7 @@ def test_sources_other_in_number_make_a_protocol_of_its_own(protocols, place):
 
 def test_another_dealer_makes_a_protocol_of_its_own(protocols, place):
     freeze = ("protocol", "freeze", "holdout", "--data", "data", "--dealer")
-    refused(bench(*freeze, "greedy", cwd=place), "another one; name it: --as NAME")
+    refused(bench(*freeze, "greedy", cwd=place), "--as NAME")
     refused(
         bench(*freeze, "iterative", "--as", "it", cwd=place), "iterative deals groupkfold alone"
     )

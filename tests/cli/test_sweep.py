@@ -59,7 +59,7 @@ def test_a_sweep_chooses_keeps_its_choice_and_goes_on_where_it_was(tmp_path):
     again = bench(*asked[:-1], "lr=1e-3,1e-2,1e38", cwd=tmp_path)
     assert "3 jobs, 2 of them done already" in again.stdout
     assert again.returncode == 1
-    assert "loss of epoch 1 is nan" in again.stderr
+    assert "the loss is nan in epoch 1" in again.stderr
     more = json.loads(path.read_text())
     assert more["candidates"][2]["val"] is None
     assert {**more, "candidates": more["candidates"][:2]} == found
