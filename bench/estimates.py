@@ -98,6 +98,8 @@ class RowFacts:
     cost      numbers by name: train_seconds, peak_memory_bytes, parameters, images_per_second
     command   the command that gives the row again
     unranked  why the row takes no part in the ranking, "" if it does
+    recipe    every switch of the recipe with its value
+    history   of each training, by its slot in words: columns of history.csv, a value an epoch
     """
 
     variant: Mapping[str, Any] = field(default_factory=dict)
@@ -109,6 +111,8 @@ class RowFacts:
     environment: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
     unranked: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,8 @@ class Leaderboard:
 
     tested      images and groups that any fold tests; None where it is all of them
     tie_groups  sets of ranked rows, as large as can be, of which no two are told apart
+    absent      rows without one finished fold, and what became of their jobs
+    pages       address of each row's own page, by its name, for rows that have one
     """
 
     protocol: str
@@ -232,3 +238,5 @@ class Leaderboard:
     arms: ArmReport | None = None
     tested: tuple[int, int] | None = None
     tie_groups: tuple[tuple[str, ...], ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+    pages: Mapping[str, str] = field(default_factory=dict)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -35,6 +37,19 @@ def _keep_names(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def safe_name(words: Sequence[str], longest: int = 120) -> str:
+    """Names that anyone chose as one name of a file or folder, joined by `-vs-`.
+
+    What makes no good file name, or too long a one, is replaced and told apart by a hash.
+    """
+    plain = "-vs-".join(re.sub(r"[^A-Za-z0-9@_.-]|^\W", "_", word) for word in words)
+    ambiguous = any("-vs-" in word for word in words)
+    if plain != "-vs-".join(words) or len(plain) > longest or ambiguous:
+        own = hashlib.sha256("\0".join(words).encode("utf-8", "backslashreplace")).hexdigest()[:8]
+        plain = f"{plain[: longest - 9]}-{own}"
+    return plain
 
 
 def sha256_of(path: Path) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
 
 import click
+import numpy as np
 
 from bench.cli.places import BASELINES, COMMITTED, PROTOCOLS
 from bench.data.sources import DataChoice, Source
@@ -60,9 +61,31 @@ Rows = tuple[list[RowPredictions], dict[str, RowFacts]]
 """Rows with what is known of them, by name."""
 
 
-def score_and_render(bench: Bench, results: Path) -> tuple[Leaderboard, Path]:
+def score_and_render(
+    bench: Bench, results: Path, costs: np.ndarray | None = None
+) -> tuple[Leaderboard, Path]:
     """Score every row of the results and the committed ones; write the leaderboard's pages."""
-    return write_board(bench, results, *gather(bench, results))
+    return write_board(bench, results, *gather(bench, results), costs)
+
+
+def told_of_unfinished(
+    rows: list[tuple[RowPredictions, RowFacts]], results: Path, protocol: str, dataset: str
+) -> list[tuple[RowPredictions, RowFacts]]:
+    """The rows, each with a note for every job of its that is begun and not done."""
+    from bench.run.survey import unfinished
+
+    begun = unfinished(results, protocol, dataset)
+    return [
+        (row, replace(facts, notes=(*facts.notes, *begun.get(row.name, ())))) for row, facts in rows
+    ]
+
+
+def absent_rows(results: Path, protocol: str, dataset: str, shown: set[str]) -> dict[str, str]:
+    """Rows of which no fold is done, and what became of their jobs: missing, but not silently."""
+    from bench.run.survey import unfinished
+
+    begun = unfinished(results, protocol, dataset)
+    return {row: "; ".join(jobs) for row, jobs in begun.items() if row not in shown}
 
 
 def gather(bench: Bench, results: Path) -> Rows:
@@ -89,6 +112,7 @@ def gather(bench: Bench, results: Path) -> Rows:
     rows += submitted_rows(
         (results, COMMITTED), protocol.name, manifest.name, bench.wanted, bench.roles_sha256
     )
+    rows = told_of_unfinished(rows, results, protocol.name, manifest.name)
     for folder in (results, COMMITTED):
         for fault in unreadable_records(folder, protocol.name, manifest.name):
             click.echo(f"warning: {fault}", err=True)
@@ -98,16 +122,25 @@ def gather(bench: Bench, results: Path) -> Rows:
 
 
 def write_board(
-    bench: Bench, results: Path, rows: Sequence[RowPredictions], facts: Mapping[str, RowFacts]
+    bench: Bench,
+    results: Path,
+    rows: Sequence[RowPredictions],
+    facts: Mapping[str, RowFacts],
+    costs: np.ndarray | None = None,
 ) -> tuple[Leaderboard, Path]:
-    """Score these rows; write the leaderboard's pages."""
+    """Score these rows; write the leaderboard's pages. costs: what each mistake costs (C, C)."""
     from bench.report.html import render, write
+    from bench.score.closeup import closeups
     from bench.score.table import score
 
     protocol, manifest = bench.protocol, bench.source.manifest
-    leaderboard = score(protocol, manifest, bench.roles, rows, facts)
+    leaderboard = replace(
+        score(protocol, manifest, bench.roles, rows, facts),
+        absent=absent_rows(results, protocol.name, manifest.name, {row.name for row in rows}),
+    )
+    looks = closeups(protocol, manifest, bench.roles, rows, costs)
     folder = leaderboard_folder(results, protocol.name, manifest.name)
-    write(render(leaderboard, compared_pages(folder)), folder)
+    write(render(leaderboard, compared_pages(folder), looks), folder)
     return leaderboard, folder / "index.html"
 
 
@@ -152,6 +185,8 @@ def print_table(leaderboard: Leaderboard) -> None:
             ),
             ", ".join([*row.facts.badges, *marks]),
         )
+    for name, what in leaderboard.absent.items():
+        click.echo(f"no fold is done of {name}: {what}", err=True)
     console = Console()
     # a pipe has no width of its own: lines as long as they need to be
     Console(width=None if console.is_terminal else PIPE_WIDTH).print(table)

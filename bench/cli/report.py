@@ -5,24 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import numpy as np
 
 from bench.cli.board import open_bench, print_arms, print_data, print_table, score_and_render
 from bench.cli.places import protocol_option, results_option, source_options
 from bench.data.sources import DataChoice
+from bench.errors import DataError
 
 
 @click.command()
 @protocol_option
 @source_options
 @results_option
-def report(protocol_name: str, data: DataChoice, results: Path) -> None:
+@click.option(
+    "--costs",
+    type=click.Path(path_type=Path),
+    help="CSV of what each mistake costs: a header truth,<class>,... and a row a class.",
+)
+def report(protocol_name: str, data: DataChoice, results: Path, costs: Path | None) -> None:
     """Score and render again from what is in the results folder, beside the committed rows."""
     from bench.run.results import refuse_unwritable
 
     bench = open_bench(protocol_name, data)
+    matrix = read_costs(costs, bench.source.manifest.classes) if costs else None
     refuse_unwritable(results)
     print_data(bench)
-    leaderboard, page = score_and_render(bench, results)
+    leaderboard, page = score_and_render(bench, results, matrix)
     print_table(leaderboard)
     print_arms(leaderboard)
     click.echo(f"leaderboard: {page}")
+
+
+def read_costs(path: Path, classes: tuple[str, ...]) -> np.ndarray:
+    """The cost matrix of a file. Raises DataError that names it."""
+    from bench.score.extras import parse_costs
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"--costs {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"--costs {path}: is not UTF-8 text") from None
+    return parse_costs(text, classes, f"--costs {path}")

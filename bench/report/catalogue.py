@@ -77,6 +77,68 @@ _ALL = (
         "the threshold is chosen on val",
         none="no threshold from val",
     ),
+    Metric("top2_accuracy", "top-2 accuracy", "share of images with the right class among two"),
+    Metric(
+        "partial_auc",
+        "partial AUC",
+        "area under the ROC curve at specificities of 90% and more, 0.5 by chance, mean over folds",
+        none="0 positives",
+    ),
+    Metric(
+        "cost", "cost", "mean cost of the top class, by the matrix given", lower=True, bounds=OPEN
+    ),
+    Metric(
+        "cost_aware",
+        "cost, calling what costs least",
+        "mean cost of the class with the least expected cost by the row’s own probabilities",
+        lower=True,
+        bounds=OPEN,
+    ),
+    Metric("sensitivity", "sensitivity", "share of the positives found", none="0 positives"),
+    Metric(
+        "ece_equal_mass",
+        "ECE, equal mass",
+        "the same with bins of equally many images",
+        lower=True,
+    ),
+    Metric(
+        "classwise_ece",
+        "class-wise ECE",
+        "calibration error of each class’s own probability, mean over classes",
+        lower=True,
+    ),
+    Metric(
+        "brier_reliability",
+        "Brier: reliability",
+        "the part of the Brier score that miscalibration makes",
+        lower=True,
+        bounds=(0.0, 2.0),
+    ),
+    Metric(
+        "brier_resolution",
+        "Brier: resolution",
+        "the part that telling images apart takes off",
+        bounds=(0.0, 2.0),
+    ),
+    Metric(
+        "brier_uncertainty",
+        "Brier: uncertainty",
+        "what the classes’ shares alone would leave",
+        lower=True,
+        bounds=(0.0, 2.0),
+    ),
+    Metric(
+        "malignant_auc",
+        "malignancy: AUC",
+        "malignant against benign, mean over folds",
+        none="0 positives",
+    ),
+    Metric(
+        "malignant_sensitivity",
+        "malignancy: sensitivity at 90% specificity",
+        "the threshold is chosen on val",
+        none="no threshold from val",
+    ),
     Metric("support", "images", "images of the class", counts=True, bounds=OPEN),
     Metric("groups", "groups", "groups that hold the class", counts=True, bounds=OPEN),
 )

@@ -20,6 +20,7 @@ METHODS = {
     "bca": "BCa",
     "percentile": "percentile",
     "clopper-pearson": "Clopper–Pearson",
+    "max-t": "simultaneous",
     "": "no interval",
 }
 

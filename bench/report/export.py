@@ -95,7 +95,8 @@ def _arms(report: ArmReport) -> dict[str, Any]:
     }
 
 
-def _row(row: LeaderboardRow) -> dict[str, Any]:
+def row_data(row: LeaderboardRow) -> dict[str, Any]:
+    """A row as leaderboard.json has it."""
     facts = row.facts
     return {
         "name": row.name,
@@ -174,7 +175,8 @@ def leaderboard_json(board: Leaderboard) -> str:
         "tested": None
         if board.tested is None
         else dict(zip(("images", "groups"), board.tested, strict=True)),
-        "methods": [_row(row) for row in board.rows],
+        "methods": [row_data(row) | {"page": board.pages.get(row.name)} for row in board.rows],
+        "absent": plain_data(board.absent),
         "comparisons": [_comparison(one) for one in board.comparisons],
         "tie_groups": plain_data(board.tie_groups),
         "arms": None if board.arms is None else _arms(board.arms),
@@ -206,7 +208,8 @@ def metric_names(board: Leaderboard) -> tuple[str, ...]:
     return tuple(dict.fromkeys([board.primary, *board.metrics, *found]))
 
 
-def _ends(estimate: Estimate | None) -> list[str]:
+def ends_of(estimate: Estimate | None) -> list[str]:
+    """Value, low, high and n as cells."""
     return [_number_cell(getattr(estimate, end)) if estimate else "" for end in ENDS]
 
 
@@ -224,7 +227,7 @@ def leaderboard_csv(board: Leaderboard) -> str:
             " ".join(map(str, row.seeds)),
             " ".join(map(str, row.folds)),
             str(row.clears_reference).lower(),
-            *(end for key in names for end in _ends(row.table.metrics.get(key))),
+            *(end for key in names for end in ends_of(row.table.metrics.get(key))),
         ]
         for row in board.rows
     ]
@@ -237,7 +240,7 @@ def per_class_csv(board: Leaderboard) -> str:
     lines += [
         [
             *map(text_cell, (row.name, label, key)),
-            *_ends(one),
+            *ends_of(one),
             text_cell(one.method),
             text_cell("; ".join(one.marks)),
         ]

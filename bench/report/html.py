@@ -8,34 +8,81 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.closeup import Closeup
 from bench.errors import ResultsError
-from bench.estimates import Leaderboard
-from bench.files import write_atomically
+from bench.estimates import Leaderboard, LeaderboardRow
+from bench.files import safe_name, write_atomically
 from bench.report.export import leaderboard_csv, leaderboard_json, per_class_csv
+from bench.report.method import method_page
+from bench.report.method_export import closeup_json, subgroups_csv
 from bench.report.view import page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
-STYLES = ("tokens", "page", "tables", "plots", "pictures", "print")
+STYLES = ("tokens", "page", "tables", "plots", "graphs", "pictures", "print")
+METHODS = "methods"
+LONGEST = 80
 SCRIPTS = ("theme", "sort", "choose", "open", "copy")
 
 
-def render(leaderboard: Leaderboard, compared: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
+def render(
+    leaderboard: Leaderboard,
+    compared: Sequence[tuple[str, str]] = (),
+    closeups: Mapping[str, Closeup] | None = None,
+) -> dict[str, str]:
     """The files of a leaderboard, by name: the page, and its numbers as JSON and CSV.
 
     compared  pages of comparisons to link: address and words
+    closeups  what is known of rows beyond the leaderboard, by row: each makes a page of its own
     """
-    return {
+    closeups = closeups or {}
+    names = page_names([row.name for row in leaderboard.rows if row.name in closeups])
+    pages = {row: f"{METHODS}/{file}.html" for row, file in names.items()}
+    leaderboard = replace(leaderboard, pages=pages)
+    more: dict[str, str] = {}
+    for row in leaderboard.rows:
+        if row.name in names:
+            more |= _method_files(leaderboard, row, closeups[row.name], names[row.name])
+    return more | {
         "index.html": render_page("leaderboard.html.j2", page=page(leaderboard, compared)),
         "leaderboard.json": leaderboard_json(leaderboard),
         "leaderboard.csv": leaderboard_csv(leaderboard),
         "per_class.csv": per_class_csv(leaderboard),
+    }
+
+
+def page_names(rows: Sequence[str]) -> dict[str, str]:
+    """A file name for every row, safe whatever the row is called, different whatever the case."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for row in rows:
+        file = safe_name([row], LONGEST)
+        if file.casefold() in taken:
+            file = safe_name([row, "/"], LONGEST)
+        taken.add(file.casefold())
+        found[row] = file
+    return found
+
+
+def _method_files(
+    board: Leaderboard, row: LeaderboardRow, look: Closeup, file: str
+) -> dict[str, str]:
+    data = {
+        f"{file}.json": "everything on this page",
+        f"{file}.csv": "one line a subgroup and metric",
+    }
+    shown = method_page(board, row, look, data)
+    return {
+        f"{METHODS}/{file}.html": render_page("method.html.j2", page=shown),
+        f"{METHODS}/{file}.json": closeup_json(board, row, look),
+        f"{METHODS}/{file}.csv": subgroups_csv(look),
     }
 
 

@@ -46,6 +46,7 @@ class RowHead:
     variant  what differs from the method's own recipe and data, spelled out
     fault    the red mark: why the row must not be believed to work, "" if nothing is wrong
     aside    further words: seeds, folds, why it is unranked
+    page     address of the row's own page, "" where it has none or this is it
     """
 
     anchor: str
@@ -56,6 +57,7 @@ class RowHead:
     badges: tuple[Badge, ...]
     fault: str
     aside: tuple[str, ...]
+    page: str = ""
 
 
 def anchor(board: Leaderboard, row: LeaderboardRow) -> str:
@@ -124,4 +126,5 @@ def row_head(board: Leaderboard, row: LeaderboardRow) -> RowHead:
         badges=badges(row),
         fault=fault(board, row),
         aside=aside(board, row),
+        page=board.pages.get(row.name, ""),
     )

@@ -83,6 +83,7 @@ class Page:
     fold_panels: tuple[FoldPanel, ...]
     pair_panels: tuple[PairPanel, ...]
     ties: tuple[str, ...]
+    absent: tuple[tuple[str, str], ...]
     compared: tuple[tuple[str, str], ...]
     arms: ArmSection | None
     recipes: tuple[Recipe, ...]
@@ -173,6 +174,7 @@ def page(board: Leaderboard, compared: Sequence[tuple[str, str]] = ()) -> Page:
         fold_panels=fold_panels(board),
         pair_panels=pair_panels(board),
         ties=tuple(ties(board.tie_groups)),
+        absent=tuple((name(who).short, plain(what)) for who, what in board.absent.items()),
         compared=tuple((href, plain(label)) for href, label in compared),
         arms=arm_section(board),
         recipes=recipes(board),

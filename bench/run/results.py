@@ -10,10 +10,8 @@ record.json is written last and atomically: it is the mark of done.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,14 +21,14 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from bench.errors import PredictionError, ResultsError
-from bench.files import sha256_of, write_atomically
+from bench.files import safe_name, sha256_of, write_atomically
 from bench.job import Job, JobFile, RunRecord, parse_job_file, parse_record, to_json
 from bench.predictions import Predictions
 
 LEADERBOARD = "leaderboard"
 PREDICTIONS = "predictions.parquet"
+HISTORY = "history.csv"
 LOCK = "job.lock"
-LONGEST_NAME = 120
 UNHASHED = frozenset({"record.json", "log.txt", LOCK})
 """Files that may change after the record: the log's end, the lock."""
 
@@ -66,12 +64,7 @@ def compare_folder(leaderboard: Path, rows: Sequence[str]) -> Path:
 
     Names that make no good folder, or too long a one, are told apart by a hash.
     """
-    plain = "-vs-".join(re.sub(r"[^A-Za-z0-9@_.-]", "_", row) for row in rows)
-    own_words = any("-vs-" in row for row in rows)
-    if plain != "-vs-".join(rows) or len(plain) > LONGEST_NAME or own_words:
-        own = hashlib.sha256("\0".join(rows).encode()).hexdigest()[:8]
-        plain = f"{plain[: LONGEST_NAME - 9]}-{own}"
-    return leaderboard / "compare" / plain
+    return leaderboard / "compare" / safe_name(rows)
 
 
 def sweep_file(results: Path, protocol: str, dataset: str, method: str) -> Path:
@@ -158,6 +151,16 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
         raise PredictionError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
         raise PredictionError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def read_history(path: Path) -> dict[str, tuple[float, ...]]:
+    """The columns of a history.csv, a value an epoch; those that hold no numbers are left out."""
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError):
+        return {}
+    numbers = table.select_dtypes("number").astype(float)
+    return {str(name): tuple(map(float, column)) for name, column in numbers.items()}
 
 
 def files_beside_record(folder: Path) -> dict[str, str]:

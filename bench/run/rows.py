@@ -162,7 +162,21 @@ def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> 
             },
         },
         unranked=_why_unranked(first),
+        recipe=first.job.recipe.model_dump(),
+        history=_histories(runs),
     )
+
+
+def _histories(runs: Sequence[_Run]) -> dict[str, Mapping[str, tuple[float, ...]]]:
+    """The learning curves of the trainings whose history is still what the record vouches for."""
+    found: dict[str, Mapping[str, tuple[float, ...]]] = {}
+    for run in runs:
+        path = run.folder / results.HISTORY
+        stated = run.record.files.get(path.name)
+        if stated is not None and path.is_file() and sha256_of(path) == stated:
+            slot = run.record.job.slot
+            found[f"seed {slot.seed} fold {run.record.job.column}"] = results.read_history(path)
+    return found
 
 
 def _differing_machines(records: Sequence[RunRecord]) -> list[str]:

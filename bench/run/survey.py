@@ -76,6 +76,20 @@ def survey(root: Path, protocols: Mapping[str, Protocol]) -> list[RowState]:
     return rows
 
 
+def unfinished(root: Path, protocol: str, dataset: str) -> dict[str, list[str]]:
+    """What became of the jobs that a protocol's rows here have begun and not done, by row."""
+    found: dict[str, list[str]] = {}
+    for folder in results.job_folders(root):
+        *where, row = folder.relative_to(root).parts[:3]
+        if where == [protocol, dataset]:
+            state = _state(folder)
+            if state.state != "done":
+                place = "/".join(folder.relative_to(root).parts[3:])
+                detail = f": {state.detail}" if state.detail else ""
+                found.setdefault(row, []).append(f"{place} {state.state}{detail}")
+    return found
+
+
 def _state(folder: Path) -> JobState:
     path = folder / "job.json"
     try:

@@ -1,0 +1,159 @@
+"""The curves of a row's own page."""
+
+from __future__ import annotations
+
+import math
+
+from bench.closeup import Closeup, Curve, CurvePoint
+from bench.estimates import LeaderboardRow
+from bench.report.catalogue import metric
+from bench.report.charts import Scale, scale_of
+from bench.report.lines import Asked, Graph, diagonal, graph
+from bench.report.names import name, plain, said
+from bench.report.numbers import count
+
+UNIT = Scale(0.0, 1.0)
+MOST_ACTED = 0.6
+"""Threshold probabilities beyond which nobody would wait: the drawing ends there, the JSON not."""
+KNOWN_COLUMNS = {"train_loss": "training loss", "val_loss": "val loss", "lr": "learning rate"}
+STYLES = 8
+
+
+def reliability_graphs(look: Closeup) -> tuple[Graph, ...]:
+    """The reliability curves of the top label and of malignancy, as predicted and tempered."""
+    top = [one.reliability for one in look.calibration]
+    both = [("Top class", "the share of right calls", top)]
+    if look.malignant_classes:
+        malignant = [one.malignant for one in look.calibration]
+        both.append(("Malignancy", "the share of malignant images", malignant))
+    return tuple(
+        graph(
+            f"Reliability, {title.lower()}",
+            f"{title}: {what} against the predicted probability, in bins",
+            ("predicted probability", what),
+            [
+                Asked("as sure as right", "guide", diagonal()),
+                *(
+                    Asked(words, f"s{index}", curve, "points")
+                    for index, (words, curve) in enumerate(
+                        zip(("as predicted", "at the temperature of val"), curves, strict=False)
+                    )
+                ),
+            ],
+            UNIT,
+            UNIT,
+        )
+        for title, what, curves in both
+    )
+
+
+def decision_graph(look: Closeup) -> tuple[Graph, ...]:
+    """Net benefit against treating all and none; none where the data names no malignant classes."""
+    if look.decision is None:
+        return ()
+
+    def shown(curve: Curve) -> Curve:
+        return tuple(point for point in curve if point.x <= MOST_ACTED + 1e-9)
+
+    model, warm = shown(look.decision.model), shown(look.decision.tempered)
+    low = -0.25 * max(point.y for point in model)
+    everyone = tuple(point for point in shown(look.decision.treat_all) if point.y >= low)
+    ends = [point.high for point in model] + [point.y for point in everyone]
+    none = (CurvePoint(0.0, 0.0), CurvePoint(MOST_ACTED, 0.0))
+    return (
+        graph(
+            "Decision curve, malignancy",
+            "Net benefit of acting on the predicted probability of malignancy, against acting on "
+            "all images and on none",
+            ("threshold probability", "net benefit"),
+            [
+                Asked("act on all", "guide", everyone),
+                Asked("act on none", "guide", none),
+                Asked("as predicted", "s0", model, "band"),
+                Asked("at the temperature of val", "s1", warm),
+            ],
+            Scale(0.0, MOST_ACTED),
+            Scale(low, max(end for end in ends if math.isfinite(end))),
+        ),
+    )
+
+
+def selective_graph(look: Closeup) -> Graph:
+    """The error among the surest images."""
+    highs = [point.high if math.isfinite(point.high) else point.y for point in look.selective]
+    return graph(
+        "Answering the surest only",
+        "Share of wrong calls among the surest images, by the share of images answered",
+        ("share of images answered", "share of them wrong"),
+        [Asked("as predicted", "s0", look.selective, "band")],
+        UNIT,
+        scale_of([0.0, *highs], (0.0, 1.0)),
+    )
+
+
+def ranking_graphs(look: Closeup, swatches: dict[str, str]) -> tuple[Graph, ...]:
+    """ROC and precision-recall curves of malignancy and of every class."""
+    kinds = {one.target: swatches.get(one.target, "s0") for one in look.ranking}
+
+    def curves(which: str) -> list[Asked]:
+        return [
+            Asked(name(one.target, 24).short, kinds[one.target], getattr(one, which))
+            for one in look.ranking
+        ]
+
+    return (
+        graph(
+            "ROC",
+            "Sensitivity against the false positive rate, malignancy and every class",
+            ("false positive rate", "sensitivity"),
+            [Asked("chance", "guide", diagonal()), *curves("roc")],
+            UNIT,
+            UNIT,
+        ),
+        graph(
+            "Precision and recall",
+            "Precision against recall, malignancy and every class",
+            ("recall", "precision"),
+            curves("precision_recall"),
+            UNIT,
+            UNIT,
+        ),
+    )
+
+
+def learning_graphs(row: LeaderboardRow) -> tuple[Graph, ...]:
+    """A graph for each column of the histories, a line for each training; none without histories.
+
+    Losses on one pair of axes a column, epochs across.
+    """
+    histories = row.facts.history
+    columns = dict.fromkeys(key for one in histories.values() for key in one)
+    return tuple(
+        _learning_graph(row, key) for key in columns if key not in ("epoch", "seconds", "lr")
+    )
+
+
+def _learning_graph(row: LeaderboardRow, key: str) -> Graph:
+    lines, values, last = [], [], 1.0
+    for index, (slot, table) in enumerate(row.facts.history.items()):
+        if key in table:
+            epochs = table.get("epoch") or tuple(float(at + 1) for at in range(len(table[key])))
+            pairs = [(x, y) for x, y in zip(epochs, table[key], strict=True) if math.isfinite(y)]
+            curve = tuple(CurvePoint(x, y) for x, y in pairs)
+            lines.append(Asked(plain(slot), f"k{index % STYLES}", curve))
+            values += [y for _, y in pairs]
+            last = max([last, *(x for x, _ in pairs)])
+    title = plain(KNOWN_COLUMNS.get(key) or _val_title(key))
+    return graph(
+        title[:1].upper() + title[1:],
+        f"{title} by epoch, a line for each of {count(len(lines))} trainings of {said(row.name)}",
+        ("epoch", title),
+        lines,
+        Scale(1.0, max(last, 2.0)),
+        scale_of(values, (-math.inf, math.inf)),
+    )
+
+
+def _val_title(key: str) -> str:
+    known = key.removeprefix("val_")
+    return f"val {metric(known).label}" if known != key else key.replace("_", " ")

@@ -1,0 +1,317 @@
+"""A row's own page: what stands on it, that hostile names do no harm, and how it opens."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.estimates import RowFacts
+from bench.manifest import Manifest
+from bench.report.export import leaderboard_json
+from bench.report.html import page_names, render, write
+from bench.report.words import plural
+from bench.score.closeup import closeups
+from bench.score.extras import parse_costs
+from bench.score.table import score
+from tests.report import hostile
+from tests.report.reading import read
+from tests.report.test_browser import CHROMIUM, browser  # noqa: F401 - a fixture
+from tests.score.cohorts import CLASSES, World
+
+WORST = "<script>alert('/../x')</script>"
+COSTS = "truth,bkl,mel,nv,vasc\nbkl,0,1,1,1\nmel,9,0,9,9\nnv,1,1,0,1\nvasc,1,1,1,0\n"
+
+
+def dressed(manifest: Manifest) -> Manifest:
+    lesion = np.arange(len(manifest)) // 2
+    table = manifest.table.assign(
+        sex=np.where(lesion % 10 < 5, "female", "male"),
+        age=np.where(lesion < 30, 15.0, 45.0),
+        localization=np.where(lesion % 3 == 0, "</td><script>alert(1)</script>", "back"),
+        patient_id=[f"P{one // 4}" for one in lesion],
+    )
+    return replace(manifest, table=table, malignant=("mel",))
+
+
+@pytest.fixture(scope="module")
+def world():
+    world = World(lesions=320, resamples=100)
+    world.manifest = dressed(world.manifest)
+    return world
+
+
+@pytest.fixture(scope="module")
+def rows(world):
+    part = world.row("part")
+    test = {slot: one for slot, one in part.test.items() if slot.fold != 1}
+    return [
+        world.row("Plain", skill=2.0),
+        world.row(WORST),
+        replace(part, test=test),
+        world.row("blind", val=False),
+        *world.references(),
+    ]
+
+
+@pytest.fixture(scope="module")
+def looks(world, rows):
+    costs = parse_costs(COSTS, CLASSES, "costs.csv")
+    return closeups(world.protocol, world.manifest, world.roles, rows, costs)
+
+
+@pytest.fixture(scope="module")
+def board(world, rows):
+    epochs = (1.0, 2.0, 3.0)
+    history = {
+        f"seed 0 fold {fold}": {"epoch": epochs, "val_loss": (1.5, 1.2, 1.1 + fold / 10)}
+        for fold in range(3)
+    }
+    facts = {
+        "Plain": RowFacts(
+            command="python bench.py run --method plain",
+            passport="plain: a passport",
+            notes=("seed0/fold2 failed: CUDA out of memory",),
+            hashes={"row": "abc123"},
+            environment={"torch": "2"},
+            recipe={"lr": 0.001},
+            history=history,
+        )
+    }
+    made = score(world.protocol, world.manifest, world.roles, rows, facts)
+    return replace(made, absent={"never": "seed0/fold0 failed: no such model"})
+
+
+@pytest.fixture(scope="module")
+def made(board, looks):
+    return render(board, (), looks)
+
+
+@pytest.fixture(scope="module")
+def page(made, board):
+    return read(made[pages_of(board)["Plain"]])
+
+
+def pages_of(board):
+    names = page_names([row.name for row in board.rows if row.kind != "reference"])
+    return {row: f"methods/{name}.html" for row, name in names.items()}
+
+
+def test_every_row_but_references_has_a_page_that_the_leaderboard_links(made, board):
+    links = [a.attributes["href"] for a in read(made["index.html"]).all("a", "closer")]
+    assert sorted(links) == sorted(pages_of(board).values())
+    assert set(links) <= set(made)
+    told = json.loads(made["leaderboard.json"])
+    assert {row["name"]: row["page"] for row in told["methods"] if row["page"]} == pages_of(board)
+
+
+def test_without_a_closer_look_there_is_no_page_and_no_link(board):
+    files = render(board)
+    assert not [name for name in files if name.startswith("methods/")]
+    assert not read(files["index.html"]).all("a", "closer")
+
+
+def test_all_units_stand_beside_images(page, looks):
+    heads = [one.text for one in page.by_id("units").one("thead").all("th")]
+    assert heads == ["Metric", "Images640 images", "Lesions320 items", "Patients320 items"]
+    assert "with several diagnoses counts once for each" in page.by_id("numbers").text
+    lesions = looks["Plain"].units[0].table.metrics["macro_f1"]
+    assert f"{lesions.value:.3f}" in page.by_id("units").text
+
+
+def test_operating_points_say_what_val_promised(page, looks):
+    text = page.by_id("operating").text
+    assert "malignantval: 95% sensitivity" in text
+    point = looks["Plain"].operating[2]
+    assert (point.aim, point.percent, point.target) == ("sensitivity", 95, "malignant")
+    assert f"{point.specificity.value:.3f}" in text
+
+
+def test_without_val_there_is_neither_threshold_nor_temperature(made, board):
+    text = read(made[pages_of(board)["blind"]]).text
+    assert "No operating points" in text
+    assert "no temperature could be fitted" in text
+
+
+def test_a_cost_matrix_gives_its_numbers(page, looks):
+    text = page.by_id("extras").text
+    assert "Cost, calling what costs least" in text
+    extras = looks["Plain"].extras
+    assert extras["cost_aware"].value <= extras["cost"].value
+
+
+def test_small_subgroups_are_shown_and_nothing_said_of_them(page):
+    young = [row for row in page.by_id("by-age").one("tbody").all("tr") if "0 to 19" in row.text]
+    assert "30 groups" in young[0].text
+    assert all("too few to say" in cell.text for cell in young[0].all("td"))
+    assert "Source: not in the metadata" in page.by_id("subgroups").text
+
+
+def test_learning_failures_recipe_and_command_stand_there(page):
+    assert len(page.by_id("learning").all("figure")) == 1
+    assert len(page.by_id("learning").all("polyline")) == 3
+    assert "CUDA out of memory" in page.text
+    assert "python bench.py run --method plain" in page.by_id("reproduce").text
+    assert "abc123" in page.by_id("reproduce").text
+    assert "0.001" in page.by_id("recipe").text
+    assert "100 resamples" in page.by_id("methods").text
+
+
+def test_a_row_without_a_finished_fold_is_missing_visibly(made):
+    assert "No fold is done of never: seed0/fold0 failed" in read(made["index.html"]).text
+    assert json.loads(made["leaderboard.json"])["absent"] == {
+        "never": "seed0/fold0 failed: no such model"
+    }
+
+
+def test_an_incomplete_row_is_looked_at_on_what_it_has(made, board, looks):
+    text = read(made[pages_of(board)["part"]]).text
+    assert "unranked" in text
+    assert "2 of 3 folds" in text
+    assert looks["part"].calibration[0].metrics["ece"].n < 640
+
+
+def test_the_same_numbers_are_there_for_programs(made, board, looks):
+    name = pages_of(board)["Plain"].removesuffix(".html")
+    told = json.loads(made[f"{name}.json"])
+    extra = told["closeup"]["extras"]["partial_auc"]
+    assert extra["value"] == looks["Plain"].extras["partial_auc"].value
+    assert told["row"]["name"] == "Plain"
+    assert told["closeup"]["resamples"] == 100
+    lines = list(csv.DictReader(io.StringIO(made[f"{name}.csv"])))
+    assert {line["attribute"] for line in lines} == {"age", "sex", "localization"}
+    few = [line for line in lines if line["too_few"] == "true"]
+    assert [(line["value"], line["metric"], line["estimate"]) for line in few] == [
+        ("0 to 19", "", "")
+    ]
+
+
+def test_hostile_names_do_no_harm(made, board):
+    file = pages_of(board)[WORST]
+    assert file.count("/") == 1
+    assert Path(file).parts == ("methods", Path(file).name)
+    for text in made.values():
+        assert "<script>alert" not in text.replace('"<script>', "") or text.startswith("{")
+    tree = read(made[file])
+    assert len(tree.all("script")) == 1
+    for element in tree.all():
+        assert not [key for key in element.attributes if key.startswith("on")]
+        assert "style" not in element.attributes
+    assert WORST[:40] in tree.one("h1").text
+
+
+def test_page_names_are_safe_and_differ_whatever_the_case():
+    names = page_names(
+        [*hostile.HOSTILE, "A", "a", "..", ".hidden", "resnet18@c5025f27", "x" * 300]
+    )
+    assert len({name.casefold() for name in names.values()}) == len(names)
+    assert names["resnet18@c5025f27"] == "resnet18@c5025f27"
+    for name in names.values():
+        assert name == Path(name).name
+        assert name[0] not in ".-@"
+        assert len(name) <= 80
+        assert re.fullmatch(r"[A-Za-z0-9@_.-]+", name)
+
+
+def test_ids_are_unique_and_links_lead_somewhere(made, board):
+    for file in pages_of(board).values():
+        tree = read(made[file])
+        ids = [one.attributes["id"] for one in tree.all() if "id" in one.attributes]
+        assert len(ids) == len(set(ids))
+        for link in tree.all("a"):
+            target = link.attributes["href"]
+            if target.startswith("#"):
+                assert target[1:] in ids
+            else:
+                known = f"methods/{target}" in made or target == "../index.html"
+                assert known or target.startswith("https://")
+
+
+def test_drawings_lie_within_their_square(page):
+    for line in page.all("polyline"):
+        for point in line.attributes["points"].split():
+            assert all(0 <= float(one) <= 100 for one in point.split(","))
+    for figure in page.all("svg", "plane"):
+        assert figure.attributes["role"] == "img"
+        assert figure.attributes["aria-label"]
+
+
+def test_data_without_malignant_classes_shows_no_such_view(world, rows):
+    manifest = replace(world.manifest, malignant=())
+    looks = closeups(world.protocol, manifest, world.roles, rows[:1])
+    assert looks["Plain"].malignant is None
+    assert looks["Plain"].operating == ()
+    assert looks["Plain"].decision is None
+    made = score(world.protocol, manifest, world.roles, rows[:1], {})
+    tree = read(render(made, (), looks)[pages_of(made)["Plain"]])
+    assert "does not say which classes are malignant" in tree.by_id("malignancy").text
+
+
+def test_the_leaderboards_contract_keeps_its_keys(board):
+    told = json.loads(leaderboard_json(board))
+    assert {"protocol", "unit", "dataset", "classes", "interval", "methods", "comparisons"} <= set(
+        told
+    )
+    assert plural("lesion") == "lesions"
+
+
+@pytest.fixture(scope="module")
+def opened(made, tmp_path_factory):
+    where = tmp_path_factory.mktemp("method")
+    write(made, where)
+    return where
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+
+@needs_chromium
+@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (1600, "light")])
+@pytest.mark.parametrize("row", ["Plain", WORST])
+def test_it_opens_quietly_fits_and_axe_finds_nothing(
+    browser,  # noqa: F811
+    opened,
+    board,
+    row,
+    width,
+    theme,
+):
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = browser.new_context(
+        offline=True, color_scheme=theme, viewport={"width": width, "height": 900}
+    )
+    visit = context.new_page()
+    complaints = []
+    visit.on("console", lambda message: complaints.append(message.text))
+    visit.on("pageerror", lambda error: complaints.append(str(error)))
+    visit.goto((opened / pages_of(board)[row]).as_uri())
+    assert visit.evaluate("document.documentElement.scrollWidth") <= width
+    visit.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    found = Axe().run(visit, options={"resultTypes": ["violations"]})
+    context.close()
+    assert complaints == []
+    assert found.violations_count == 0, found.generate_report()
+
+
+@needs_chromium
+def test_without_script_every_table_can_be_read(
+    browser,  # noqa: F811
+    opened,
+):
+    context = browser.new_context(offline=True, java_script_enabled=False)
+    visit = context.new_page()
+    visit.goto((opened / "index.html").as_uri())
+    visit.locator("a.closer").first.click()
+    assert visit.locator("#subgroups summary:visible").count() == 3
+    assert visit.locator("#units tbody tr:visible").count() >= 11
+    assert visit.locator("button:visible").count() == 0
+    visit.get_by_text("The whole leaderboard").click()
+    assert visit.locator("#ranking").count() == 1
+    context.close()
