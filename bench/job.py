@@ -98,7 +98,7 @@ class Job(_Frozen):
 class Place(_Frozen):
     """Where a job finds its data and leaves its results: paths on this machine, and the device.
 
-    method_file  the method's Python file
+    method_file  the method's Python file, or `bench.methods:NAME` of an installed package
     store        folder of the pixels, without labels
     fold_table   file with the labels of train and val, and the test part without them
     folder       where the results go

@@ -18,6 +18,7 @@ from bench.predictions import Predictions
 from bench.recipe import Recipe, parse_overrides
 
 __all__ = [
+    "OWN_MODEL",
     "FoldTask",
     "Images",
     "Journal",
@@ -27,6 +28,9 @@ __all__ = [
     "Recipe",
     "parse_overrides",
 ]
+
+OWN_MODEL = "build_model"
+"""What a recipe calls its model where the method's file builds it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def absent_rows(results: Path, protocol: str, dataset: str, shown: set[str]) -> 
 
 def gather(bench: Bench, results: Path) -> Rows:
     """Every row: of the results, the committed ones, the references."""
-    from bench.run.registry import method_names, split_passport
+    from bench.run.registry import method_files, split_passport
     from bench.run.rows import Expected, collect_rows
     from bench.run.submissions import submitted_rows
     from bench.score.references import references
@@ -103,10 +103,9 @@ def gather(bench: Bench, results: Path) -> Rows:
         roster_sha256=manifest.roster_sha256,
         roles_sha256=bench.roles_sha256,
     )
-    files = {method: BASELINES / f"{method}.py" for method in method_names(BASELINES)}
     passports = {
         method: split_passport(path.read_text(encoding="utf-8"), path)[0]
-        for method, path in files.items()
+        for method, path in method_files(BASELINES).items()
     }
     rows = collect_rows(results, COMMITTED, expected, passports)
     rows += submitted_rows(

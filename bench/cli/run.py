@@ -151,7 +151,7 @@ def plan(bench: Bench, options: Options) -> list[Any]:
             command=_command(job.protocol, options, ask),
             job=job,
             place=Place(
-                method_file=str(ask.loaded.file),
+                method_file=ask.loaded.address,
                 store=str(stores[preprocessing(job.recipe)].folder.resolve()),
                 fold_table=str(tables[job.column].resolve()),
                 weights=_text(ask.weights.path),
@@ -222,8 +222,7 @@ def _command(protocol: str, options: Options, ask: Any) -> str:
     """The command that gives a method's whole row again. A path of this machine is not told."""
     words = ["python", "bench.py", "run", "--protocol", protocol]
     words += options.data.words()
-    file = ask.loaded.file
-    words += ["--method", ask.loaded.method.name if file.parent == BASELINES else file.name]
+    words += ["--method", ask.loaded.given]
     for key, value in ask.overrides.items():
         words += (
             ["--image-size", str(value)] if key == "image_size" else ["--set", f"{key}={value}"]

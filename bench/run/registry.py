@@ -1,19 +1,43 @@
-"""Methods by name or file: the baselines of this project, or a Python file of the user's."""
+"""Methods by name or file: baselines, examples, installed packages, or a Python file of one's own.
+
+A method file says what it is by the names it defines, one of
+
+    METHOD = Method(name, recipe, fit_predict)    all of it
+    RECIPE = Recipe(...)                          the bench's engine trains it
+    def build_model(num_classes)                  the engine trains what it gives
+    def fit_predict(task)                         a method with anything inside
+
+Without METHOD the file's name is the method's; beside the two functions a RECIPE may stand. An
+installed package announces such a METHOD, or such a module, by an entry point of `bench.methods`.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import importlib.util
+import pkgutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from bench.errors import MethodError, listing
-from bench.method import Method
+from bench.method import OWN_MODEL, Method, Recipe
 
 RESERVED = frozenset({"majority", "prior", "uniform", "leaderboard", "sweep"})
 """Names of the reference rows, and of the folders of the pages and of sweeps."""
+EXAMPLES = "examples"
+"""The folder beside the baselines whose methods are found by name, too."""
+GROUP = "bench.methods"
+ENGINE = "bench.train:fit_predict"
+"""Who trains where a file names nobody: by name, as an entry point would, since training is no
+business of planning, and torch comes when it starts."""
+PLAIN = ("RECIPE", "build_model", "fit_predict")
 
 
 @dataclass(frozen=True)
@@ -21,55 +45,116 @@ class LoadedMethod:
     """A method and where it came from.
 
     passport       the file's docstring: source, licence, command, measured score
-    source_sha256  hash of the file below its passport, so a new figure there is no new method
+    source_sha256  hash of the file below its passport, so a new figure there is no new method; of
+                   an installed package, hash of all its Python files
+    address        what `load_method` takes to find this very one again, in any folder
+    given          what --method takes, on anybody's machine
     """
 
     method: Method
     file: Path
     passport: str
     source_sha256: str
+    address: str = field(default="")
+    given: str = field(default="")
+
+
+def method_files(folder: Path) -> dict[str, Path]:
+    """The method files of a folder, and of the examples in it, by their names, in order."""
+    found = [*folder.glob("*.py"), *folder.glob(f"{EXAMPLES}/*.py")]
+    files = {path.stem: path for path in found if not path.stem.startswith("_")}
+    return dict(sorted(files.items()))
 
 
 def method_names(folder: Path) -> list[str]:
     """Names of the methods in a folder of method files."""
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    return list(method_files(folder))
+
+
+def installed_methods() -> dict[str, EntryPoint]:
+    """The methods of installed packages by name. Nothing of them is loaded."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
 
 
 def load_method(name_or_file: str, folder: Path) -> LoadedMethod:
-    """Load a baseline by name or any method by its file. Its code is run: it is the user's choice.
+    """Load a baseline, an example or an installed method by name, or any method by its file.
 
-    Raises MethodError for an unknown name, or a file that defines no METHOD.
+    Its code is run: it is the user's choice. Raises MethodError for an unknown name, or a file
+    that defines no method.
     """
+    files, installed = method_files(folder), installed_methods()
     if name_or_file.endswith(".py"):
         path = Path(name_or_file)
         if not path.is_file():
             raise MethodError(f"{path}: no such method file")
-    else:
-        path = folder / f"{name_or_file}.py"
-        if name_or_file not in method_names(folder):
-            raise MethodError(
-                f"unknown method {name_or_file!r}; known are {listing(method_names(folder))}; "
-                "a method of your own is given as its FILE.py"
-            )
+        own = {file.resolve() for file in files.values()}
+        taken = RESERVED if path.resolve() in own else RESERVED | set(files)
+        return _from_file(path, taken, path.name)
+    if name_or_file in files:
+        return _from_file(files[name_or_file], RESERVED, name_or_file)
+    point, name = name_or_file.startswith(f"{GROUP}:"), name_or_file.removeprefix(f"{GROUP}:")
+    if name in installed:
+        return _from_package(installed[name], RESERVED if point else RESERVED | set(files))
+    raise MethodError(
+        f"unknown method {name_or_file!r}; known are {listing([*files, *installed])}; "
+        "a method of your own is given as its FILE.py"
+    )
+
+
+def _from_file(path: Path, taken: frozenset[str] | set[str], given: str) -> LoadedMethod:
     try:
         source = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise MethodError(f"{path}: is not UTF-8 text") from None
     passport, body = split_passport(source, path)
-    method = _run(path.resolve())
-    taken = (
-        RESERVED
-        if path.parent.resolve() == folder.resolve()
-        else RESERVED | set(method_names(folder))
-    )
-    if method.name in taken:
-        raise MethodError(f"{path}: the name {method.name!r} is taken; give the method another")
+    method = _method_of(_run(path.resolve()), path.stem, str(path))
+    refuse_name(method.name, taken, str(path))
     return LoadedMethod(
         method=method,
         file=path.resolve(),
         passport=passport,
         source_sha256=hashlib.sha256(body.encode()).hexdigest(),
+        address=str(path.resolve()),
+        given=given,
     )
+
+
+def _from_package(point: EntryPoint, taken: frozenset[str] | set[str]) -> LoadedMethod:
+    where = f"{GROUP}: {point.name} = {point.value}"
+    try:
+        found = point.load()
+        module = importlib.import_module(point.module)
+    except (Exception, SystemExit) as error:
+        raise MethodError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
+    method = _method_of(found, point.name, where) if isinstance(found, ModuleType) else found
+    if not isinstance(method, Method):
+        raise MethodError(f"{where}: is a {type(found).__name__}, neither a Method nor a module")
+    refuse_name(method.name, taken, where)
+    origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.module
+    passport = (module.__doc__ or "").strip()
+    return LoadedMethod(
+        method=method,
+        file=Path(module.__file__ or point.module),
+        passport=f"{passport}\ninstalled  {origin}".lstrip(),
+        source_sha256=_package_sha256(point.module.partition(".")[0]),
+        address=f"{GROUP}:{point.name}",
+        given=point.name,
+    )
+
+
+def _package_sha256(package: str) -> str:
+    """Hash of the Python files of an importable package, or of the one file that a module is."""
+    spec = importlib.util.find_spec(package)
+    roots = [Path(root) for root in (spec and spec.submodule_search_locations) or ()]
+    files = {
+        file.relative_to(root).as_posix(): file for root in roots for file in root.rglob("*.py")
+    }
+    if spec and spec.origin and not files:
+        files = {Path(spec.origin).name: Path(spec.origin)}
+    digest = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def split_passport(source: str, path: Path) -> tuple[str, str]:
@@ -90,7 +175,7 @@ def split_passport(source: str, path: Path) -> tuple[str, str]:
     return passport, behind + below if behind.strip() else below
 
 
-def _run(path: Path) -> Method:
+def _run(path: Path) -> ModuleType:
     name = f"bench_method_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -101,9 +186,39 @@ def _run(path: Path) -> Method:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise MethodError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _method_of(module: ModuleType, name: str, where: str) -> Method:
+    """The method that a module's names make; `name` is its name where METHOD does not say."""
     method = getattr(module, "METHOD", None)
-    if not isinstance(method, Method):
-        raise MethodError(f"{path}: defines no METHOD = Method(name, recipe, fit_predict)")
-    if not method.name.replace("_", "").replace("-", "").isalnum() or not method.name.isascii():
-        raise MethodError(f"{path}: method name {method.name!r}: use letters, digits, '_' and '-'")
-    return method
+    if isinstance(method, Method):
+        return method
+    defined = [plain for plain in PLAIN if hasattr(module, plain)]
+    if method is not None or not defined:
+        raise MethodError(
+            f"{where}: defines no METHOD = Method(name, recipe, fit_predict), nor RECIPE, "
+            "build_model(num_classes) or fit_predict(task)"
+        )
+    engine: Callable[..., Any] = pkgutil.resolve_name(ENGINE)
+    recipe, build = getattr(module, "RECIPE", Recipe()), getattr(module, "build_model", None)
+    fit: Callable[..., Any] = getattr(module, "fit_predict", engine)
+    if not isinstance(recipe, Recipe):
+        raise MethodError(f"{where}: RECIPE is a {type(recipe).__name__}, not a Recipe(...)")
+    if build is not None and fit is not engine:
+        raise MethodError(
+            f"{where}: defines both build_model and fit_predict; leave one out: the engine trains "
+            "what build_model gives, and fit_predict does all of it itself"
+        )
+    if build is not None:
+        own = recipe.with_overrides({"model": OWN_MODEL})
+        return Method(name, own, partial(engine, build_model=build))
+    return Method(name, recipe, fit)
+
+
+def refuse_name(name: str, taken: frozenset[str] | set[str], where: str) -> None:
+    """Raise MethodError for a name that no method can have, or that another one has."""
+    if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii():
+        raise MethodError(f"{where}: method name {name!r}: use letters, digits, '_' and '-'")
+    if name in taken:
+        raise MethodError(f"{where}: the name {name!r} is taken; give the method another")

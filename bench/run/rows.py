@@ -214,10 +214,8 @@ def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
 
 
 def _why_unranked(record: RunRecord) -> str:
-    recipe = record.job.recipe
-    if record.facts.get("initial_weights") == "random" or not (
-        record.job.weights_sha256 or recipe.pretraining_data
-    ):
+    """The bench's engine vouches for random weights; of all others somebody says what they saw."""
+    if record.facts.get("initial_weights") == "random":
         return ""
-    told = record.facts.get("pretraining_data") or recipe.pretraining_data or UNDECLARED
+    told = record.facts.get("pretraining_data") or record.job.recipe.pretraining_data or UNDECLARED
     return fault_of_pretraining(str(told))

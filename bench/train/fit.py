@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from bench.method import FoldTask, Part
 from bench.predictions import Predictions
@@ -18,15 +20,18 @@ from bench.train.loop import Training
 from bench.train.models import build_model
 
 
-def fit_predict(task: FoldTask) -> Predictions:
-    """Train the task's recipe and predict its test part; the choice is made on val alone."""
+def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> Predictions:
+    """Train the task's recipe and predict its test part; the choice is made on val alone.
+
+    own_model  builds the model for a number of classes, in place of the recipe's
+    """
     torch.set_num_threads(task.threads)
     fabric = build_fabric(task)
     torch.manual_seed(draws.derived_seed(task.seed, task.column, draws.WEIGHTS))
-    model = build_model(task.recipe, len(task.classes), task.weights)
+    model = build_model(task.recipe, len(task.classes), task.weights, own_model)
     model = model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scale = Scale.of(model, fabric.device)
-    _tell_origin(task)
+    _tell_origin(task, own_model)
 
     training = Training(task, fabric, model, scale)
     best = training.run()
@@ -54,8 +59,13 @@ def fit_predict(task: FoldTask) -> Predictions:
     return predict(task.test, probs_of(task.test))
 
 
-def _tell_origin(task: FoldTask) -> None:
+def _tell_origin(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> None:
     recipe = task.recipe
+    if own_model is not None and task.weights is None:
+        # what it starts from only its author knows
+        task.journal.fact("initial_weights", "build_model")
+        task.journal.fact("pretraining_data", recipe.pretraining_data or "undeclared")
+        return
     if task.weights is not None:
         task.journal.fact("initial_weights", task.weights.name)
         task.journal.fact("pretraining_data", recipe.pretraining_data or "undeclared")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from bench.errors import MethodError
 from bench.method import Recipe
 from bench.train.models import head_names, layers
 
@@ -21,6 +22,10 @@ class Freezing:
         self.model = model
         self.frozen_epochs = recipe.freeze_epochs if pretrained else 0
         self.thawing_epochs = recipe.unfreeze_epochs if pretrained else 0
+        if self.frozen_epochs and not head_names(model):
+            raise MethodError(
+                "freeze_epochs: the model has no get_classifier() that tells its head"
+            )
         self.stages = layers(model, coarse=True) if self.thawing_epochs else {}
 
     def start_phase(self, *, head_only: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from bench.errors import MethodError, listing
-from bench.method import Recipe
+from bench.method import OWN_MODEL, Recipe
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -84,13 +84,27 @@ def _stage(before: int, after: int) -> nn.Sequential:
     )
 
 
-def build_model(recipe: Recipe, num_classes: int, weights: Path | None) -> nn.Module:
+def build_model(
+    recipe: Recipe,
+    num_classes: int,
+    weights: Path | None,
+    own_model: Callable[[int], nn.Module] | None = None,
+) -> nn.Module:
     """The recipe's model, its body from `weights` where given, its head always new.
 
+    own_model  builds it in place of the recipe's name, which then is OWN_MODEL
     Raises MethodError for a name that timm does not know, or weights that do not fit.
     """
-    if recipe.model == "custom_cnn":
-        model: nn.Module = CustomCNN(num_classes, recipe.dropout)
+    if (own_model is not None) != (recipe.model == OWN_MODEL):
+        raise MethodError(
+            f"model={recipe.model!r}: this method builds its own model; leave `model` out"
+            if own_model is not None
+            else f"model={OWN_MODEL!r}: was built by its method's file, which is needed for it"
+        )
+    if own_model is not None:
+        model = _own(own_model, num_classes)
+    elif recipe.model == "custom_cnn":
+        model = CustomCNN(num_classes, recipe.dropout)
     else:
         model = _timm_model(recipe, num_classes)
     if recipe.loss == "ldam":
@@ -98,6 +112,14 @@ def build_model(recipe: Recipe, num_classes: int, weights: Path | None) -> nn.Mo
     if weights is not None:
         load_body(model, weights)
     return model
+
+
+def _own(build: Callable[[int], nn.Module], num_classes: int) -> nn.Module:
+    """What a method's own build_model gives. Raises MethodError where it is no torch module."""
+    built = build(num_classes)
+    if not isinstance(built, nn.Module):
+        raise MethodError(f"build_model gave {type(built).__name__}, not a torch.nn.Module")
+    return built
 
 
 def _timm_model(recipe: Recipe, num_classes: int) -> nn.Module:
@@ -126,6 +148,8 @@ def _timm_model(recipe: Recipe, num_classes: int) -> nn.Module:
 
 def _give_cosine_head(model: nn.Module, scale: float) -> None:
     """Put a head of cosines in place of the linear one."""
+    if not hasattr(model, "get_classifier"):
+        raise MethodError("loss=ldam: the model has no get_classifier() that tells its head")
     head = model.get_classifier()  # type: ignore[operator]
     if not isinstance(head, nn.Linear):
         raise MethodError(f"loss=ldam needs a linear head; this model's is {type(head).__name__}")
@@ -145,7 +169,9 @@ def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 def head_names(model: nn.Module) -> set[str]:
-    """Names of the head's parameters and buffers."""
+    """Names of the head's parameters and buffers; none of a model that does not tell its head."""
+    if not hasattr(model, "get_classifier"):
+        return set()
     head = model.get_classifier()  # type: ignore[operator]
     prefix = next(name for name, module in model.named_modules() if module is head)
     return {name for name in model.state_dict() if name.startswith(f"{prefix}.")}

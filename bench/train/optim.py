@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.errors import MethodError
 from bench.method import Recipe
 from bench.train.models import head_names, layers
 
@@ -64,6 +65,8 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 def rate_scales(model: nn.Module, recipe: Recipe) -> dict[str, float]:
     """The multiple of the learning rate of each parameter by name."""
     head = head_names(model)
+    if not head and recipe.body_lr_scale != 1:
+        raise MethodError("body_lr_scale: the model has no get_classifier() that tells its head")
     names = [name for name, _ in model.named_parameters()]
     scales = {name: 1.0 if name in head else recipe.body_lr_scale for name in names}
     if recipe.layer_decay != 1:
