@@ -23,11 +23,12 @@ PIPE_WIDTH = 140
 
 @dataclass(frozen=True)
 class Bench:
-    """A protocol on a dataset, proven to belong together."""
+    """A protocol on a dataset, proven to belong together; proven says what was, in sentences."""
 
     protocol: Protocol
     source: Source
     roles: Roles
+    proven: tuple[str, ...] = ()
 
     @property
     def roles_sha256(self) -> str:
@@ -53,8 +54,8 @@ def open_bench(protocol_name: str, data: DataChoice, *, images: bool = False) ->
     source = data.open(images=images)
     roles = load_roles(protocol, source.manifest.name, PROTOCOLS)
     roles.refuse_other_roster(source.manifest)
-    verify(roles, source.manifest, protocol)
-    return Bench(protocol, source, roles)
+    proven = verify(roles, source.manifest, protocol)
+    return Bench(protocol, source, roles, tuple(proven))
 
 
 Rows = tuple[list[RowPredictions], dict[str, RowFacts]]
@@ -128,7 +129,33 @@ def write_board(
     costs: np.ndarray | None = None,
 ) -> tuple[Leaderboard, Path]:
     """Score these rows; write the leaderboard's pages. costs: what each mistake costs (C, C)."""
-    from bench.report.html import render, write
+    from bench.report.html import write
+
+    folder = leaderboard_folder(results, bench.protocol.name, bench.source.manifest.name)
+    leaderboard, files = board_files(
+        bench, results, rows, facts, costs=costs, compared=compared_pages(folder)
+    )
+    write(files, folder)
+    return leaderboard, folder / "index.html"
+
+
+def board_files(
+    bench: Bench,
+    results: Path,
+    rows: Sequence[RowPredictions],
+    facts: Mapping[str, RowFacts],
+    *,
+    costs: np.ndarray | None = None,
+    compared: Sequence[tuple[str, str]] = (),
+    home: str = "",
+) -> tuple[Leaderboard, dict[str, str]]:
+    """Score these rows; the leaderboard's pages by name, that of data and protocol among them.
+
+    home  address of the site's index from them, where they stand in a site
+    """
+    from bench.cli.study import study_of
+    from bench.report.html import render
+    from bench.report.study_page import render_study
     from bench.score.closeup import closeups
     from bench.score.table import score
 
@@ -138,9 +165,9 @@ def write_board(
         absent=absent_rows(results, protocol.name, manifest.name, {row.name for row in rows}),
     )
     looks = closeups(protocol, manifest, bench.roles, rows, costs)
-    folder = leaderboard_folder(results, protocol.name, manifest.name)
-    write(render(leaderboard, compared_pages(folder), looks), folder)
-    return leaderboard, folder / "index.html"
+    study = render_study(study_of(bench, leaderboard), home)
+    page = next(iter(study))
+    return leaderboard, {**render(leaderboard, compared, looks, page, home), **study}
 
 
 def print_data(bench: Bench) -> None:

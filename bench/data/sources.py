@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.data import ham10000, isic, named
-from bench.data.faults import Report, refuse
+from bench.data.faults import Fault, Report, refuse
 from bench.data.grouping import read_grouping, with_groups
 from bench.data.reader import Reader, find_sheets, walk
 from bench.data.roster import Roster
@@ -24,10 +24,12 @@ class Source:
     """A dataset on disk: who is in it, and the folder below which its images lie.
 
     Only the metadata has been read; whoever needs images looks for them by image id.
+    left_out  what the reader passed over: rows without a label, labels without a row of metadata
     """
 
     manifest: Manifest
     folder: Path
+    left_out: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,14 @@ class DataChoice:
             return synthetic
         path = array_file(self.folder)
         if path is None:
-            roster = find_roster(self.folder, self.columns, refuse)
-            return Source(self.named(roster).manifest(), self.folder)
+            heard: list[Fault] = []
+
+            def hear(fault: Fault) -> None:
+                refuse(fault)
+                heard.append(fault)
+
+            roster = find_roster(self.folder, self.columns, hear)
+            return Source(self.named(roster).manifest(), self.folder, tuple(heard))
         return self._open_arrays(path, images=images)
 
     def _open_arrays(self, path: Path, *, images: bool) -> Source:

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from bench.report.numbers import p_value as p_text
 
 SIZES = (1, 2, 3)
 SHADES = 9
+WIDEST = 10
+"""Folds that a table shows one by one; of more, the fewest and the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +193,20 @@ def fold_grid(part: str, table: pd.DataFrame) -> Grid:
         (
             f"{row['attribute']}: {name(str(row['value'])).short}",
             count(row["images"]),
-            *(
-                f"{count(row[f'images{fold}'])} ({count(row[f'groups{fold}'])})"
-                for fold in range(folds)
-            ),
+            *_over_folds(row, folds),
             UNDEFINED if math.isnan(row["deviation"]) else f"{row['deviation'] * 100:.1f}%",
         )
         for row in table.to_dict("records")
     )
-    heads = ("Value", "All", *(f"Fold {fold}" for fold in range(folds)), "Off by")
-    return Grid(f"Images (groups) of the {part} part", heads, lines)
+    over = [f"Fold {fold}" for fold in range(folds)] if folds <= WIDEST else ["Fewest", "Most"]
+    inside = " (groups)" if folds <= WIDEST else f" over {folds} folds"
+    return Grid(f"Images{inside} of the {part} part", ("Value", "All", *over, "Off by"), lines)
+
+
+def _over_folds(row: Mapping[Any, Any], folds: int) -> list[str]:
+    """Images with groups in each fold; of many folds the fewest and the most images."""
+    images = [row[f"images{fold}"] for fold in range(folds)]
+    if folds > WIDEST:
+        return [count(min(images)), count(max(images))]
+    groups = [row[f"groups{fold}"] for fold in range(folds)]
+    return [f"{count(n)} ({count(g)})" for n, g in zip(images, groups, strict=True)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
-STYLES = ("tokens", "page", "tables", "plots", "graphs", "pictures", "print")
+STYLES = ("tokens", "page", "tables", "plots", "graphs", "pictures", "study", "print")
 METHODS = "methods"
 LONGEST = 80
 SCRIPTS = ("theme", "sort", "choose", "open", "copy")
@@ -36,11 +36,15 @@ def render(
     leaderboard: Leaderboard,
     compared: Sequence[tuple[str, str]] = (),
     closeups: Mapping[str, Closeup] | None = None,
+    study: str = "",
+    home: str = "",
 ) -> dict[str, str]:
     """The files of a leaderboard, by name: the page, and its numbers as JSON and CSV.
 
     compared  pages of comparisons to link: address and words
     closeups  what is known of rows beyond the leaderboard, by row: each makes a page of its own
+    study     address of the page of data and protocol, where there is one
+    home      address of the site's index, where the pages stand in one
     """
     closeups = closeups or {}
     names = page_names([row.name for row in leaderboard.rows if row.name in closeups])
@@ -49,9 +53,11 @@ def render(
     more: dict[str, str] = {}
     for row in leaderboard.rows:
         if row.name in names:
-            more |= _method_files(leaderboard, row, closeups[row.name], names[row.name])
+            more |= _method_files(leaderboard, row, closeups[row.name], names[row.name], home)
     return more | {
-        "index.html": render_page("leaderboard.html.j2", page=page(leaderboard, compared)),
+        "index.html": render_page(
+            "leaderboard.html.j2", page=page(leaderboard, compared), study=study, home=home
+        ),
         "leaderboard.json": leaderboard_json(leaderboard),
         "leaderboard.csv": leaderboard_csv(leaderboard),
         "per_class.csv": per_class_csv(leaderboard),
@@ -72,7 +78,7 @@ def page_names(rows: Sequence[str]) -> dict[str, str]:
 
 
 def _method_files(
-    board: Leaderboard, row: LeaderboardRow, look: Closeup, file: str
+    board: Leaderboard, row: LeaderboardRow, look: Closeup, file: str, home: str
 ) -> dict[str, str]:
     data = {
         f"{file}.json": "everything on this page",
@@ -80,7 +86,9 @@ def _method_files(
     }
     shown = method_page(board, row, look, data)
     return {
-        f"{METHODS}/{file}.html": render_page("method.html.j2", page=shown),
+        f"{METHODS}/{file}.html": render_page(
+            "method.html.j2", page=shown, home=f"../{home}" if home else ""
+        ),
         f"{METHODS}/{file}.json": closeup_json(board, row, look),
         f"{METHODS}/{file}.csv": subgroups_csv(look),
     }
@@ -99,7 +107,9 @@ def render_page(template: str, **content: Any) -> str:
     """A page from a template, with its style and script inside and a policy that lets in no more.
 
     The policy names both by their hash: whatever a name on the page contains, nothing else runs.
+    `home` in the content is the address of the site's index, where the page stands in one.
     """
+    content.setdefault("home", "")
     style, script = _asset("css", STYLES), _asset("js", SCRIPTS)
     policy = (
         f"default-src 'none'; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
