@@ -48,6 +48,8 @@ class Recipe(BaseModel):
     """Repository of the pretrained weights on the Hugging Face hub; None trains from scratch."""
     pretraining_data: str | None = None
     """What those weights have seen, as declared by their authors."""
+    unmatched_weights: str = ""
+    """Keys of a weights file that need not match the model, as patterns: `neck.*,stem.bias`."""
     dropout: Share = 0.0
     drop_path: Share | None = None
     """Stochastic depth; None leaves the model what timm gives it."""

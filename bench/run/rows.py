@@ -122,7 +122,7 @@ def _predictions(run: _Run, name: str, expected: Expected) -> Predictions:
 def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> RowFacts:
     records = [run.record for run in runs]
     first = records[0]
-    notes = list(dict.fromkeys(note for record in records for note in record.notes))
+    notes = _notes(records)
     if strangers:
         notes.append(
             f"{strangers} folds made by other code, threads, weights or pixels are left out"
@@ -177,6 +177,25 @@ def _histories(runs: Sequence[_Run]) -> dict[str, Mapping[str, tuple[float, ...]
             slot = run.record.job.slot
             found[f"seed {slot.seed} fold {run.record.job.column}"] = results.read_history(path)
     return found
+
+
+def _notes(records: Sequence[RunRecord]) -> list[str]:
+    """What was noted, each once; a guard that spoke in several jobs is shown once, and counted.
+
+    Its sentences hold numbers of their fold, so they differ.
+    """
+    by_guard: dict[str, list[str]] = {}
+    for record in records:
+        guards = record.facts.get("guards")
+        for guard, sentence in guards.items() if isinstance(guards, Mapping) else ():
+            by_guard.setdefault(guard, []).append(str(sentence))
+    told = {sentence for sentences in by_guard.values() for sentence in sentences}
+    notes = [note for record in records for note in record.notes if note not in told]
+    counted = [
+        sentences[0] + (f" (one of {len(sentences)} jobs that say so)" if sentences[1:] else "")
+        for sentences in by_guard.values()
+    ]
+    return list(dict.fromkeys([*notes, *counted]))
 
 
 def _differing_machines(records: Sequence[RunRecord]) -> list[str]:

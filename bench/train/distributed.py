@@ -106,6 +106,11 @@ def mean_over_processes(fabric: Fabric, value: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(fabric.all_reduce(value, reduce_op="mean"))
 
 
+def wait_for_all(fabric: Fabric) -> None:
+    """Go on when every process has come so far."""
+    fabric.barrier()
+
+
 def agree_on_buffers(fabric: Fabric, *modules: nn.Module | None) -> None:
     """Give every process the first one's buffers: running means and variances of batch norms.
 

@@ -15,7 +15,7 @@ from torch.utils.data import WeightedRandomSampler
 from bench.data.augment import DRAWS, SAMPLE_DRAWS, Draws
 from bench.method import FoldTask
 
-ORDER, AUGMENT, STEP, WEIGHTS, SAMPLE = range(5)
+ORDER, AUGMENT, STEP, WEIGHTS, SAMPLE, REVIEW = range(6)
 
 
 def derived_seed(seed: int, column: int, *place: int) -> int:

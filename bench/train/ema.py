@@ -21,6 +21,10 @@ class NoEma:
     def update(self, model: nn.Module, step: int) -> None:
         """Do nothing."""
 
+    def get_decay(self, step: int) -> float:  # noqa: ARG002 - the same whatever the step
+        """Nothing of the past is kept."""
+        return 0.0
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Nothing to keep."""
         return {}

@@ -14,10 +14,11 @@ from bench.method import FoldTask, Part
 from bench.predictions import Predictions
 from bench.temperature import fit_temperature, temper
 from bench.train import checkpoint, draws
-from bench.train.distributed import build_fabric, device_name, precision_name
+from bench.train.distributed import build_fabric, device_name, precision_name, wait_for_all
 from bench.train.evaluate import Scale, predict_probs
 from bench.train.loop import Training
-from bench.train.models import build_model
+from bench.train.models import build_model, unmatched_weights
+from bench.train.review import review_checkpoints, review_predictions
 
 
 def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> Predictions:
@@ -34,21 +35,26 @@ def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) ->
     _tell_origin(task, own_model)
 
     training = Training(task, fabric, model, scale)
+    if task.weights is not None:
+        passed = unmatched_weights(model, task.weights, task.recipe.unmatched_weights)
+        training.guards.say("unmatched weights", passed)
     best = training.run()
-    _tell_outcome(task, training, fabric)
+    wait_for_all(fabric)  # the first process has written the checkpoints
+    review_checkpoints(training)
 
     path = task.folder / f"{best.kind}.safetensors"
-    fabric.barrier()  # the first process has written it
     checkpoint.load_best(path, model)
 
     def probs_of(part: Part) -> np.ndarray:
         return predict_probs(fabric, model, part.images, scale, task.recipe.tta)
 
-    val = probs_of(task.val)
+    val, test = probs_of(task.val), probs_of(task.test)
+    review_predictions(training, val, test)
+    _tell_outcome(task, training, fabric)
     temperature = fit_temperature(val, task.val.labels)
     task.journal.fact("temperature", round(temperature, 6))
     applied = temperature if task.recipe.temperature else 1.0
-    fabric.barrier()  # all have read it
+    wait_for_all(fabric)  # all have read it
     if fabric.is_global_zero:
         checkpoint.complete_header(path, model, {"temperature": applied})
 
@@ -56,7 +62,7 @@ def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) ->
         return Predictions(part.image_ids, temper(probs, applied), task.classes)
 
     task.journal.val_predictions(predict(task.val, val))
-    return predict(task.test, probs_of(task.test))
+    return predict(task.test, test)
 
 
 def _tell_origin(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> None:

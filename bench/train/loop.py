@@ -20,11 +20,10 @@ from torch import nn
 from bench.data.augment import Augment, Draws
 from bench.errors import MethodError
 from bench.method import FoldTask
-from bench.train import checkpoint, distributed, draws
+from bench.train import checkpoint, distributed, draws, guards, memory
 from bench.train.ema import build_ema
 from bench.train.evaluate import Scale, predict_probs, val_metrics
 from bench.train.freezing import Freezing
-from bench.train.guards import Guards
 from bench.train.losses import Loss
 from bench.train.mixing import Mix, NoMix, mixing
 from bench.train.optim import Schedule, accumulation, build_optimizer
@@ -65,7 +64,7 @@ class Training:
         self.batches = _batches(len(task.train), task.recipe.batch_size)
         self.freezing = Freezing(model, task.recipe, pretrained=task.weights is not None)
         self.steps_per_epoch = math.ceil(len(self.batches) / task.recipe.accumulate)
-        self.guards = Guards(task.journal)
+        self.guards = guards.Guards(task.journal)
         self.best = Best()
         self.history: list[dict[str, float]] = []
         self.step = 0
@@ -76,12 +75,13 @@ class Training:
         """Train until the last epoch or until val has not improved for long enough."""
         self._enter_phase(0)
         self._resume()
+        self._look_ahead()
         for epoch in range(len(self.history), self.recipe.epochs):
             if self._out_of_patience():
                 break
             if epoch == self.freezing.frozen_epochs > 0 and self.turn == 0:
                 self._enter_phase(epoch)
-            loss = self._train_epoch(epoch)
+            loss = self._train_epoch_in_memory(epoch)
             self.train_seconds += self.epoch_seconds
             started = time.perf_counter()
             row = {"epoch": epoch + 1, "lr": self._lr(self.step - 1), "train_loss": loss}
@@ -94,6 +94,16 @@ class Training:
             self._keep()
             self.task.journal.epoch(row)
         return self.best
+
+    def _look_ahead(self) -> None:
+        """Let the guards speak that need no training to know."""
+        task, say = self.task, self.guards.say
+        balance = guards.double_balance(task.train.labels, task.classes, self.recipe)
+        say("double balance", balance)
+        if self.ema.module is not None:
+            steps = self.recipe.epochs * self.steps_per_epoch
+            say("lagging average", guards.lagging_average(self.ema.get_decay, steps, "at the end"))
+        say("other looks", guards.other_looks(task.val.images, task.test.images))
 
     def _begin_epoch(self) -> None:
         """Nothing of the next epoch has been done yet: no batch, no loss, no time."""
@@ -110,6 +120,28 @@ class Training:
         optimizer = build_optimizer(self.model, self.recipe, self.base_lr)
         self.optimizer: Any = self.fabric.setup_optimizers(optimizer)
         self.schedule = Schedule(self.recipe, epoch * self.steps_per_epoch, self.steps_per_epoch)
+
+    def _train_epoch_in_memory(self, epoch: int) -> float:
+        """Train an epoch. Raises TrainingError with a batch size that fits if memory runs out."""
+        try:
+            return self._train_epoch(epoch)
+        except (RuntimeError, MemoryError) as error:
+            if not memory.ran_out(error):
+                raise
+        # outside the handler, whose traceback holds on to the tensors that filled the memory
+        self.optimizer.zero_grad(set_to_none=True)
+        size = self.recipe.batch_size
+        raise TrainingError(memory.advice(size, memory.largest_batch(self._try_batch, size)))
+
+    def _try_batch(self, size: int) -> None:
+        """A forward and a backward pass on this process's share of so many blank images."""
+        side = self.recipe.image_size
+        own = len(range(size)[distributed.own_share(self.fabric)])
+        images = torch.zeros(own, 3, side, side, device=self.fabric.device)
+        with self.fabric.autocast():
+            logits = self.model(images.contiguous(memory_format=torch.channels_last))
+        logits.float().logsumexp(dim=1).sum().backward()
+        self.model.zero_grad(set_to_none=True)
 
     def _train_epoch(self, epoch: int) -> float:
         """Show every image of the epoch once, or those not shown yet; the mean loss of all."""
@@ -209,7 +241,7 @@ class Training:
         return row
 
     def _keep_if_best(self, score: float, epoch: int, kind: str, model: nn.Module) -> None:
-        so_far = max((past[_score_name(kind)] for past in self.history), default=-math.inf)
+        so_far = max((past[score_name(kind)] for past in self.history), default=-math.inf)
         if score > so_far and self.fabric.is_global_zero:
             path = self.task.folder / f"{kind}.safetensors"
             checkpoint.save_best(path, model, self._header(epoch, score))
@@ -311,7 +343,8 @@ def environment(fabric: Fabric) -> dict[str, Any]:
     }
 
 
-def _score_name(kind: str) -> str:
+def score_name(kind: str) -> str:
+    """The column of the history with the val scores of the raw or the averaged weights."""
     return "val_macro_f1" if kind == "best" else "ema_val_macro_f1"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def build_model(
     if recipe.loss == "ldam":
         _give_cosine_head(model, recipe.ldam_scale)
     if weights is not None:
-        load_body(model, weights)
+        load_body(model, weights, recipe.unmatched_weights)
     return model
 
 
@@ -193,24 +194,52 @@ def layers(model: nn.Module, *, coarse: bool = False) -> dict[str, int]:
     return {name: int(depth[name]) for name, _ in model.named_parameters()}
 
 
-def load_body(model: nn.Module, path: Path) -> None:
-    """Load everything but the head from a file of weights. Raises MethodError unless all fits."""
+def load_body(model: nn.Module, path: Path, unmatched: str = "") -> None:
+    """Load everything but the head from a file of weights.
+
+    unmatched  patterns of keys, separated by commas, that need not fit and then stay as they are
+    Raises MethodError unless all others fit.
+    """
     found = _adapted(read_weights(path), model)
+    faults = weight_faults(model, found)
+    named = _named(faults, unmatched)
+    unnamed = [fault for name, fault in faults.items() if name not in named]
+    if unnamed:
+        raise MethodError(
+            f"{path}: these weights are not the model's: {listing(unnamed, 5)}; give the file of "
+            "this very architecture, in timm's naming, or name the keys that need not match "
+            "(--set unmatched_weights=...)"
+        )
+    fitting = set(model.state_dict()) - head_names(model) - set(faults)
+    model.load_state_dict({name: found[name] for name in fitting}, strict=False)
+
+
+def weight_faults(model: nn.Module, found: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """What does not fit between tensors by name and a model without its head, by key."""
     head = head_names(model)
     wanted = {name: value for name, value in model.state_dict().items() if name not in head}
-    faults = [f"{name} is missing" for name in wanted if name not in found]
-    faults += [
-        f"{name} is {tuple(found[name].shape)}, not {tuple(value.shape)}"
+    faults = {name: f"{name} is missing" for name in wanted if name not in found}
+    faults |= {
+        name: f"{name} is {tuple(found[name].shape)}, not {tuple(value.shape)}"
         for name, value in wanted.items()
         if name in found and found[name].shape != value.shape
-    ]
-    faults += [f"{name} is unknown" for name in found if name not in wanted and name not in head]
-    if faults:
-        raise MethodError(
-            f"{path}: these weights are not the model's: {listing(faults, 5)}; "
-            "give the file of this very architecture, in timm's naming"
-        )
-    model.load_state_dict({name: found[name] for name in wanted}, strict=False)
+    }
+    unknown = [name for name in found if name not in wanted and name not in head]
+    return faults | {name: f"{name} is unknown" for name in unknown}
+
+
+def unmatched_weights(model: nn.Module, path: Path, unmatched: str) -> str:
+    """What a file of weights was let pass with, in a sentence; "" where all of it fits."""
+    faults = weight_faults(model, _adapted(read_weights(path), model)) if unmatched else {}
+    if not faults:
+        return ""
+    return f"weights let pass although they do not match: {listing(list(faults.values()), 5)}"
+
+
+def _named(names: Iterable[str], patterns: str) -> set[str]:
+    """The names that one of the patterns, separated by commas, fits."""
+    wanted = [pattern.strip() for pattern in patterns.split(",")]
+    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in wanted)}
 
 
 def _adapted(found: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors.torch import load_file
 
+from bench.train.checkpoint import read_header
 from tests.conftest import ROOT
 
 KILLS = 7
@@ -53,11 +55,18 @@ def run_until(job: Path, seconds: float | None) -> bool:
     return False
 
 
+def content(path: Path) -> object:
+    """A file's bytes; header and tensors of safetensors, which writes a header in any order."""
+    if path.suffix != ".safetensors":
+        return path.read_bytes()
+    tensors = {name: value.numpy().tobytes() for name, value in load_file(path).items()}
+    return read_header(path), tensors
+
+
 def same_files(mine: Path, theirs: Path) -> bool:
-    names = [
-        name for name in (*KEPT, "checkpoints/best_ema.safetensors") if (theirs / name).exists()
-    ]
-    return all((mine / name).read_bytes() == (theirs / name).read_bytes() for name in names)
+    averaged = "checkpoints/best_ema.safetensors"
+    names = [*KEPT, *([averaged] if (theirs / averaged).exists() else [])]
+    return all(content(mine / name) == content(theirs / name) for name in names)
 
 
 def history(folder: Path) -> pd.DataFrame:

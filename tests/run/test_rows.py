@@ -207,3 +207,14 @@ def test_a_record_holds_no_path_of_the_machine(tmp_path):
     text = (folder / "record.json").read_text()
     assert str(tmp_path) not in text
     assert json.loads(text)["files"].keys() == {"job.json", "predictions.parquet"}
+
+
+def test_a_guard_that_spoke_in_several_jobs_is_shown_once_and_counted(tmp_path):
+    for fold in range(2):
+        finish(
+            tmp_path, make_job(fold), facts={"guards": {"never predicted": f"nv, of {fold + 7}"}}
+        )
+    ((_, facts),) = collect(tmp_path)
+    assert "nv, of 7 (one of 2 jobs that say so)" in facts.notes
+    assert "a note" in facts.notes
+    assert not any("of 8" in note for note in facts.notes)

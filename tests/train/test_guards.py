@@ -1,0 +1,272 @@
+"""Every guard speaks where its fault is caused, and is silent where it is not."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import f1_score
+
+from bench.errors import MethodError
+from bench.method import Recipe
+from bench.train import checkpoint, fit_predict, guards, memory
+from bench.train.ema import build_ema
+from bench.train.loop import Training, TrainingError
+from bench.train.models import build_model
+from tests.conftest import ROOT
+
+CLASSES = ("mel", "nv", "vasc")
+LABELS = np.repeat([0, 1, 2], [40, 640, 20])
+SHORT = Recipe(image_size=16, epochs=1, batch_size=8, lr=1e-3)
+
+
+def said(task) -> dict[str, str]:
+    return task.journal.facts.get("guards", {})
+
+
+def test_balancing_twice_is_said_with_the_prior_that_it_leaves():
+    asked = {"sampler_power": 1.0, "class_weight_power": 1.0, "class_weight_prior": "natural"}
+    sentence = guards.double_balance(LABELS, CLASSES, Recipe(**asked))
+    assert "beyond balance" in sentence
+    # drawn 1/3 each, weighted by 1/prior: vasc 700/20, mel 700/40, nv 700/640, to sum 1
+    by_hand = np.array([1 / 40, 1 / 640, 1 / 20])
+    for name, share in zip(CLASSES, by_hand / by_hand.sum(), strict=True):
+        assert f"{name} {share:.2g} (" in sentence
+    gentle = Recipe(sampler_power=0.5, class_weight_power=0.5)
+    assert "beyond" not in guards.double_balance(LABELS, CLASSES, gentle)
+    assert "both balance" in guards.double_balance(LABELS, CLASSES, gentle)
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{}, {"sampler_power": 1}, {"class_weight_power": 1},
+     {"sampler_power": 1, "class_weight_power": 1}],
+)  # fmt: skip
+def test_one_balance_alone_is_fine(switches):
+    assert guards.double_balance(LABELS, CLASSES, Recipe(**switches)) == ""
+
+
+def test_an_average_that_cannot_catch_up_is_said_before_and_after(make_task):
+    recipe = SHORT.with_overrides({"ema_decay": 0.999, "ema_warmup": "false"})
+    task = make_task(recipe)
+    fit_predict(task)
+    assert "hold 100% of their start" in said(task)["lagging average"]
+
+
+def test_the_share_of_the_start_is_what_the_average_really_holds():
+    model = torch.nn.Linear(1, 1, bias=False)
+    for warmup in (False, True):
+        ema = build_ema(model, Recipe(ema_decay=0.99, ema_warmup=warmup))
+        torch.nn.init.ones_(model.weight)
+        ema.update(model, 1)
+        torch.nn.init.zeros_(model.weight)
+        for step in range(2, 101):
+            ema.update(model, step)
+        left = ema.module.weight.item()
+        sentence = guards.lagging_average(ema.get_decay, 100, "then")
+        assert (f"hold {left:.0%} of" in sentence) if left > 0.05 else sentence == ""
+
+
+def test_the_paired_bootstrap_is_scikit_learns_f1_on_the_same_resampled_groups():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 25, 80).astype(str)
+    labels = rng.integers(0, 3, 80)
+    first, second = rng.random((2, 80, 3))
+    found = guards.paired_difference(labels, groups, first, second, np.random.default_rng(1))
+    names = np.unique(groups)
+    drawn = np.random.default_rng(1).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=guards.RESAMPLES
+    )
+
+    def f1(probs, rows):
+        return f1_score(
+            labels[rows], probs[rows].argmax(1), labels=[0, 1, 2], average="macro", zero_division=0
+        )
+
+    members = {name: np.flatnonzero(groups == name) for name in names}
+    differences = []
+    for counts in drawn[:150]:
+        rows = np.concatenate([np.tile(members[n], c) for n, c in zip(names, counts, strict=True)])
+        differences.append(f1(first, rows) - f1(second, rows))
+    everything = np.arange(80)
+    assert found[0] == pytest.approx(f1(first, everything) - f1(second, everything))
+    low, high = np.quantile(differences, [0.025, 0.975])
+    assert found[1:] == pytest.approx((low, high), abs=0.04)
+
+
+def test_averaged_and_raw_weights_apart_are_said_only_beyond_chance():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    groups = np.repeat(np.arange(150), 2)
+    right = np.eye(3)[labels]
+    some = right.copy()
+    some[:6] = np.roll(some[:6], 1, axis=1)
+    wrong = np.where(rng.random(300)[:, None] < 0.5, np.roll(right, 1, axis=1), right)
+    sentence = guards.parted_average(labels, groups, wrong, right, rng)
+    assert "worse" in sentence
+    assert "150 groups" in sentence
+    few = slice(0, 12)
+    assert guards.parted_average(labels[few], groups[few], some[few], right[few], rng)
+    noise = right + rng.normal(0, 0.9, (2, 300, 3))
+    assert guards.parted_average(labels, groups, *noise, rng) == ""
+
+
+def test_an_average_kept_at_its_start_is_said_to_be_worse(make_task):
+    recipe = SHORT.with_overrides(
+        {"epochs": 8, "lr": 5e-3, "ema_decay": 0.9999, "ema_warmup": "false"}
+    )
+    task = make_task(recipe)
+    fit_predict(task)
+    assert "worse than the raw ones" in said(task)["averaged and raw apart"]
+    assert "lagging average" in said(task)
+    for sentence in said(task).values():
+        assert task.journal.notes.count(sentence) == 1
+
+
+def test_classes_never_predicted_are_named(make_task):
+    probs = np.array([[0.6, 0.4, 0], [0.6, 0.4, 0]])
+    assert guards.never_predicted("val", probs, CLASSES).endswith("nv, vasc")
+    assert guards.never_predicted("val", np.eye(3), CLASSES) == ""
+    task = make_task(SHORT.with_overrides({"class_loss_scale": "mel:1000"}))
+    fit_predict(task)
+    assert "nv" in said(task)["never predicted on val"]
+    assert "nv" in said(task)["never predicted on test"]
+
+
+def test_val_and_test_that_were_transformed_differently_are_said(make_task):
+    task = make_task(SHORT)
+    assert guards.other_looks(task.val.images, task.test.images) == ""
+    for pixels in (task.test.images.pixels // 4, task.test.images.pixels[:, ::2, ::2]):
+        changed = replace(task.test, images=replace(task.test.images, pixels=pixels))
+        assert guards.other_looks(task.val.images, changed.images)
+    dark = replace(task.test.images, pixels=task.test.images.pixels // 4)
+    task = replace(task, test=replace(task.test, images=dark))
+    fit_predict(task)
+    assert "preprocessed differently" in said(task)["other looks"]
+
+
+def test_a_saved_checkpoint_that_does_not_score_what_was_logged_is_said(make_task, monkeypatch):
+    task = make_task(SHORT.with_overrides({"epochs": 6, "lr": 5e-3}))
+    run = Training.run
+
+    def spoil(self):
+        best = run(self)
+        path = self.task.folder / "best.safetensors"
+        with safe_open(path, framework="pt") as stream:
+            header = stream.metadata()
+        weights = load_file(path)
+        weights["head.weight"] = -weights["head.weight"]
+        save_file(weights, path, header)
+        return best
+
+    monkeypatch.setattr(Training, "run", spoil)
+    fit_predict(task)
+    assert "its file is not what was trained" in said(task)["saved best"]
+
+
+def test_a_good_training_hears_no_guard(make_task):
+    task = make_task(Recipe(image_size=16, epochs=12, batch_size=8, lr=5e-3, ema_decay=0.9))
+    fit_predict(task)
+    assert said(task) == {}
+    assert task.journal.notes == []
+
+
+def test_weights_that_do_not_match_pass_only_by_name_and_are_said(make_task, tmp_path):
+    torch.manual_seed(0)
+    state = dict(build_model(Recipe(model="resnet18"), 3, None).state_dict())
+    stem = state.pop("conv1.weight")
+    state["neck.bias"] = torch.zeros(1)
+    path = tmp_path / "w.safetensors"
+    save_file(state, path)
+    recipe = SHORT.with_overrides({"model": "resnet18", "pretrained": "x"})
+    with pytest.raises(MethodError, match=r"conv1.weight is missing.*unmatched_weights"):
+        build_model(recipe, 3, path)
+    with pytest.raises(MethodError, match="neck.bias is unknown"):
+        build_model(recipe.with_overrides({"unmatched_weights": "conv1.*"}), 3, path)
+    named = recipe.with_overrides({"unmatched_weights": "conv1.*, neck.*"})
+    model = build_model(named, 3, path)
+    assert (model.conv1.weight != stem).any()
+    assert (model.layer1[0].conv1.weight == state["layer1.0.conv1.weight"]).all()
+    task = make_task(named, weights=path)
+    fit_predict(task)
+    assert "conv1.weight is missing" in said(task)["unmatched weights"]
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_weights_that_are_not_finite_are_never_kept(make_task, monkeypatch, seconds):
+    task = replace(make_task(SHORT.with_overrides({"epochs": 3})), checkpoint_seconds=seconds)
+    take_step = Training._take_step
+
+    def spoil(self):
+        take_step(self)
+        if self.step == 6:
+            next(self.model.parameters()).data[0] = torch.nan
+
+    monkeypatch.setattr(Training, "_take_step", spoil)
+    with pytest.raises(TrainingError, match=r"(not finite|loss is nan).*last good state is kept"):
+        fit_predict(task)
+    kept = checkpoint.load_last(task.folder).state
+    assert all(value.isfinite().all() for value in kept["model"].values())
+    assert kept["step"] == (5 if seconds == 0 else 4)
+
+
+def test_out_of_memory_tells_what_would_fit_and_changes_nothing(make_task, monkeypatch):
+    task = make_task(SHORT.with_overrides({"batch_size": 16}))
+    forward = torch.nn.Conv2d.forward
+
+    def narrow(self, images):
+        if len(images) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, images)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", narrow)
+    with pytest.raises(TrainingError, match=r"batch_size=16; 4 fits.*batch_size=4.*accumulate=4"):
+        fit_predict(task)
+    assert not (task.folder / "last.pt").exists()
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(make_task, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        fit_predict(make_task(SHORT))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        memory.largest_batch(broken, 8)
+    assert "smaller image_size" in memory.advice(8, 0)
+
+
+STARVED = """
+import resource, torch
+from bench.train import memory
+grown = torch.zeros(1)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 420 * 2**20,) * 2)
+def step(size):
+    torch.zeros(size, 2**20).add_(1)
+try:
+    step(512)
+except RuntimeError as error:
+    assert memory.ran_out(error), error
+    print(memory.largest_batch(step, 512))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
+def test_a_processor_that_runs_out_of_memory_is_understood():
+    """4 MiB an image, 420 MiB to be had: 64 fit and 128 do not."""
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.stdout.strip() == "64", done.stderr
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
