@@ -94,7 +94,8 @@ class RowFacts:
 
     variant   what differs from the method's own recipe and data, spelled out ({} for nothing)
     badges    short words on the row: "from scratch", "committed", "incomplete", ...
-    notes     whole sentences: guards that spoke, pretraining data, failed jobs
+    notes     whole sentences: pretraining data, failed jobs
+    guards    what the guards of its trainings said, by guard; None where none watched
     cost      numbers by name: train_seconds, peak_memory_bytes, parameters, images_per_second
     command   the command that gives the row again
     unranked  why the row takes no part in the ranking, "" if it does
@@ -105,6 +106,7 @@ class RowFacts:
     variant: Mapping[str, Any] = field(default_factory=dict)
     badges: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    guards: Mapping[str, str] | None = None
     cost: Mapping[str, float] = field(default_factory=dict)
     command: str = ""
     passport: str = ""

@@ -219,7 +219,7 @@ def _recipe(board: Leaderboard, row: LeaderboardRow) -> Recipe:
         command=plain(row.facts.command, lines=True),
         passport=plain(row.facts.passport, lines=True).strip("\n"),
         facts=tuple(facts),
-        notes=tuple(plain(note) for note in row.facts.notes),
+        notes=tuple(map(plain, (*row.facts.notes, *(row.facts.guards or {}).values()))),
         environment=_pairs(row.facts.environment),
         hashes=_pairs(row.facts.hashes),
     )

@@ -121,6 +121,7 @@ def row_data(row: LeaderboardRow) -> dict[str, Any]:
         "variant": plain_data(facts.variant),
         "badges": list(facts.badges),
         "notes": list(facts.notes),
+        "guards": plain_data(facts.guards),
         "command": facts.command,
         "environment": plain_data(facts.environment),
         "hashes": plain_data(facts.hashes),

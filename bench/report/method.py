@@ -105,6 +105,7 @@ class MethodPage:
     subgroups: tuple[Grid, ...]
     unsplit: tuple[tuple[str, str], ...]
     learning: tuple[Graph, ...]
+    guards: tuple[tuple[str, str], ...] | None
     recipe: tuple[tuple[str, str], ...]
     recipes: tuple[Recipe, ...]
     how_made: tuple[tuple[str, str], ...]
@@ -145,6 +146,9 @@ def method_page(
         subgroups=tuple(_subgroups(look, close)),
         unsplit=tuple((ATTRIBUTES[key], plain(why)) for key, why in look.unsplit.items()),
         learning=learning_graphs(row),
+        guards=None
+        if row.facts.guards is None
+        else tuple((plain(key), plain(text)) for key, text in row.facts.guards.items()),
         recipe=tuple((plain(key), spelled(value)) for key, value in row.facts.recipe.items()),
         recipes=tuple(replace(one, open=True) for one in recipes(replace(here, rows=(row,)))),
         how_made=told.how_made(look, close),

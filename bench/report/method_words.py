@@ -53,7 +53,7 @@ def headline(board: Leaderboard, row: LeaderboardRow) -> str:
 
 
 def standfirst(row: LeaderboardRow) -> list[str]:
-    """What guards said, what failed, and what else is to be known."""
+    """What failed, and what else is to be known."""
     return [plain(note) for note in row.facts.notes]
 
 

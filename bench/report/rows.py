@@ -83,7 +83,16 @@ def badges(row: LeaderboardRow) -> tuple[Badge, ...]:
     """A row's badges: what its kind and state call for, then its own, each once."""
     words = [row.kind] if row.kind in (REFERENCE, "submitted") else []
     words += [] if row.complete else ["incomplete"]
-    return tuple(badge(word) for word in dict.fromkeys([*words, *row.facts.badges]))
+    shown = [badge(word) for word in dict.fromkeys([*words, *row.facts.badges])]
+    return (*shown, *_guard_badge(row.facts.guards or {}))
+
+
+def _guard_badge(said: Mapping[str, str]) -> tuple[Badge, ...]:
+    """How many guards spoke while the row was trained, and what they said; nothing for none."""
+    if not said:
+        return ()
+    sentences = ". ".join(plain(sentence) for sentence in said.values())
+    return (Badge(f"{counted(len(said), 'guard')} spoke", f"{sentences}."),)
 
 
 def reference_text(board: Leaderboard) -> str:

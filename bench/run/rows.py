@@ -137,6 +137,7 @@ def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> 
         variant=first.job.variant,
         badges=tuple(badges),
         notes=tuple(notes),
+        guards=_guards(records),
         cost=_cost(records),
         command=first.command,
         passport=passport,
@@ -180,22 +181,34 @@ def _histories(runs: Sequence[_Run]) -> dict[str, Mapping[str, tuple[float, ...]
 
 
 def _notes(records: Sequence[RunRecord]) -> list[str]:
-    """What was noted, each once; a guard that spoke in several jobs is shown once, and counted.
+    """What was noted, each once, but for what guards said: that stands apart."""
+    told = {(record.id, sentence) for record in records for sentence in _said(record).values()}
+    notes = [note for record in records for note in record.notes if (record.id, note) not in told]
+    return list(dict.fromkeys(notes))
+
+
+def _guards(records: Sequence[RunRecord]) -> dict[str, str] | None:
+    """The first thing that each guard said, and in how many jobs it spoke; None: nobody watched.
 
     Its sentences hold numbers of their fold, so they differ.
     """
+    if not any("guards" in record.facts for record in records):
+        return None
     by_guard: dict[str, list[str]] = {}
     for record in records:
-        guards = record.facts.get("guards")
-        for guard, sentence in guards.items() if isinstance(guards, Mapping) else ():
-            by_guard.setdefault(guard, []).append(str(sentence))
-    told = {sentence for sentences in by_guard.values() for sentence in sentences}
-    notes = [note for record in records for note in record.notes if note not in told]
-    counted = [
-        sentences[0] + (f" (one of {len(sentences)} jobs that say so)" if sentences[1:] else "")
-        for sentences in by_guard.values()
-    ]
-    return list(dict.fromkeys([*notes, *counted]))
+        for guard, sentence in _said(record).items():
+            by_guard.setdefault(guard, []).append(sentence)
+    return {
+        guard: sentences[0]
+        + (f" (one of {len(sentences)} jobs that say so)" if sentences[1:] else "")
+        for guard, sentences in by_guard.items()
+    }
+
+
+def _said(record: RunRecord) -> dict[str, str]:
+    """What the guards of a training said, by guard."""
+    guards = record.facts.get("guards")
+    return {str(k): str(v) for k, v in guards.items()} if isinstance(guards, Mapping) else {}
 
 
 def _differing_machines(records: Sequence[RunRecord]) -> list[str]:

@@ -97,10 +97,9 @@ def _tell_outcome(task: FoldTask, training: Training, fabric: Fabric) -> None:
         "images_per_second": round(shown / training.train_seconds, 1),
         "device": device_name(fabric.device),
         "precision": precision_name(fabric),
+        "guards": training.guards.said,
     }
     if task.devices > 1:
         facts["devices"] = task.devices
-    if training.guards.said:
-        facts["guards"] = training.guards.said
     for name, value in facts.items():
         task.journal.fact(name, value)

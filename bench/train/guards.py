@@ -156,8 +156,9 @@ def other_looks(val: Images, test: Images) -> str:
     ]
     worst = int(apart.argmax())
     return (
-        f"val and test images look as if they were preprocessed differently: {names[worst]} "
-        f"{mine.mean(axis=0)[worst]:.0f} against {theirs.mean(axis=0)[worst]:.0f} of 255"
+        f"val and test images look as if they were preprocessed differently, or come from "
+        f"different places: {names[worst]} {mine.mean(axis=0)[worst]:.0f} against "
+        f"{theirs.mean(axis=0)[worst]:.0f} of 255"
     )
 
 

@@ -78,6 +78,7 @@ def board(world, rows):
             command="python bench.py run --method plain",
             passport="plain: a passport",
             notes=("seed0/fold2 failed: CUDA out of memory",),
+            guards={"lagging average": "it holds 90% of its start"},
             hashes={"row": "abc123"},
             environment={"torch": "2"},
             recipe={"lr": 0.001},
@@ -161,6 +162,27 @@ def test_learning_failures_recipe_and_command_stand_there(page):
     assert "abc123" in page.by_id("reproduce").text
     assert "0.001" in page.by_id("recipe").text
     assert "100 resamples" in page.by_id("methods").text
+
+
+def test_guards_that_spoke_stand_on_the_page_and_as_a_mark_in_the_leaderboard(page, made, board):
+    assert "it holds 90% of its start" in page.by_id("guards").text
+    marked = [one for one in read(made["index.html"]).all("span", "badge") if "guard" in one.text]
+    assert {one.text for one in marked} == {"1 guard spoke"}
+    assert {one.attributes["title"] for one in marked} == {"it holds 90% of its start."}
+    told = {row["name"]: row["guards"] for row in json.loads(made["leaderboard.json"])["methods"]}
+    assert told["Plain"] == {"lagging average": "it holds 90% of its start"}
+    assert told["blind"] is None
+    assert "guards" not in made[pages_of(board)["blind"]]
+
+
+def test_guards_that_watched_in_silence_are_told(board, looks):
+    rows = [
+        replace(row, facts=replace(row.facts, guards={})) if row.name == "Plain" else row
+        for row in board.rows
+    ]
+    files = render(replace(board, rows=tuple(rows)), (), looks)
+    assert "none spoke" in read(files[pages_of(board)["Plain"]]).by_id("guards").text
+    assert "guard" not in files["index.html"]
 
 
 def test_a_row_without_a_finished_fold_is_missing_visibly(made):

@@ -104,6 +104,7 @@ def test_a_row_joins_its_folds_and_sums_its_cost(tmp_path):
     assert facts.cost["peak_memory_bytes"] == 101
     assert facts.badges == ("from scratch",)
     assert facts.notes == ("a note",)
+    assert facts.guards is None
     assert facts.passport == "m: passport"
 
 
@@ -214,7 +215,7 @@ def test_a_guard_that_spoke_in_several_jobs_is_shown_once_and_counted(tmp_path):
         finish(
             tmp_path, make_job(fold), facts={"guards": {"never predicted": f"nv, of {fold + 7}"}}
         )
+    finish(tmp_path, make_job(2), facts={"guards": {}})
     ((_, facts),) = collect(tmp_path)
-    assert "nv, of 7 (one of 2 jobs that say so)" in facts.notes
-    assert "a note" in facts.notes
-    assert not any("of 8" in note for note in facts.notes)
+    assert facts.guards == {"never predicted": "nv, of 7 (one of 2 jobs that say so)"}
+    assert facts.notes == ("a note",)
