@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from bench.data.images import decode
@@ -22,7 +21,7 @@ from bench.method import Images, Recipe
 from bench.predictions import Predictions
 from bench.temperature import temper
 from bench.train import checkpoint
-from bench.train.distributed import resolve_device
+from bench.train.distributed import fabric_on, resolve_device
 from bench.train.evaluate import Scale, predict_probs
 from bench.train.models import build_model
 
@@ -48,7 +47,7 @@ class Classifier:
     def probs(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Class probabilities (N, C) float32 of images (H, W, 3) uint8 RGB of any size."""
         pixels = np.stack([self.prepare(image) for image in images])
-        fabric = Fabric(accelerator=self.scale.mean.device.type, devices=1)
+        fabric = fabric_on(self.scale.mean.device.type)
         prepared = Images(pixels, np.arange(len(pixels)))
         probs = predict_probs(fabric, self.model, prepared, self.scale, self.recipe.tta)
         return temper(probs, self.temperature)

@@ -7,15 +7,20 @@ images are dealt out in turn and gathered by their position in the part.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import nn
 
 from bench.errors import MethodError
 from bench.method import FoldTask
 
 NOBODY = -1
+
+Precision = Literal["bf16-mixed", "32-true"]
 
 
 def build_fabric(task: FoldTask) -> Fabric:
@@ -26,20 +31,30 @@ def build_fabric(task: FoldTask) -> Fabric:
     """
     device = resolve_device(task.device)
     mixed = task.recipe.amp and device == "cuda" and torch.cuda.is_bf16_supported()
-    fabric = Fabric(
-        accelerator=device,
-        devices=task.devices,
-        strategy="ddp" if task.devices > 1 else "auto",
-        precision="bf16-mixed" if mixed else "32-true",
-    )
+    if task.recipe.batch_size < task.devices:
+        raise MethodError(
+            f"batch_size={task.recipe.batch_size} leaves some of {task.devices} devices "
+            "without an image; set a larger one"
+        )
+    fabric = fabric_on(device, task.devices, "bf16-mixed" if mixed else "32-true")
     if task.devices > 1:
-        if task.recipe.batch_size < task.devices:
-            raise MethodError(
-                f"batch_size={task.recipe.batch_size} leaves some of {task.devices} devices "
-                "without an image; set a larger one"
-            )
         fabric.launch()
     return fabric
+
+
+def fabric_on(device: str, devices: int = 1, precision: Precision = "32-true") -> Fabric:
+    """A Fabric for one device, or for one of several processes that torchrun started.
+
+    What starts the processes is named, never guessed: where Slurm is installed Fabric would take
+    its tasks for ours.
+    """
+    return Fabric(
+        accelerator=device,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,
+        plugins=[TorchElasticEnvironment() if devices > 1 else LightningEnvironment()],
+    )
 
 
 def resolve_device(wanted: str) -> str:

@@ -15,7 +15,13 @@ from bench.data.folds import fold_table, write_fold_table
 from bench.data.preprocess import preprocessing
 from bench.errors import MethodError
 from bench.method import Recipe
-from bench.train.distributed import build_fabric, gather_rows, own_share, share_weight
+from bench.train.distributed import (
+    build_fabric,
+    fabric_on,
+    gather_rows,
+    own_share,
+    share_weight,
+)
 from tests.conftest import CLASSES, ROOT
 from tests.train import shared_training
 from tests.train.conftest import small_roles
@@ -45,6 +51,17 @@ def test_shares_are_disjoint_complete_and_weigh_as_the_whole(world, count):
         values[share].mean() * share_weight(Rank(0, world), len(share), count) for share in shares
     ]
     assert np.isclose(np.mean(means), values.mean())
+
+
+def test_a_machine_with_slurm_trains_as_any_other(tmp_path, monkeypatch):
+    """Fabric would warn of an unused srun, or take Slurm's tasks for processes of the training."""
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_JOB_NAME", "bench")
+    assert fabric_on("cpu").world_size == 1
 
 
 def test_one_process_gathers_its_own_rows():
