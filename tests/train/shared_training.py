@@ -20,9 +20,9 @@ from bench.data.folds import read_fold
 from bench.data.store import open_store
 from bench.method import FoldTask, LabelledPart, Part, Recipe
 from bench.run.execute import SilentJournal
+from bench.train import fit_predict
 from bench.train.distributed import build_fabric
 from bench.train.evaluate import Scale
-from bench.train.fit import fit_predict
 from bench.train.loop import Training
 from bench.train.models import build_model
 
