@@ -103,6 +103,7 @@ class Place(_Frozen):
     fold_table   file with the labels of train and val, and the test part without them
     folder       where the results go
     checkpoint_seconds  longest time that an interruption may undo
+    timeout_seconds, memory_gib, disk_gib  what one process of the job may take at most; None: all
     """
 
     method_file: str
@@ -112,6 +113,9 @@ class Place(_Frozen):
     folder: str
     device: str
     checkpoint_seconds: float = 60.0
+    timeout_seconds: float | None = None
+    memory_gib: float | None = None
+    disk_gib: float | None = None
 
 
 class JobFile(_Frozen):

@@ -26,7 +26,8 @@ VERBS = {
     "status": ("status", "Say how far the jobs of a results folder are."),
     "verify-results": ("verify_results", "Check that everything in a results folder is whole."),
     "merge": ("merge", "Make two results folders one."),
-    "job": ("job", "Do one job again by its JOB.json."),
+    "plan": ("plan", "Plan the jobs of a run for a cluster's scheduler."),
+    "job": ("job", "Do one job, by its JOB.json or its number in a plan."),
 }
 
 

@@ -52,6 +52,9 @@ class Options:
     devices_per_job: int
     threads: int
     checkpoint_seconds: float
+    job_timeout: float | None
+    job_memory: float | None
+    job_disk: float | None
     weights: Path | None
     replace: bool
 
@@ -103,6 +106,21 @@ _OPTIONS = (
         default=60.0,
         show_default=True,
         help="Longest time of training that an interruption may undo. Changes no number.",
+    ),
+    click.option(
+        "--job-timeout",
+        type=click.FloatRange(0, min_open=True),
+        help="Seconds after which a job is ended, with all that it has started; others go on.",
+    ),
+    click.option(
+        "--job-memory",
+        type=click.FloatRange(0, min_open=True),
+        help="GiB of memory of its own that a job may take; then it is ended, others go on.",
+    ),
+    click.option(
+        "--job-disk",
+        type=click.FloatRange(0, min_open=True),
+        help="GiB that a job may write into its folder; then it is ended, others go on.",
     ),
     click.option(
         "--threads",

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bench.job import Job
-from bench.run.local import Outcome
+from bench.run.process import Outcome
 
 
 def title(job: Job) -> str:
@@ -117,7 +117,9 @@ class BarProgress:
         self.bars.stop()
 
     def started(self, job: Job) -> None:
-        """Show a bar for the job's epochs."""
+        """Show a bar for the job's epochs; one that begins once more keeps its bar."""
+        if job.id in self.tasks:
+            return
         self.tasks[job.id] = self.bars.add_task(title(job), total=job.recipe.epochs, note="")
 
     def epoch(self, job: Job, row: dict[str, str]) -> None:

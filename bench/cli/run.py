@@ -53,25 +53,37 @@ def _run(bench: Bench, options: Options, *, dry_run: bool) -> int:
     return 1 if failed else 0
 
 
+def undone(job_files: Sequence[Any], options: Options) -> list[Any]:
+    """The jobs that are not done yet. Raises ResultsError where finished jobs would be lost."""
+    from bench.run.results import is_done, refuse_replacing
+
+    waiting = [file for file in job_files if not is_done(Path(file.place.folder), file.job)]
+    click.echo(f"{len(job_files)} jobs, {len(job_files) - len(waiting)} of them done already")
+    if not options.replace:
+        refuse_replacing([(Path(file.place.folder), file.job) for file in waiting])
+    return waiting
+
+
+def show_jobs(job_files: Sequence[Any], waiting: Sequence[Any]) -> None:
+    """List the jobs, and which of them are done."""
+    from bench.cli.progress import title
+
+    left = {file.id for file in waiting}
+    for file in job_files:
+        click.echo(f"{file.id}  {title(file.job)}  {'to do' if file.id in left else 'done'}")
+
+
 def train(job_files: Sequence[Any], options: Options, *, dry_run: bool) -> list[Any]:
     """Do the jobs that are not done yet; gives the outcomes of the failed ones.
 
     A dry run only lists them. Raises ResultsError where finished jobs would be lost.
     """
     from bench.run.local import run_local
-    from bench.run.results import is_done, refuse_replacing
 
-    waiting = [file for file in job_files if not is_done(Path(file.place.folder), file.job)]
-    click.echo(f"{len(job_files)} jobs, {len(job_files) - len(waiting)} of them done already")
+    waiting = undone(job_files, options)
     if dry_run:
-        from bench.cli.progress import title
-
-        for file in job_files:
-            state = "to do" if file in waiting else "done"
-            click.echo(f"{file.id}  {title(file.job)}  {state}")
+        show_jobs(job_files, waiting)
         return []
-    if not options.replace:
-        refuse_replacing([(Path(file.place.folder), file.job) for file in waiting])
     if not waiting:
         return []
     from bench.cli.progress import progress_for
@@ -158,6 +170,9 @@ def plan(bench: Bench, options: Options) -> list[Any]:
                 folder=str(job_folder(options.results, job, protocol.split.repeats).resolve()),
                 device=options.device,
                 checkpoint_seconds=options.checkpoint_seconds,
+                timeout_seconds=options.job_timeout,
+                memory_gib=options.job_memory,
+                disk_gib=options.job_disk,
             ),
         )
         for ask, job in planned

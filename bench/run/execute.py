@@ -34,6 +34,10 @@ PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow
 LOCK_SECONDS = 20
 
 
+class JobBusyError(ResultsError):
+    """Another process is working on the job."""
+
+
 class FolderJournal:
     """Writes what a method tells into the job's folder and prints it into the log."""
 
@@ -99,7 +103,8 @@ def helper_rank(job: Job) -> int:
 def run_job(job_file: JobFile) -> RunRecord:
     """Do one job and leave its record. A job already done is left as it is.
 
-    Raises MethodError, PredictionError or whatever the method raises; then there is no record.
+    Raises JobBusyError, MethodError, PredictionError or whatever the method raises; then there is
+    no record.
     """
     folder = Path(job_file.place.folder)
     lock = FileLock(folder / "job.lock", timeout=LOCK_SECONDS)
@@ -110,7 +115,7 @@ def run_job(job_file: JobFile) -> RunRecord:
                 return done
             return _run(job_file, folder)
     except Timeout:
-        raise ResultsError(f"{folder}: another process is working on this job") from None
+        raise JobBusyError(f"{folder}: another process is working on this job") from None
 
 
 def help_job(job_file: JobFile) -> None:

@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import pandas as pd
@@ -114,10 +115,25 @@ def is_done(folder: Path, job: Job) -> bool:
     )
 
 
-def prepare(job_file: JobFile) -> Path:
-    """Make a job's folder ready and write its job.json; what another job left there is removed."""
+def prepare(job_file: JobFile) -> Literal["ready", "done", "busy"]:
+    """Make a job's folder ready and write its job.json; what another job left there is removed.
+
+    "done" where the job has been done meanwhile, "busy" where a process is working on it: then
+    nothing is touched. Looking and making ready are one under the job's lock.
+    """
     folder = Path(job_file.place.folder)
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            if is_done(folder, job_file.job):
+                return "done"
+            _make_ready(folder, job_file)
+            return "ready"
+    except Timeout:
+        return "busy"
+
+
+def _make_ready(folder: Path, job_file: JobFile) -> None:
     path = folder / "job.json"
     try:
         before = parse_job_file(path.read_text(encoding="utf-8"), str(path)).id
@@ -129,8 +145,9 @@ def prepare(job_file: JobFile) -> Path:
                 whole_folder = entry.is_dir() and not entry.is_symlink()
                 shutil.rmtree(entry) if whole_folder else entry.unlink()
     (folder / "record.json").unlink(missing_ok=True)
+    for scratch in folder.glob("**/.*.tmp"):  # half-written by processes that were killed
+        scratch.unlink(missing_ok=True)
     write_atomically(path, to_json(job_file).encode())
-    return path
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

@@ -12,7 +12,7 @@ from bench.errors import ResultsError
 from bench.job import Job, JobFile, parse_job_file
 from bench.protocol import Protocol
 from bench.run import results
-from bench.run.local import fault_in_log
+from bench.run.process import fault_in_log
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from torch import nn
 
 from bench.data.augment import Augment, Draws
 from bench.errors import MethodError
+from bench.interrupts import Held, held_back
 from bench.method import FoldTask
 from bench.train import checkpoint, distributed, draws, guards, memory
 from bench.train.ema import build_ema
@@ -68,11 +69,19 @@ class Training:
         self.best = Best()
         self.history: list[dict[str, float]] = []
         self.step = 0
+        self.signals = Held()
         self.train_seconds = 0.0
         self._begin_epoch()
 
     def run(self) -> Best:
         """Train until the last epoch or until val has not improved for long enough."""
+        if self.fabric.world_size > 1:
+            return self._run()  # processes in step must not stop at different ones
+        with held_back() as signals:
+            self.signals = signals
+            return self._run()
+
+    def _run(self) -> Best:
         self._enter_phase(0)
         self._resume()
         self._look_ahead()
@@ -166,7 +175,7 @@ class Training:
             self._take_step()
             self.turn = turn + 1
             self.epoch_seconds = time.perf_counter() - begun
-            if time.perf_counter() - self.kept_at > task.checkpoint_seconds:
+            if self.signals or time.perf_counter() - self.kept_at > task.checkpoint_seconds:
                 self._refuse_not_finite(epoch)
                 self._keep()
         mean = self.loss_sum.item() / len(self.batches)
@@ -269,6 +278,7 @@ class Training:
         if self.fabric.is_global_zero:
             checkpoint.save_last(self.task.folder, self._state())
         self.kept_at = time.perf_counter()
+        self.signals.let_go()  # whoever wants to end this training may do so now
 
     def _state(self) -> dict[str, Any]:
         return {

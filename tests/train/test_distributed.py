@@ -109,3 +109,13 @@ def test_a_batch_too_small_for_all_devices_is_refused(small_source, tmp_path):
     }  # fmt: skip
     with pytest.raises(MethodError, match="batch_size=1"):
         build_fabric(shared_training.task_of(ask, 2))
+
+
+def test_within_a_task_of_slurm_a_job_is_one_process(make_task, monkeypatch, tmp_path):
+    (tmp_path / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name, value in (("NTASKS", "4"), ("PROCID", "3"), ("LOCALID", "3"), ("JOB_NAME", "x")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    fabric = build_fabric(make_task(Recipe(image_size=16)))
+    assert (fabric.global_rank, fabric.world_size) == (0, 1)

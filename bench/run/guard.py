@@ -1,0 +1,191 @@
+"""The guard of a job: a small process that sees to it that a job ends, and all of it.
+
+The job's work runs in a child. The guard hands signals on to it, ends it when it takes too long,
+too much memory or too much disk, when its runner is gone, and afterwards ends whatever the work
+has started and left: also what has taken itself into a session of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from bench.job import Place
+
+POLL_SECONDS = 0.05
+LOOK_SECONDS = 0.5
+"""Between two looks at memory and files, which cost more than a glance at the clock."""
+GRACE_SECONDS = 20
+"""For a job that was asked to stop: it ends its step and keeps its state."""
+LOG = "log.txt"
+LOG_BYTES = 32 * 2**20
+LOG_KEPT_BYTES = 2**20
+SET_CHILD_SUBREAPER, SET_PDEATHSIG = 36, 1  # of prctl(2)
+GIB = 2**30
+
+
+def guarded(work: Callable[[], int], place: Place, *, watch_runner: bool) -> int:
+    """Do the work in a child under the limits of its place; the exit code for this process.
+
+    watch_runner: standard input is a pipe from the runner, and its end the end of the job. An
+    exit code of 128 and more tells the signal that ended the work. Without fork (Windows) the work
+    is done here, without limits.
+    """
+    if not hasattr(os, "fork"):
+        return work()
+    _adopt_orphans()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    guard = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _end_with(guard)
+        return work()
+    return _Watch(child, place, watch_runner=watch_runner).until_over()
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of all that the work leaves behind (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_with(guard: int) -> None:
+    """Let the kernel end this process when the guard ends, however that comes (Linux)."""
+    os.setpgid(0, 0)  # what a terminal sends, the guard hands on, once
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != guard:
+            os._exit(1)
+
+
+@dataclass
+class _Watch:
+    """One child being watched; `asked` is the time by which it must have ended, once it was asked
+    to."""
+
+    child: int
+    place: Place
+    watch_runner: bool
+    begun: float = field(default_factory=time.monotonic)
+    looked: float = 0.0
+    asked: float | None = None
+
+    def until_over(self) -> int:
+        """Wait for the child's end, hand signals on, end it where it goes too far."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hand_on)
+        status = None
+        fault = ""
+        try:
+            while status is None and not fault:
+                time.sleep(POLL_SECONDS)
+                status = self._status()
+                fault = self._fault() if status is None else ""
+        finally:
+            _end_descendants()
+        if fault:
+            print(f"error: {fault}", flush=True)  # noqa: T201 - into the job's log
+            return 1
+        code = os.waitstatus_to_exitcode(status or 0)
+        if code < 0:
+            print(f"error: ended by signal {-code}", flush=True)  # noqa: T201
+        return code if code >= 0 else 128 - code
+
+    def _status(self) -> int | None:
+        pid, status = os.waitpid(self.child, os.WNOHANG)
+        return status if pid else None
+
+    def _hand_on(self, number: int, _frame: object) -> None:
+        self.asked = self.asked or time.monotonic() + GRACE_SECONDS
+        os.kill(self.child, number)
+
+    def _fault(self) -> str:
+        """Why the job must end now, or ""."""
+        now, limit = time.monotonic(), self.place.timeout_seconds
+        if self.watch_runner and _closed(0):
+            return "the runner is gone"
+        if self.asked is not None and now > self.asked:
+            return f"did not stop within {GRACE_SECONDS} s of being asked to"
+        if limit is not None and now - self.begun > limit:
+            return f"ran longer than --job-timeout {limit:g} s"
+        if now - self.looked > LOOK_SECONDS:
+            self.looked = now
+            return self._excess()
+        return ""
+
+    def _excess(self) -> str:
+        """What the job has taken too much of, or ""."""
+        folder, memory, disk = Path(self.place.folder), self.place.memory_gib, self.place.disk_gib
+        _trim_log(folder / LOG)
+        if memory is not None and _memory_bytes() > memory * GIB:
+            return f"took more memory than --job-memory {memory:g} GiB"
+        if disk is not None and _folder_bytes(folder) > disk * GIB:
+            return f"wrote more than --job-disk {disk:g} GiB into its folder"
+        return ""
+
+
+def _closed(pipe: int) -> bool:
+    """Whether the other end of a pipe has been closed; nothing is ever written into it."""
+    readable, _, _ = select.select([pipe], [], [], 0)
+    return bool(readable) and not os.read(pipe, 1)
+
+
+def _end_descendants() -> None:
+    """End all that this process has started, and what that has started, until nothing is left."""
+    latest = time.monotonic() + GRACE_SECONDS  # what hangs in the kernel cannot be ended
+    while time.monotonic() < latest and (found := psutil.Process().children(recursive=True)):
+        for process in found:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(found, timeout=1)
+
+
+def _memory_bytes() -> int:
+    """Memory that the work holds for itself: mapped files, such as the store, are not counted."""
+    total = 0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            held = process.memory_info()
+        except psutil.NoSuchProcess:
+            continue
+        total += held.rss - getattr(held, "shared", 0)
+    return total
+
+
+def _folder_bytes(folder: Path) -> int:
+    """Size of all files in a folder; those that vanish meanwhile count nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - many files
+            except OSError:
+                continue
+    return total
+
+
+def _trim_log(log: Path) -> None:
+    """Keep the end of a log that has grown too long; its writers append, and so go on behind it."""
+    try:
+        if log.stat().st_size <= LOG_BYTES:
+            return
+        with log.open("r+b") as stream:
+            stream.seek(-LOG_KEPT_BYTES, os.SEEK_END)
+            end = stream.read(LOG_KEPT_BYTES)
+            stream.truncate(0)
+        with log.open("ab") as stream:
+            stream.write(b"[the log was longer; this is its end]\n" + end)
+    except OSError:
+        return

@@ -1,0 +1,85 @@
+"""Job lists: a plan that a cluster's scheduler works through, a job a line, and its array script.
+
+    {"id": "0123456789abcdef", "folder": "/results/groupkfold5/ham10000/resnet18/seed0/fold0"}
+
+Each task takes one line. The job itself stands in the folder's job.json; the id tells whether it is
+still the one that was planned.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.errors import ResultsError
+from bench.files import write_atomically
+from bench.job import JobFile, parse_job_file
+from bench.run.results import prepare
+
+
+def write_job_list(path: Path, job_files: Sequence[JobFile]) -> list[JobFile]:
+    """Make the folders of the jobs ready and list them; gives the jobs listed.
+
+    A job that is done, or at work elsewhere, is not listed.
+    """
+    listed = [file for file in job_files if prepare(file) == "ready"]
+    lines = [json.dumps({"id": file.id, "folder": file.place.folder}) + "\n" for file in listed]
+    write_atomically(path, "".join(lines).encode())
+    return listed
+
+
+def listed_job(path: Path, index: int) -> JobFile:
+    """The job of a line, counted from 0. Raises ResultsError where the plan has changed since."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if index >= len(lines):
+        raise ResultsError(f"{path}: holds {len(lines)} jobs, none with the number {index}")
+    try:
+        entry = json.loads(lines[index])
+        folder, planned = Path(entry["folder"]), str(entry["id"])
+    except (ValueError, KeyError, TypeError):
+        raise ResultsError(f"{path}, line {index + 1}: not of a job list; plan again") from None
+    job_json = folder / "job.json"
+    try:
+        text = job_json.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"{job_json}: {error.strerror}; plan again") from None
+    job_file = parse_job_file(text, str(job_json))
+    if job_file.id != planned:
+        raise ResultsError(f"{job_json}: is another job than the one planned; plan again")
+    here = job_file.place.model_copy(update={"folder": str(folder)})
+    return job_file.model_copy(update={"place": here})
+
+
+def array_script(job_list: Path, jobs: Sequence[JobFile], bench: Path, at_once: int | None) -> str:
+    """A SLURM array script, a task a job: what a job needs is asked for, nothing else.
+
+    A task that is killed with its node is queued again and goes on from its last checkpoint.
+    """
+    job, place = jobs[0].job, jobs[0].place
+    limit = f"%{at_once}" if at_once else ""
+    lines = [
+        "#!/bin/bash",
+        f"#SBATCH --job-name={job.protocol}",
+        f"#SBATCH --array=0-{len(jobs) - 1}{limit}",
+        f"#SBATCH --cpus-per-task={max(file.job.threads * file.job.devices for file in jobs)}",
+    ]
+    if place.device == "cuda":
+        lines.append(f"#SBATCH --gres=gpu:{max(file.job.devices for file in jobs)}")
+    if place.memory_gib is not None:
+        lines.append(f"#SBATCH --mem={round(place.memory_gib * 1024) + 1024}M")
+    if place.timeout_seconds is not None:
+        # the job's own limit comes first: it says so in the log
+        lines.append(f"#SBATCH --time={int(place.timeout_seconds // 60) + 2}")
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(bench))}"
+    lines += [
+        "#SBATCH --requeue",
+        "#SBATCH --open-mode=append",
+        f"#SBATCH --output={job_list}.%a.log",
+        "# options of your site (partition, account, ...) go here, or on sbatch's command line",
+        f"export BENCH_JOBS={shlex.quote(str(job_list))}",
+        f'exec {command} job --index "$SLURM_ARRAY_TASK_ID"',
+    ]
+    return "\n".join(lines) + "\n"

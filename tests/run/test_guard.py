@@ -1,0 +1,132 @@
+"""A job ends, and all of it: whatever its method does, the others go on and nothing is left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from bench.run import guard, results
+from bench.run.execute import run_job
+from bench.run.local import run_local
+from bench.run.process import JOB_FOLDER, Unwatched
+from tests.run.small_jobs import BENCH, plan, predicted, verified, write_method
+
+MEMORY = "room = [np.ones(2**25) for _ in range(40)]"  # 10 GiB, if nobody stops it
+FILES = (
+    "task.folder.mkdir(parents=True, exist_ok=True)\n"
+    "for n in range(10**6): (task.folder / f'{n}.bin').write_bytes(bytes(2**20)); time.sleep(0.01)"
+)
+FORKS = (
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
+    " start_new_session=True)\n"
+    "if os.fork() == 0: os.setsid(); time.sleep(600)"
+)
+
+
+MISDEEDS = {
+    (0, 1): ("time.sleep(600)", "ran longer than --job-timeout 15 s"),
+    (0, 2): (MEMORY, "took more memory than --job-memory 0.6 GiB"),
+    (0, 3): (FILES, "wrote more than --job-disk 0.05 GiB into its folder"),
+    (1, 0): ("os.kill(os.getpid(), signal.SIGKILL)", "ended by signal 9"),
+    (1, 1): ("os._exit(3)", "exit status 3"),
+    (1, 2): ("sys.exit('I give up')", "I give up"),
+}
+"""What a method does for a seed and fold, and what is said of it then."""
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(JOB_FOLDER) == str(folder):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def test_jobs_that_go_too_far_end_and_the_others_go_on(small_source, tmp_path):
+    plain = plan(small_source, tmp_path / "plain" / "results", write_method(tmp_path, "plain"))
+    for file in plain:
+        results.prepare(file)
+        run_job(file)
+    undisturbed = dict(zip([file.job.fold for file in plain], predicted(plain), strict=True))
+    deeds = "\n".join(
+        f"if (task.seed, task.column) == {slot}:\n    " + deed.replace("\n", "\n    ")
+        for slot, (deed, _) in MISDEEDS.items()
+    )
+    root = tmp_path / "bad" / "results"
+    files = plan(
+        small_source, root, write_method(tmp_path, "bad", deeds),
+        folds=4, seeds=2, timeout_seconds=15, memory_gib=0.6, disk_gib=0.05,
+    )  # fmt: skip
+    for outcome in run_local(files, BENCH, ["", ""], Unwatched()):
+        slot = (outcome.job.seed, outcome.job.fold)
+        assert processes_of(outcome.folder) == []
+        if slot in MISDEEDS:
+            assert not outcome.ok
+            assert MISDEEDS[slot][1] in outcome.fault
+        else:
+            assert outcome.ok, outcome.fault
+            made = (outcome.folder / "predictions.parquet").read_bytes()
+            assert made == undisturbed[outcome.job.fold]
+    checked = verified(root)
+    assert checked.sound
+    assert checked.records == 2
+
+
+def test_what_a_finished_job_leaves_running_is_ended_and_keeps_no_lock(small_source, tmp_path):
+    files = plan(
+        small_source, tmp_path / "results", write_method(tmp_path, "forks", FORKS), folds=1
+    )
+    (outcome,) = run_local(files, BENCH, [""], Unwatched())
+    assert outcome.ok, outcome.fault
+    assert processes_of(outcome.folder) == []
+    assert not results.is_locked(outcome.folder)
+
+
+def test_a_killed_guard_leaves_nothing_running(small_source, tmp_path):
+    method = write_method(tmp_path, "hangs", f"{FORKS}\ntime.sleep(600)")
+    (file,) = plan(small_source, tmp_path / "results", method, folds=1)
+    folder = Path(file.place.folder)
+    code = (
+        "import sys; from pathlib import Path; from bench.job import parse_job_file\n"
+        "from bench.run.local import run_local; from bench.run.process import Unwatched\n"
+        "file = parse_job_file(sys.stdin.read(), 'stdin')\n"
+        "print(run_local([file], Path('bench.py'), [''], Unwatched())[0].fault)"
+    )
+    runner = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=BENCH.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    runner.stdin.write(file.model_dump_json())
+    runner.stdin.close()
+    runner.stdin = None
+    deadline = time.monotonic() + 60
+    while len(processes_of(folder)) < 4:  # guard, work, and what that has started
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (guarding,) = [each for each in processes_of(folder) if each.ppid() == runner.pid]
+    guarding.kill()
+    said, _ = runner.communicate()
+    assert said.strip() == "ended by signal 9"
+    assert runner.returncode == 0
+    assert processes_of(folder) == []
+
+
+def test_a_flooded_log_keeps_its_end(small_source, tmp_path):
+    flood = "for n in range(4000): print('x' * 9000, n)\nsys.stdout.flush(); time.sleep(1.5)"
+    method = write_method(tmp_path, "floods", flood)
+    (file,) = plan(small_source, tmp_path / "results", method, folds=1)
+    (outcome,) = run_local([file], BENCH, [""], Unwatched())
+    assert outcome.ok, outcome.fault
+    log = outcome.folder / "log.txt"
+    assert log.stat().st_size < 2 * guard.LOG_KEPT_BYTES
+    text = log.read_text()
+    assert "[the log was longer; this is its end]" in text
+    assert " 3999\n" in text
+    assert "done: floods" in text
