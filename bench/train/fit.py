@@ -32,7 +32,7 @@ def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) ->
     model = build_model(task.recipe, len(task.classes), task.weights, own_model)
     model = model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scale = Scale.of(model, fabric.device)
-    _tell_origin(task, own_model)
+    tell_origin(task, own_model)
 
     training = Training(task, fabric, model, scale)
     if task.weights is not None:
@@ -65,7 +65,8 @@ def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) ->
     return predict(task.test, test)
 
 
-def _tell_origin(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> None:
+def tell_origin(task: FoldTask, own_model: Callable[[int], nn.Module] | None = None) -> None:
+    """Tell the record what the model starts from, and what that has seen."""
     recipe = task.recipe
     if own_model is not None and task.weights is None:
         # what it starts from only its author knows
