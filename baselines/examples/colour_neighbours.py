@@ -28,7 +28,7 @@ def fit_predict(task: FoldTask) -> Predictions:
 
     def labels_near(part: Part) -> np.ndarray:
         nearest: np.ndarray = neighbours.kneighbors(histograms(part), return_distance=False)
-        return task.train.labels[nearest]
+        return np.asarray(task.train.labels[nearest])
 
     def shares(near: np.ndarray, many: int) -> np.ndarray:
         """Of the `many` nearest labels and one more voice, which the whole of train has."""

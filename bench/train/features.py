@@ -47,7 +47,7 @@ def frozen_features(task: FoldTask) -> Callable[[Part], np.ndarray]:
         if not path.is_file():
             device = torch.device(resolve_device(task.device))
             buffer = io.BytesIO()
-            np.save(buffer, _computed(model.to(device), pixels, device))  # type: ignore[arg-type]
+            np.save(buffer, _computed(model.to(device), pixels, device))
             write_atomically(path, buffer.getvalue())
     features: np.ndarray = np.load(path, mmap_mode="r")
     return lambda part: np.asarray(features[part.images.rows])
@@ -61,7 +61,7 @@ def _key(model: nn.Module, pixels: np.ndarray) -> str:
         digest.update(value.numpy().tobytes())
     rows = max(1, BLOCK_BYTES // max(1, pixels[:1].nbytes))
     for start in range(0, len(pixels), rows):
-        digest.update(np.ascontiguousarray(pixels[start : start + rows]))
+        digest.update(pixels[start : start + rows].tobytes())
     return digest.hexdigest()[:32]
 
 
