@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from bench.manifest import Manifest
 from bench.predictions import Predictions, RowPredictions, Slot
@@ -40,10 +41,13 @@ def metadata_rows(
     if quality is not None:
         features = features.join(quality.reset_index(drop=True))
         chosen[PICTURE] = tuple(quality.columns)
-    return [
-        _row(name, features[list(columns)], manifest, roles, protocol)
-        for name, columns in chosen.items()
-    ]
+    # with so little work a step several threads mostly wait for each other, and burn a processor
+    # each while they do (minutes where one thread takes seconds); the trees are the same
+    with threadpool_limits(1, user_api="openmp"):
+        return [
+            _row(name, features[list(columns)], manifest, roles, protocol)
+            for name, columns in chosen.items()
+        ]
 
 
 def _features(table: pd.DataFrame) -> pd.DataFrame:

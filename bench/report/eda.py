@@ -16,6 +16,7 @@ from bench.report import eda_words, words
 from bench.report.catalogue import metric
 from bench.report.cells import Cell, cell
 from bench.report.eda_charts import boxes
+from bench.report.eda_pictures import pictures_json, quality_grids, size_grids
 from bench.report.eda_tables import (
     Grid,
     Strengths,
@@ -23,7 +24,6 @@ from bench.report.eda_tables import (
     fold_grid,
     group_sizes,
     missing,
-    sizes,
     strengths,
 )
 from bench.report.explored import MEASURES, TITLES, Explored
@@ -72,7 +72,8 @@ class EdaPage:
     group_sizes: tuple[Grid, ...]
     galleries: tuple[Gallery, ...]
     extremes: tuple[Gallery, ...]
-    sizes: Grid | None
+    sizes: tuple[Grid, ...]
+    quality_tables: tuple[Grid, ...]
     quality: Strengths | None
     quality_by_class: tuple[tuple[str, Drawing], ...]
     quality_by_source: tuple[tuple[str, Drawing], ...]
@@ -112,7 +113,8 @@ def eda_page(found: Explored) -> EdaPage:
         extremes=tuple(
             _gallery(key, found) for key in found.pictures if key not in manifest.classes
         ),
-        sizes=None if quality is None else sizes(quality),
+        sizes=() if quality is None else size_grids(quality, manifest),
+        quality_tables=() if quality is None else quality_grids(quality, manifest),
         quality=strengths("quality-axis", image) if image else None,
         quality_by_class=_boxes(quality, table["label"], manifest.classes),
         quality_by_source=_boxes(quality, table["source"], None),
@@ -191,6 +193,7 @@ def eda_json(found: Explored) -> str:
         "images_by_class": dict(board.dataset.images_by_class),
         "groups_by_class": dict(board.dataset.groups_by_class),
         "pictures_measured": 0 if found.quality is None else len(found.quality),
+        "pictures": None if found.quality is None else pictures_json(found.quality, found.manifest),
         "associations": [asdict(one) for one in found.associations.values()],
         "without_pictures": {
             row.name: {key: asdict(value) for key, value in row.table.metrics.items()}

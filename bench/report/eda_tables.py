@@ -1,7 +1,5 @@
 """The tables of the EDA page."""
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
 from __future__ import annotations
 
 import math
@@ -126,22 +124,6 @@ def _size_grid(caption: str, sizes: pd.Series, label: pd.Series, manifest: Manif
     return Grid(
         caption, ("Class", *map(str, SIZES), f"{over} or more", "Most", "Mean"), tuple(lines)
     )
-
-
-def sizes(quality: pd.DataFrame) -> Grid:
-    """How many files have which size, the commonest first."""
-    sizes = quality.groupby(["width", "height"]).size().sort_values(ascending=False)
-    commonest = sizes.head(12)
-    lines = [
-        (f"{width} × {height}", count(number), percent(number / len(quality)))
-        for (width, height), number in zip(commonest.index.tolist(), commonest, strict=True)
-    ]
-    rest = int(sizes.iloc[12:].sum())
-    if rest:
-        lines.append(
-            (f"{len(sizes) - 12} further sizes", count(rest), percent(rest / len(quality)))
-        )
-    return Grid("Pixels of the files, width × height", ("Size", "Images", "Share"), tuple(lines))
 
 
 def crossed(manifest: Manifest, key: str) -> Grid:

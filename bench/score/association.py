@@ -15,7 +15,8 @@ allows however alike the images of a group are. The mean size under these trades
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -37,17 +38,77 @@ def cramers_v(table: np.ndarray) -> float:
     return float(np.sqrt(((table - expected) ** 2 / expected).sum() / table.sum() / k))
 
 
-def epsilon_squared(table: np.ndarray) -> float:
-    """Epsilon squared of counts (R classes, C ordered values); NaN without any variance."""
-    by_value, by_class = table.sum(axis=0), table.sum(axis=1)
-    images = by_value.sum()
-    ranks = np.cumsum(by_value) - (by_value - 1) / 2 - (images + 1) / 2
-    total = float((by_value * ranks**2).sum())
+def epsilon_squared(by_value: np.ndarray, by_class: np.ndarray, rank_sums: np.ndarray) -> float:
+    """Epsilon squared of counts by ordered value (C,) and by class (R,), with the sum of each
+    class's ranks as `middle_ranks` gives them (R,); NaN without any variance."""
+    total = float((by_value * middle_ranks(by_value) ** 2).sum())
     known = by_class > 0
     if total <= 0 or known.sum() < 2:  # noqa: PLR2004 - one class has nothing to differ from
         return NAN
-    between = ((table @ ranks)[known] ** 2 / by_class[known]).sum()
-    return float(between / total)
+    return float((rank_sums[known] ** 2 / by_class[known]).sum() / total)
+
+
+def middle_ranks(by_value: np.ndarray) -> np.ndarray:
+    """The rank of each ordered value (C,) of these counts, ties at their middle, less the mean."""
+    return np.asarray(np.cumsum(by_value) - (by_value - 1) / 2 - (by_value.sum() + 1) / 2)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Cramér's V of an attribute's codes (N,), under labels that trade and images that count more
+    than once: a table of labels and codes is counted each time.
+
+    The label of an image is given as where its line of the table starts.
+    """
+
+    code: np.ndarray
+    classes: int
+    values: int
+
+    @classmethod
+    def of(cls, code: np.ndarray, classes: int) -> _Words:
+        return cls(code, classes, int(code.max(initial=0)) + 1)
+
+    def lines(self, label: np.ndarray) -> np.ndarray:
+        return label * self.values
+
+    def ordered(self, order: np.ndarray) -> _Words:
+        return replace(self, code=self.code[order])
+
+    def size(self, lines: np.ndarray, weights: np.ndarray | None = None) -> float:
+        cells = self.classes * self.values
+        counts = np.bincount(lines + self.code, weights, minlength=cells)
+        return cramers_v(counts.reshape(self.classes, self.values))
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Epsilon squared, likewise. Nearly every image has a value of its own, so there is no table:
+    the sums of ranks are all that depends on the labels."""
+
+    code: np.ndarray
+    classes: int
+    ranks: np.ndarray
+    by_value: np.ndarray
+
+    @classmethod
+    def of(cls, code: np.ndarray, classes: int) -> _Numbers:
+        by_value = np.bincount(code)
+        return cls(code, classes, middle_ranks(by_value)[code], by_value)
+
+    def lines(self, label: np.ndarray) -> np.ndarray:
+        return label
+
+    def ordered(self, order: np.ndarray) -> _Numbers:
+        return replace(self, code=self.code[order], ranks=self.ranks[order])
+
+    def size(self, lines: np.ndarray, weights: np.ndarray | None = None) -> float:
+        by_value, ranks = self.by_value, self.ranks
+        if weights is not None:
+            by_value = np.bincount(self.code, weights)
+            ranks = weights * middle_ranks(by_value)[self.code]
+        by_class = np.bincount(lines, weights, minlength=self.classes)
+        return epsilon_squared(by_value, by_class, np.bincount(lines, ranks, self.classes))
 
 
 def associate(
@@ -59,28 +120,26 @@ def associate(
     """
     known = values.notna().to_numpy()
     numeric = pd.api.types.is_numeric_dtype(values)
-    size, measure = (epsilon_squared, EPSILON) if numeric else (cramers_v, V)
     code, group = (
         np.unique(part[known], return_inverse=True)[1]
         for part in (values.to_numpy() if numeric else values.astype(str).to_numpy(), groups)
     )
-    label = classes[known]
-    shape = (int(classes.max()) + 1, int(code.max(initial=0)) + 1)
-    cell = label * shape[1] + code
-
-    def count(cells: np.ndarray, weights: np.ndarray | None = None) -> float:
-        return size(np.bincount(cells, weights, minlength=shape[0] * shape[1]).reshape(shape))
-
-    value = count(cell) if known.any() else NAN
+    many = int(classes.max()) + 1
+    kind, measure = (_Numbers, EPSILON) if numeric else (_Words, V)
+    attribute = kind.of(code, many)
+    lines = attribute.lines(classes[known])
+    value = attribute.size(lines) if known.any() else NAN
     images, members = int(known.sum()), int(group.max(initial=-1)) + 1
     if np.isnan(value):
         return Association(name, measure, Estimate(NAN, n=images), members, NAN, NAN)
-    drawn = np.array([count(cell, _redrawn(members, rng)[group]) for _ in range(RESAMPLES)])
+    drawn = np.array(
+        [attribute.size(lines, _redrawn(members, rng)[group]) for _ in range(RESAMPLES)]
+    )
     ends = bca(drawn[np.isfinite(drawn)], value, 0.0, LEVEL)
     low, high = ends or (NAN, NAN)
-    traded = np.array(
-        [count(other * shape[1] + code) for other in _trades(label, group, rng, TRADES)]
-    )
+    order, trades = _trades(lines, group, rng, TRADES)
+    in_order = attribute.ordered(order)
+    traded = np.array([in_order.size(other) for other in trades])
     p = float((1 + (traded >= value - 1e-12).sum()) / (1 + TRADES))
     method = "bias-corrected percentile" if ends else ""
     estimate = Estimate(value, low, high, images, method)
@@ -94,17 +153,28 @@ def _redrawn(groups: int, rng: np.random.Generator) -> np.ndarray:
 
 def _trades(
     label: np.ndarray, group: np.ndarray, rng: np.random.Generator, times: int
-) -> Iterator[np.ndarray]:
-    """Labels (N,) after groups of the same size traded theirs, `times` over."""
+) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """An order (N,) of the images, and their labels (N,) in this order after groups of the same
+    size traded theirs, `times` over: the same array each time, filled anew."""
     sizes = np.bincount(group)
     order = np.lexsort((np.arange(len(group)), group, sizes[group]))
-    counts = sizes[group][order]
-    blocks = [order[counts == size].reshape(-1, size) for size in np.unique(counts)]
-    for _ in range(times):
-        traded = np.empty_like(label)
-        for block in blocks:
-            traded[block] = label[block[rng.permutation(len(block))]]
-        yield traded
+    ends = np.cumsum([0, *np.bincount(sizes[group])[1:]])
+    parts = [slice(a, b) for a, b in pairwise(ends.tolist())]
+    own = label[order]
+
+    def trade() -> Iterator[np.ndarray]:
+        traded = np.empty_like(own)
+        blocks = [
+            (own[part].reshape(-1, size), traded[part].reshape(-1, size))
+            for size, part in enumerate(parts, 1)
+            if part.stop > part.start
+        ]
+        for _ in range(times):
+            for mine, theirs in blocks:
+                np.take(mine, rng.permutation(len(mine)), axis=0, out=theirs, mode="clip")
+            yield traded
+
+    return order, trade()
 
 
 def adjusted(family: Mapping[str, Association]) -> dict[str, Association]:

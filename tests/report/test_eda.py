@@ -71,6 +71,21 @@ def test_it_says_synthetic_and_the_json_is_whole(found, page):
     assert len(told["associations"]) == len(found.associations)
 
 
+def test_sizes_and_quality_stand_by_class_and_by_source(found, page):
+    table, quality = found.manifest.table.set_index("image_id"), found.quality
+    text = read(page).by_id("quality").text
+    told = json.loads(eda_json(found))["pictures"]
+    for kind, column in (("class", "label"), ("source", "source")):
+        for part, own in quality.groupby(table[column].loc[quality.index]):
+            one = told[f"by_{kind}"][part]
+            assert one["images"] == len(own) == sum(one["sizes"].values())
+            assert one["sharpness"] == pytest.approx(
+                own["sharpness"].quantile([0.25, 0.5, 0.75]).tolist()
+            )
+            assert f"{own['brightness'].median():.1f} [" in text
+        assert f"share of the {kind}" in text
+
+
 def test_without_pictures_it_says_so(found):
     blind = replace(
         found,
