@@ -1,12 +1,56 @@
-"""Files written whole or not at all, and their hashes."""
+"""Files read and written whole or not at all, and their hashes."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import stat
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+WAITING = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+"""What stands in a folder like a file, and may keep whoever opens it waiting for ever."""
+
+
+def waiting_kind(path: Path) -> str:
+    """What a path is in the words of WAITING; nothing for files, folders and what is not there."""
+    try:
+        return WAITING.get(stat.S_IFMT(path.stat().st_mode), "")
+    except OSError:
+        return ""
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file. Raises OSError that names it, also for a pipe, a socket or a device,
+    which are not opened."""
+    kind = waiting_kind(path)
+    if kind:
+        raise OSError(errno.EINVAL, f"is {kind}, not a file; give a file", str(path))
+    return path.read_bytes()
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise OSError that names what is in the way, unless a file could be written at `path`.
+
+    Leaves nothing behind, no folder either, so it can be asked before long work.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
+    place = path.parent
+    while not place.exists():
+        place = place.parent
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(place)) from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

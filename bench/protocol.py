@@ -6,6 +6,7 @@ sha256 stands in the protocol, because library versions change what a seeded spl
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import tomllib
@@ -19,6 +20,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import ProtocolError, RolesError, listing
+from bench.files import read_file
 from bench.manifest import Manifest
 
 PARTS = ("", "train", "val", "test")
@@ -30,6 +32,8 @@ Kind = Literal[
 
 Dealer = Literal["greedy", "iterative"]
 
+NAME = r"^[a-z0-9][a-z0-9-]*$"
+"""What a protocol may be called: its name is that of its file."""
 PLACE = r"^fold\d+\.(train|val|test)$"
 
 ROSTER_PREFIX = "# roster_sha256="
@@ -119,7 +123,7 @@ class DatasetSettings(_Section):
 class Protocol(_Section):
     """Which images may teach, choose and test, and how the result is counted."""
 
-    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     title: str
     unit: Literal["patient"] = "patient"
     split: Split
@@ -208,7 +212,9 @@ def load_protocol(name: str, folder: Path) -> Protocol:
     if name not in known:
         raise ProtocolError(f"unknown protocol {name!r}; known are {listing(known)}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
+    except OSError as error:
+        raise ProtocolError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ProtocolError(f"{path}: is not UTF-8 text") from None
     protocol = parse_protocol(text, str(path))
@@ -284,13 +290,11 @@ def parse_roles(text: str, where: str) -> Roles:
     first, _, body = text.partition("\n")
     if not first.startswith(ROSTER_PREFIX):
         raise RolesError(f"{where}: the first line must be {ROSTER_PREFIX}<hash>")
-    try:
-        table = pd.read_csv(io.StringIO(body), dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise RolesError(f"{where}: not a CSV table: {error}") from None
-    folds = [f"fold{fold}" for fold in range(table.shape[1] - 2)]
-    if list(table.columns) != ["image_id", "group_id", *folds] or not folds:
+    header, *rows = _read_rows(body, where)
+    folds = [f"fold{fold}" for fold in range(len(header) - 2)]
+    if header != ["image_id", "group_id", *folds] or not folds:
         raise RolesError(f"{where}: the header must be image_id,group_id,fold0,...")
+    table = pd.DataFrame(rows, columns=header, dtype=object)
     cells = table[folds].to_numpy(dtype=object)
     codes = pd.Index(PARTS).get_indexer(pd.Index(cells.ravel())).reshape(cells.shape)
     if (codes < 0).any():
@@ -311,6 +315,26 @@ def parse_roles(text: str, where: str) -> Roles:
     )
 
 
+def _read_rows(text: str, where: str) -> list[list[str]]:
+    """The header of a roles file's table and its rows, all as wide: pandas would shift the others.
+
+    Raises RolesError that names the line of another width.
+    """
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[list[str]] = []
+    try:
+        for row in lines:
+            if rows and row and len(row) != len(rows[0]):
+                raise RolesError(
+                    f"{where}: line {lines.line_num + 1} ({row[0]}) has {len(row)} cells, the "
+                    f"header has {len(rows[0])}; restore the file"
+                )
+            rows += [row] if row else []
+    except csv.Error as error:
+        raise RolesError(f"{where}: line {lines.line_num + 1}: not a CSV table: {error}") from None
+    return rows or [[]]
+
+
 def load_roles(protocol: Protocol, dataset: str, folder: Path) -> Roles:
     """The frozen roles of a dataset, proven by their hash to be the ones the protocol means."""
     known: Mapping[str, RolesFile] = protocol.roles
@@ -321,7 +345,7 @@ def load_roles(protocol: Protocol, dataset: str, folder: Path) -> Roles:
         )
     path = folder / known[dataset].file
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise RolesError(f"{path}: {error.strerror}; restore the committed file") from None
     found = hashlib.sha256(content).hexdigest()

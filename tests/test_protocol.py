@@ -55,7 +55,13 @@ def test_a_roles_file_reads_back_as_it_was_written():
         ("# roster_sha256=ab\nimage_id,fold0\na,train\n", "header"),
         ("# roster_sha256=ab\nimage_id,group_id,fold0\na,g,tset\n", "a is 'tset' in fold0"),
         ("# roster_sha256=ab\nimage_id,group_id,fold0\na,g,test\na,g,test\n", "twice: a"),
-        ("# roster_sha256=ab\n", "not a CSV"),
+        ("# roster_sha256=ab\n", "header"),
+        (
+            "# roster_sha256=ab\nimage_id,group_id,fold0\na,g,test,val\n",
+            r"line 3 \(a\) has 4 cells, the header has 3",
+        ),
+        ("# roster_sha256=ab\nimage_id,group_id,fold0\na,g,test\nb,g\n", r"line 4 \(b\) has 2"),
+        ('# roster_sha256=ab\nimage_id,group_id,fold0\na,"g,test\n', "line 3: not a CSV table"),
     ],
 )
 def test_a_broken_roles_file_is_refused_by_name(text, said):

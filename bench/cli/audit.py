@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.places import PROTOCOLS, source_options
+from bench.cli.places import PROTOCOLS, refuse_unwritable, source_options
 from bench.data.sources import DataChoice
 
 if TYPE_CHECKING:
+    from bench.data.audit.known import KnownPairs
     from bench.data.audit.whole import Audit
     from bench.manifest import Manifest
 
@@ -39,6 +39,9 @@ def audit(data: DataChoice, protocol_name: str | None, folder: Path, merged: Pat
     from bench.report.audit import render_audit
     from bench.report.html import write
 
+    refuse_unwritable("--to", folder / "index.html", folder / "audit.json")
+    if merged is not None:
+        refuse_unwritable("--merge-groups", merged)
     done = _audit(data, protocol_name)
     if merged is not None:
         _write_groups(done, merged)
@@ -64,33 +67,36 @@ def _audit(data: DataChoice, protocol_name: str | None) -> Audit:
                 stages[stage] = bars.add_task(stage, total=whole)
             bars.update(stages[stage], completed=done)
 
-        return audit_data(data, lambda manifest: _known_groups(manifest, protocol_name), advance)
+        return audit_data(data, lambda manifest: _known_pairs(manifest, protocol_name), advance)
 
 
-def _known_groups(manifest: Manifest, protocol_name: str | None) -> Mapping[str, str]:
-    """The final groups: of a protocol's roles, else as the committed duplicates join them."""
-    from bench.cli.frozen import known_pairs
+def _known_pairs(manifest: Manifest, protocol_name: str | None) -> KnownPairs:
+    """What the committed lists say, united as a protocol's roles have it, else as the lists do."""
+    from bench.cli.frozen import known_pairs, missed_pairs
+    from bench.data.audit.known import KnownPairs
     from bench.protocol import load_protocol, load_roles
     from bench.splits.groups import join_groups
 
+    ids = manifest.image_ids.tolist()
+    listed = known_pairs(None, manifest.name, ids)
     if protocol_name is None:
-        pairs = known_pairs(None, manifest.name, manifest.image_ids.tolist())
-        return dict(zip(manifest.image_ids, join_groups(manifest, pairs), strict=True))
-    roles = load_roles(load_protocol(protocol_name, PROTOCOLS), manifest.name, PROTOCOLS)
-    return dict(zip(roles.image_ids, roles.group_ids, strict=True))
+        group_of = dict(zip(ids, join_groups(manifest, listed), strict=True))
+    else:
+        roles = load_roles(load_protocol(protocol_name, PROTOCOLS), manifest.name, PROTOCOLS)
+        group_of = dict(zip(roles.image_ids, roles.group_ids, strict=True))
+    united = frozenset((a, b) for a, b in listed if group_of.get(a, a) == group_of.get(b, b))
+    return KnownPairs(group_of, united, missed_pairs(manifest.name, ids))
 
 
 def _write_groups(done: Audit, path: Path) -> None:
     """A group file in which all pairs that are sure, and those that are known, are united."""
     import pandas as pd
 
-    from bench.cli.frozen import known_pairs
     from bench.files import write_atomically
     from bench.splits.groups import join_groups
 
     manifest = done.manifest
-    known = known_pairs(None, manifest.name, manifest.image_ids.tolist())
-    groups = join_groups(manifest, [*done.united, *known])
+    groups = join_groups(manifest, [*done.united, *sorted(done.known.united)])
     table = pd.DataFrame({"image_id": manifest.image_ids, "group_id": groups})
     write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
     united = len(set(manifest.native_groups.tolist())) - len(set(groups.tolist()))
@@ -112,5 +118,7 @@ def _print(done: Audit) -> None:
         named: list[Any] = [f"{f.where} {f.what}".strip() for f in finding.named]
         more = finding.count - len(named)
         click.echo(f"  {listing(named)}{f' and {more} more' if more else ''}")
+    if done.pairs or done.known.united:
+        click.echo(f"duplicates across the dataset's own groups: {done.standing.told}")
     if not done.findings:
         click.echo("nothing is wrong, as far as was looked")

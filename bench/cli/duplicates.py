@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench.cli.places import PROTOCOLS, source_options
+from bench.cli.places import PROTOCOLS, refuse_unwritable, source_options
 from bench.data.sources import DataChoice
 
 
@@ -37,6 +37,8 @@ def duplicates(
     from bench.data.duplicates.pairs import format_pairs
     from bench.files import write_atomically
 
+    if file is not None:
+        refuse_unwritable("--to", file)
     source = data.open()
     group_of = _groups(source.manifest, protocol_name)
     found = _search(source, thorough=thorough)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.places import PROTOCOLS, results_option, source_options
+from bench.cli.places import PROTOCOLS, refuse_unwritable, results_option, source_options
 from bench.data.sources import DataChoice
 
 if TYPE_CHECKING:
@@ -47,11 +47,18 @@ def eda(
 
     if to is not None and to.suffix.lower() != ".html":
         raise click.UsageError(f"--to {to}: give a name that ends in .html; a .json lies beside it")
+    # before the work; the dataset's own folder is known only after its metadata has been read
+    refuse_unwritable("--results" if to is None else "--to", *_files(to or results / "data" / "x"))
     explored = explore(data, protocol_name, images=not no_images)
     where = to or results / "data" / explored.manifest.name / "eda.html"
     page = render_page("eda.html.j2", page=eda_page(explored))
     write({where.name: page, f"{where.stem}.json": eda_json(explored)}, where.parent)
     click.echo(f"EDA: {where}")
+
+
+def _files(page: Path) -> tuple[Path, Path]:
+    """The page, and the JSON beside it."""
+    return page, page.with_suffix(".json")
 
 
 def explore(data: DataChoice, protocol_name: str, *, images: bool) -> Explored:
@@ -91,6 +98,7 @@ def explore(data: DataChoice, protocol_name: str, *, images: bool) -> Explored:
 def folds(protocol: Protocol, source: Source) -> tuple[Roles, bool]:
     """The frozen roles of a dataset; where there are none, roles drawn by the protocol's rules.
 
+    Those are dealt by the greedy, whoever deals the protocol's own: it takes any number of groups.
     Raises ProtocolError for a protocol with arms or a control: its folds overlap on purpose.
     """
     from bench.errors import ProtocolError
@@ -101,7 +109,8 @@ def folds(protocol: Protocol, source: Source) -> tuple[Roles, bool]:
     if protocol.split.arms or protocol.split.control:
         raise ProtocolError(f"--protocol {protocol.name}: has arms or is a control; give another")
     if manifest.name not in protocol.roles:
-        return freeze(manifest, protocol.split), False
+        split = protocol.split.model_copy(update={"dealer": "greedy"})
+        return freeze(manifest, split), False
     roles = load_roles(protocol, manifest.name, PROTOCOLS)
     roles.refuse_other_roster(manifest)
     return roles, True

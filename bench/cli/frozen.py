@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.cli.places import PROTOCOLS
-from bench.errors import ProtocolError, RolesError, listing
+from bench.data.audit.known import MissedPair
+from bench.data.faults import refuse
+from bench.data.tables import control_fault, read_lines, read_text
+from bench.errors import ProtocolError, RolesError
 
 
 def with_roles(
@@ -61,19 +63,37 @@ def known_pairs(
     return [pair for pair in pairs if have.issuperset(pair)]
 
 
+def missed_pairs(dataset: str, image_ids: Sequence[str]) -> tuple[MissedPair, ...]:
+    """Pairs that were found after the dataset's roles had been frozen, and whose images it has.
+
+    They stand in `<dataset>_duplicates_missed.csv` beside the roles, which never change.
+    """
+    have = set(image_ids)
+    listed = sorted(PROTOCOLS.glob(f"*/{dataset}_duplicates_missed.csv"))
+    pairs = [
+        MissedPair(line["image_a"], line["image_b"], line.get("verdict", ""), path.name)
+        for path in listed
+        for line in _read_lines(path)
+    ]
+    return tuple(pair for pair in pairs if have.issuperset((pair.image_a, pair.image_b)))
+
+
 def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """Pairs of image ids from a CSV with the columns image_a and image_b."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if not {"image_a", "image_b"} <= set(reader.fieldnames or ()):
-                raise RolesError(f"{path}: needs the columns image_a and image_b")
-            pairs = [(row["image_a"], row["image_b"]) for row in reader]
-    except UnicodeDecodeError:
-        raise RolesError(f"{path}: is not UTF-8 text") from None
-    except csv.Error as error:
-        raise RolesError(f"{path}: not a CSV table: {error}") from None
-    short = [line for line, pair in enumerate(pairs, start=2) if not all(pair)]
-    if short:
-        raise RolesError(f"{path}: lines without both images: {listing(short)}")
-    return pairs
+    """Pairs of image ids from a CSV with the columns image_a and image_b, in any dialect."""
+    return [(line["image_a"], line["image_b"]) for line in _read_lines(path)]
+
+
+def _read_lines(path: Path) -> list[dict[str, str]]:
+    """The lines of a list of pairs, by column. Raises DataError that names what is wrong."""
+    header, lines = read_lines(read_text(path, refuse), str(path), refuse)
+    if not {"image_a", "image_b"} <= set(header):
+        raise RolesError(f"{path}: needs the columns image_a and image_b")
+    found = []
+    for line in lines:
+        hidden = control_fault(line, ("image_a", "image_b"))
+        if hidden:
+            refuse(hidden)
+        if not (line.cells["image_a"] and line.cells["image_b"]):
+            raise RolesError(f"{line.where}: names one image only; a pair takes two")
+        found.append(line.cells)
+    return found

@@ -41,6 +41,7 @@ def preprocess(images: tuple[Path, ...], folder: Path, settings: tuple[str, ...]
     from bench.data.preprocess import preprocessing
     from bench.data.steps import panel, watch
     from bench.errors import DataError
+    from bench.files import read_file
     from bench.recipe import Recipe, parse_overrides
 
     usual = {"hair_removal": True, "colour_constancy": 6, "clahe": 2}
@@ -50,7 +51,7 @@ def preprocess(images: tuple[Path, ...], folder: Path, settings: tuple[str, ...]
     folder.mkdir(parents=True, exist_ok=True)
     for path in images:
         try:
-            stages = watch(path.read_bytes(), decode, chain)
+            stages = watch(read_file(path), decode, chain)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{path}: {getattr(error, 'strerror', None) or error}; give whole JPEG or PNG files"

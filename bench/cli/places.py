@@ -39,12 +39,17 @@ def source_options(command: Command, name_option: str = "--name") -> Command:
         dataset_name: str | None,
         groups: Path | None,
         columns: str | None,
+        layout: str | None,
         **rest: Any,
     ) -> object:
         from bench.data.named import parse_columns
-        from bench.data.sources import DataChoice
+        from bench.data.sources import LAYOUTS, DataChoice
+        from bench.errors import DataError
 
-        return command(data=DataChoice(data, dataset_name, groups, parse_columns(columns)), **rest)
+        if layout is not None and layout not in LAYOUTS:
+            raise DataError(f"--layout {layout}: unknown; known are {', '.join(LAYOUTS)}")
+        known = parse_columns(columns)
+        return command(data=DataChoice(data, dataset_name, groups, known, layout), **rest)
 
     options = (
         click.option(
@@ -68,11 +73,34 @@ def source_options(command: Command, name_option: str = "--name") -> Command:
             help="Columns of a CSV of your own: image=...,label=...,group=... (also patient, "
             "lesion, age, sex, site, source); label=... alone chooses among diagnoses.",
         ),
+        click.option(
+            "--layout",
+            help="Whose metadata is meant, where a folder holds several: ham10000, isic2018, "
+            "isic2019, isic2020, archive, manifest.",
+        ),
     )
     made: Callable[..., object] = with_choice
     for option in reversed(options):
         made = option(made)
     return cast("Command", made)
+
+
+def refuse_unwritable(option: str, *paths: Path) -> None:
+    """Raise ResultsError that names the option, unless files could be written at all these paths.
+
+    Asked before the work whose result they are to hold.
+    """
+    from bench import files
+    from bench.errors import ResultsError
+
+    for path in paths:
+        try:
+            files.refuse_unwritable(path)
+        except OSError as error:
+            raise ResultsError(
+                f"{option} {path}: cannot be written ({error.filename}: {error.strerror}); "
+                "name another place, or make this one writable"
+            ) from None
 
 
 def results_option(command: Command) -> Command:

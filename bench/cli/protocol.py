@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import click
@@ -25,14 +26,22 @@ def protocol() -> None:
 
 
 @protocol.command("list")
-def list_protocols() -> None:
-    """Name every protocol, and the datasets it has frozen roles for."""
+def list_protocols() -> int:
+    """Name every protocol, and the datasets it has frozen roles for. Exit 1 if one is broken."""
     from bench.protocol import load_protocol
 
+    broken = []
     for path in sorted(PROTOCOLS.glob("*.toml")):
-        known = load_protocol(path.stem, PROTOCOLS)
+        try:
+            known = load_protocol(path.stem, PROTOCOLS)
+        except (ProtocolError, OSError) as error:
+            broken.append(error)
+            continue
         datasets = ", ".join(sorted(known.roles)) or "no roles"
         click.echo(f"{known.name}: {known.title} [{datasets}]")
+    for fault in broken:
+        click.echo(f"BROKEN: {fault}", err=True)
+    return 1 if broken else 0
 
 
 @protocol.command("show")
@@ -112,7 +121,7 @@ def _write_export(path: Path, text: str) -> None:
 @duplicates_option
 def verify_roles(protocol_name: str, data: DataChoice, duplicates: Path | None) -> int:
     """Prove frozen roles sound and the data's own; say what was proven. Exit 1 if they are not."""
-    from bench.cli.frozen import known_pairs
+    from bench.cli.frozen import known_pairs, missed_pairs
     from bench.protocol import load_protocol, load_roles
     from bench.splits.leakage import verify
 
@@ -129,6 +138,13 @@ def verify_roles(protocol_name: str, data: DataChoice, duplicates: Path | None) 
     click.echo(f"{known.roles[manifest.name].file}: sound")
     for statement in proven:
         click.echo(f"- {statement}")
+    group_of = dict(zip(roles.image_ids, roles.group_ids, strict=True))
+    for pair in missed_pairs(manifest.name, manifest.image_ids.tolist()):
+        if group_of[pair.image_a] != group_of[pair.image_b]:
+            click.echo(
+                f"known since, and left apart, since frozen roles never change: {pair.image_a} and "
+                f"{pair.image_b} ({pair.verdict}; {pair.file})"
+            )
     return 0
 
 
@@ -152,12 +168,16 @@ def freeze_roles(
     duplicates: Path | None,
 ) -> None:
     """Draw the roles of a dataset once, by a protocol's rules, and write them into it."""
-    from bench.cli.frozen import known_pairs, renamed, with_roles
+    from bench.cli.frozen import known_pairs, missed_pairs, renamed, with_roles
     from bench.files import write_atomically
-    from bench.protocol import format_roles, load_protocol, parse_protocol
+    from bench.protocol import NAME, format_roles, load_protocol, parse_protocol
     from bench.splits.freeze import freeze
     from bench.splits.leakage import absent_classes, verify
 
+    if new_name is not None and not re.fullmatch(NAME, new_name):
+        raise ProtocolError(
+            f"--as {new_name!r}: a protocol is named by lower-case letters, digits and hyphens"
+        )
     rules = load_protocol(protocol_name, PROTOCOLS)
     manifest = data.open(images=False).manifest
     target = new_name or protocol_name
@@ -179,7 +199,10 @@ def freeze_roles(
     if new_name is not None:
         text = renamed(text, new_name, folds, dealer)
         rules = parse_protocol(text, str(toml))
-    pairs = known_pairs(duplicates, manifest.name, manifest.image_ids.tolist())
+    ids = manifest.image_ids.tolist()
+    pairs = known_pairs(duplicates, manifest.name, ids)
+    if duplicates is None:  # what older roles leave apart need not stay so
+        pairs += [(pair.image_a, pair.image_b) for pair in missed_pairs(manifest.name, ids)]
     roles = freeze(manifest, rules.split, pairs)
     content = format_roles(roles).encode()
     file = f"{target}/{manifest.name}.csv"

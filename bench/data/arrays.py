@@ -26,6 +26,7 @@ from bench.data.faults import Report
 from bench.data.made import ensure_folder
 from bench.data.reader import find_sheets
 from bench.data.roster import Roster
+from bench.data.tables import CONTROL
 from bench.errors import DataError, listing
 from bench.files import sha256_of
 from bench.manifest import Record
@@ -131,6 +132,9 @@ def _class_names(path: Path, labels: np.ndarray) -> dict[Any, str]:
     found = sorted(set(labels.tolist()))
     if path.stem.lower().startswith("dermamnist") and set(found) <= set(range(len(DERMAMNIST))):
         return dict(enumerate(DERMAMNIST))
+    hidden = [ascii(label) for label in found if CONTROL.search(str(label))]
+    if hidden:
+        raise DataError(f"{path}: labels with control characters: {listing(hidden)}; rename them")
     return {label: str(label) for label in found}
 
 
@@ -151,6 +155,9 @@ def _read_hmnist(path: Path, report: Report) -> Arrays:
     if not sheets:
         raise DataError(f"{path}: has no ids; it needs HAM10000_metadata.csv beside it")
     roster = ham10000.read(sheets, {}, report)
+    paths = [r.image_id for r in roster.records if Path(r.image_id).name != r.image_id]
+    if paths:
+        raise DataError(f"{sheets[0].path}: image ids that are paths: {listing(paths)}; name files")
     width, channels = HMNIST[path.name.lower()]
     table = _numbers(path, width * width * channels + 1)
     labels = table[:, -1]

@@ -48,6 +48,11 @@ KINDS: dict[str, Kind] = {
         "Their cells may stand under the wrong headings (pandas shifts them without a word), so "
         "these rows were not read. Mend them, or fetch the file again.",
     ),
+    "control": Kind(
+        "Control characters in ids, labels, groups or words",
+        True,
+        "Nobody sees them, and a name with one is another name. These rows were not read.",
+    ),
     "copies": Kind(
         "Metadata files that contradict each other", True, "Keep the one that is right."
     ),
@@ -109,6 +114,11 @@ KINDS: dict[str, Kind] = {
     "unwanted": Kind(
         "Image files without a row", False, "They are not used; masks and thumbnails are harmless."
     ),
+    "no file": Kind(
+        "Named pipes, sockets or devices in place of images",
+        True,
+        "Whoever opens one may wait for ever: they were not opened. Remove them.",
+    ),
     "two files": Kind(
         "Image ids with two different files", True, "It is unclear which is meant. Remove one."
     ),
@@ -169,9 +179,15 @@ KINDS: dict[str, Kind] = {
         "Too little alike to be sure, too much to be silent.",
     ),
     "near known": Kind(
-        "Nearly equal pictures in different native groups, which are known",
+        "Known duplicates: pictures in different native groups that are united",
         False,
         "The protocol's roles, or the committed list of duplicates, unite them.",
+    ),
+    "near missed": Kind(
+        "Known duplicates that frozen roles leave apart",
+        False,
+        "They were found after the roles were frozen, which never change. A new protocol unites "
+        "them: protocol freeze --as NAME.",
     ),
 }
 

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from bench.data.faults import refuse
 from bench.data.named import image_id_of
 from bench.data.roster import FIELDS
-from bench.data.tables import read_lines, read_text
+from bench.data.tables import control_fault, read_lines, read_text
 from bench.errors import DataError, listing
 from bench.manifest import Manifest
 
@@ -47,6 +47,9 @@ def read_grouping(path: Path) -> Grouping:
         )
     group_of: dict[str, str] = {}
     for line in lines:
+        hidden = control_fault(line, (images[0], groups[0]))
+        if hidden:
+            refuse(hidden)
         image_id, group = image_id_of(line.cells[images[0]]), line.cells[groups[0]]
         if not image_id:
             raise DataError(f"{line.where}: the image id is empty; every row needs one")

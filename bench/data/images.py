@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from bench.data.sources import Source
 from bench.errors import DataError, listing
+from bench.files import waiting_kind
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 MAX_PIXELS = 100_000_000
@@ -23,11 +24,13 @@ OPAQUE = 255
 
 
 class FoundImages(NamedTuple):
-    """The image files of a folder: by id, ids with two different files, files that no id wants."""
+    """The image files of a folder: by id, ids with two different files, files that no id wants,
+    and, by id, what is called as an image is and is a pipe, a socket or a device."""
 
     files: dict[str, Path]
     twice: list[str]
     unwanted: list[Path]
+    waiting: dict[str, str]
 
 
 def look_for_images(folder: Path, wanted: Collection[str]) -> FoundImages:
@@ -35,6 +38,7 @@ def look_for_images(folder: Path, wanted: Collection[str]) -> FoundImages:
     found: dict[str, Path] = {}
     twice: list[str] = []
     unwanted: list[Path] = []
+    waiting: dict[str, str] = {}
     walked: set[str] = set()
     for parent, below, names in os.walk(folder, followlinks=True):
         walked.add(os.path.realpath(parent))
@@ -48,19 +52,25 @@ def look_for_images(folder: Path, wanted: Collection[str]) -> FoundImages:
             if stem not in wanted:
                 unwanted.append(path)
                 continue
+            if not os.path.isfile(path) and (kind := waiting_kind(path)):  # noqa: PTH113 - as above
+                waiting[stem] = f"{path} is {kind}"
+                continue
             if stem in found and not _same_content(found[stem], path):
                 twice.append(f"{found[stem]} and {path}")
             found.setdefault(stem, path)
-    return FoundImages(dict(sorted(found.items())), sorted(twice), sorted(unwanted))
+    found, waiting = dict(sorted(found.items())), dict(sorted(waiting.items()))
+    return FoundImages(found, sorted(twice), sorted(unwanted), waiting)
 
 
 def find_images(source: Source) -> dict[str, Path]:
     """The file of every image id, anywhere below the source's folder, suffix in any case.
 
-    Raises DataError that names the ids without a file, or with two.
+    Raises DataError that names the ids without a file, or with two, or with what is no file.
     """
     wanted = set(source.manifest.image_ids.tolist())
     found = look_for_images(source.folder, wanted)
+    if found.waiting:
+        raise DataError(f"no image files: {listing(list(found.waiting.values()))}; remove them")
     if found.twice:
         raise DataError(f"images with two different files: {listing(found.twice)}; remove one")
     missing = sorted(wanted - found.files.keys())

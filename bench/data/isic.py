@@ -21,6 +21,7 @@ from bench.data import ham10000
 from bench.data.faults import Fault, Report
 from bench.data.reader import Reader, Sheet, need_columns
 from bench.data.roster import FIELDS, Roster, columns_of, details, read_records
+from bench.data.tables import control_fault
 from bench.errors import DataError, listing
 from bench.manifest import Record
 
@@ -94,7 +95,10 @@ def _read_one_hot(sheets: Sequence[Sheet], report: Report) -> tuple[str, tuple[R
         for line in sheet.lines(report):
             cells = {field: line.cells[column] for field, column in columns.items()}
             image_id = cells.pop("image_id")
-            if image_id in known:
+            hidden = control_fault(line, columns.values())
+            if hidden:
+                report(hidden)
+            elif image_id in known:
                 facts.setdefault(image_id, {}).update(details(cells, line.where, report))
             else:
                 extra.append(image_id)
@@ -115,7 +119,10 @@ def _labels(sheet: Sheet, report: Report) -> Iterator[tuple[str, str]]:
         image_id = line.cells[id_column]
         chosen = [name for name in classes if line.cells[name] in {"1", "1.0"}]
         strange = [n for n in classes if line.cells[n] not in {"0", "0.0", "1", "1.0"}]
-        if not image_id:
+        hidden = control_fault(line, [id_column])
+        if hidden:
+            report(hidden)
+        elif not image_id:
             report(Fault("no id", line.where, "the image id is empty; every row needs one"))
         elif strange or len(chosen) != 1:
             words = ", ".join(f"{name} {line.cells[name]!r}" for name in strange or chosen)

@@ -11,6 +11,7 @@ from bench.data.faults import Report
 from bench.data.roster import Roster
 from bench.data.tables import Line, read_header, read_lines, read_text
 from bench.errors import DataError, listing
+from bench.files import waiting_kind
 
 FOLDERS_DEEP = 3
 SUFFIXES = frozenset({".csv", ".tab", ".tsv"})
@@ -60,8 +61,10 @@ def find_sheets(folder: Path) -> list[Sheet]:
     Raises DataError where the folder is missing.
     """
     if not folder.is_dir():
-        fault = "is a file; give the folder it lies in" if folder.is_file() else "no such folder"
-        raise DataError(f"{folder}: {fault}")
+        kind = "a file" if folder.is_file() else waiting_kind(folder)
+        raise DataError(
+            f"{folder}: {f'is {kind}; give the folder it lies in' if kind else 'no such folder'}"
+        )
     found = [
         (len(Path(parent).relative_to(folder).parts), Path(parent, name))
         for parent, names in walk(folder)

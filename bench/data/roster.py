@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.data.faults import Fault, Report
-from bench.data.tables import Line
+from bench.data.tables import Line, control_fault
 from bench.errors import DataError
 from bench.manifest import COLUMNS, Manifest, Record
 
@@ -123,7 +123,10 @@ def read_records(
     for line in lines:
         cells = {field: line.cells[column] for field, column in columns.items()}
         image_id, label = cells.pop("image_id"), cells.pop("label")
-        if not image_id:
+        hidden = control_fault(line, columns.values())
+        if hidden:
+            report(hidden)
+        elif not image_id:
             report(Fault("no id", line.where, "image_id is empty; every row needs one"))
         elif not label:
             words = f"{image_id} has no label; take its row out of the metadata"

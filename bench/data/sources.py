@@ -11,10 +11,12 @@ from bench.data.faults import Fault, Report, refuse
 from bench.data.grouping import read_grouping, with_groups
 from bench.data.reader import Reader, find_sheets, walk
 from bench.data.roster import Roster
-from bench.errors import DataError
+from bench.errors import DataError, listing
+from bench.files import waiting_kind
 from bench.manifest import Manifest
 
-READERS: tuple[Reader, ...] = (ham10000.READER, *isic.READERS)
+READERS: tuple[Reader, ...] = (ham10000.READER, *isic.READERS, named.READER)
+LAYOUTS = tuple(reader.name for reader in READERS)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PLACEHOLDERS = {"--data": "DIR", "--groups": "FILE"}
 
@@ -40,12 +42,14 @@ class DataChoice:
     name     its short name, where the source has none
     groups   a file that says which patient or group an image belongs to
     columns  which column holds what, by field of Record
+    layout   the reader, one of LAYOUTS, where the folder fits several
     """
 
     folder: Path | None = None
     name: str | None = None
     groups: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    layout: str | None = None
 
     def open(self, *, images: bool = True) -> Source:
         """The dataset. Without `images` nothing is drawn or written. Raises DataError."""
@@ -68,9 +72,12 @@ class DataChoice:
                 refuse(fault)
                 heard.append(fault)
 
-            roster = find_roster(self.folder, self.columns, hear)
-            return Source(self.named(roster).manifest(), self.folder, tuple(heard))
+            return Source(self.read(self.folder, hear).manifest(), self.folder, tuple(heard))
         return self._open_arrays(path, images=images)
+
+    def read(self, folder: Path, report: Report) -> Roster:
+        """What the metadata in the folder says, under the name that it is to bear."""
+        return self.named(find_roster(folder, self.columns, report, self.layout))
 
     def _open_arrays(self, path: Path, *, images: bool) -> Source:
         from bench.data.arrays import as_folder, read_arrays
@@ -94,6 +101,8 @@ class DataChoice:
             keys = {field: key for key, field in named.FIELD_OF.items()}
             pairs = (f"{keys[field]}={column}" for field, column in self.columns.items())
             found += ["--columns", ",".join(pairs)]
+        if self.layout:
+            found += ["--layout", self.layout]
         return found + (["--name", self.name] if self.name else [])
 
     def named(self, roster: Roster) -> Roster:
@@ -111,31 +120,47 @@ def open_source(folder: Path | None, name: str | None = None, *, images: bool = 
     return DataChoice(folder, name).open(images=images)
 
 
-def find_roster(folder: Path, columns: Mapping[str, str], report: Report) -> Roster:
-    """What the metadata in a folder says; the folder must fit one reader.
+def find_roster(
+    folder: Path, columns: Mapping[str, str], report: Report, layout: str | None = None
+) -> Roster:
+    """What the metadata in a folder says; the folder must fit one reader, or the one of `layout`.
 
     Columns that name image and label ask for a CSV of the user's own. Raises DataError where
     nothing fits, or several do.
     """
     sheets = find_sheets(folder)
-    readers = (named.READER,) if {"image_id", "label"} <= columns.keys() else READERS
+    readers = _readers_for(columns, layout)
     fitting = [(reader, found) for reader in readers if (found := reader.fits(sheets, columns))]
-    if not fitting and readers is READERS and (found := named.READER.fits(sheets, columns)):
-        fitting = [(named.READER, found)]
     if not fitting:
-        known = "; ".join(dict.fromkeys(r.looked_for for r in (*readers, named.READER)))
+        known = "; ".join(dict.fromkeys(reader.looked_for for reader in readers))
+        waiting = [f"{s.path} is {kind}" for s in sheets if (kind := waiting_kind(s.path))]
+        but = f" (not opened: {listing(waiting)})" if waiting else ""
         raise DataError(
-            f"{folder}: no metadata found; looked for {known} here and up to three folders below; "
-            "put the dataset's metadata beside its images"
+            f"{folder}: no metadata found; looked for {known} here and up to three folders below"
+            f"{but}; put the dataset's metadata beside its images"
         )
     if len(fitting) > 1:
         several = "; ".join(f"{reader.name} ({found[0].path})" for reader, found in fitting)
+        choices = " or ".join(f"--layout {reader.name}" for reader, _ in fitting)
         raise DataError(
-            f"{folder}: several datasets fit: {several}; give the folder of one, or name the "
-            "columns of a CSV of your own with --columns image=...,label=...,group=..."
+            f"{folder}: several datasets fit: {several}; say which you mean with {choices}, or "
+            "give the folder of one"
         )
     reader, found = fitting[0]
     return reader.read(found, columns, report)
+
+
+def _readers_for(columns: Mapping[str, str], layout: str | None) -> tuple[Reader, ...]:
+    """The readers that may read what the user means."""
+    own = {"image_id", "label"} <= columns.keys()
+    if layout is None:
+        return (named.READER,) if own else READERS
+    if own and layout != named.READER.name:
+        raise DataError(
+            f"--layout {layout}: its columns are known; --columns image=...,label=... is for "
+            f"a CSV of your own (--layout {named.READER.name})"
+        )
+    return tuple(reader for reader in READERS if reader.name == layout)
 
 
 def array_file(path: Path) -> Path | None:
@@ -152,7 +177,7 @@ def array_file(path: Path) -> Path | None:
     files = [Path(parent, name) for parent, names in walk(path) for name in names]
     if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
         return None
-    found = sorted(file for file in files if is_array_file(file))
+    found = sorted(file for file in files if is_array_file(file) and not waiting_kind(file))
     if len(found) > 1:
         first = [file for file in found if file.name.lower() == next(iter(HMNIST))]
         if len(first) == 1 and not any(file.suffix.lower() == ".npz" for file in found):

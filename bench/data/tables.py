@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.faults import Fault, Report
 from bench.errors import DataError, listing
+from bench.files import read_file, waiting_kind
 
 MARKS = {"utf-16": (b"\xff\xfe", b"\xfe\xff"), "utf-8-sig": (b"\xef\xbb\xbf",)}
 HEAD_BYTES = 1 << 18
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Control characters and line breaks: unseen in a name, and two names that look alike differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ def read_text(path: Path, report: Report) -> str:
     Raises DataError where the file cannot be opened.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
     return decode_text(content, str(path), report)
@@ -58,8 +62,19 @@ def decode_text(content: bytes, where: str, report: Report) -> str:
     return text
 
 
+def control_fault(line: Line, columns: Iterable[str]) -> Fault | None:
+    """The first of these cells of a line that holds a control character, if one does."""
+    for column in columns:
+        if CONTROL.search(line.cells[column]):
+            what = f"column {column}: {line.cells[column]!a} holds a control character; "
+            return Fault("control", line.where, f"{what}remove it")
+    return None
+
+
 def read_header(path: Path) -> tuple[str, ...]:
     """The lower-case column names of a file; nothing where it is no text or cannot be read."""
+    if waiting_kind(path):
+        return ()
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)

@@ -43,6 +43,7 @@ class Shown:
 
     title: str
     grave: bool
+    standing: str
     evidence: str
     halves: tuple[Half, Half]
 
@@ -106,6 +107,8 @@ def _facts(done: Audit) -> list[tuple[str, str]]:
         told = f"{count(done.search.candidates)} candidates, {count(done.search.dropped)} dropped"
         facts.append(("Near duplicates across groups", told))
         facts.append(("Near pairs within groups", count(done.search.within)))
+    if done.pairs or done.known.united:
+        facts.append(("Known and new pairs", done.standing.told))
     return [*facts, ("Roster", manifest.roster_sha256), ("Licence", plain(manifest.licence))]
 
 
@@ -134,7 +137,7 @@ def _shown(pair: Pair, files: Mapping[str, Path]) -> Shown:
         _half(pair.image_a, pair.group_a, pair.label_a, files),
         _half(pair.image_b, pair.group_b, pair.label_b, files),
     )
-    return Shown(kind.title, kind.grave, pair.evidence, halves)
+    return Shown(kind.title, kind.grave, pair.standing, plain(pair.evidence), halves)
 
 
 def _half(image_id: str, group: str, label: str, files: Mapping[str, Path]) -> Half:

@@ -96,7 +96,8 @@ def _prove_whole(roles: Roles, manifest: Manifest, protocol: Protocol) -> Iterat
         for column in columns:
             _refuse_crossing(unit, owner, roles.parts[:, column], _fold_name(column, protocol))
     where = f"any fold of the arm {next(iter(split.arms))}" if split.control else "any fold"
-    yield f"no {manifest.unit} and no group stands on two sides of {where}"
+    whole = " and ".join(f"no {unit}" for unit in dict.fromkeys((manifest.unit, "group")))
+    yield f"{whole} stands on two sides of {where}"
 
 
 def _refuse_crossing(unit: str, owner: np.ndarray, part: np.ndarray, fold: str) -> None:

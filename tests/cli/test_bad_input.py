@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from bench.cli.frozen import read_pairs
+from bench.errors import BenchError
 from tests.conftest import ROOT
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"
@@ -88,6 +90,7 @@ def test_help_is_instant_and_names_every_verb(tmp_path):
         (["job", "nothing.json"], ["nothing.json"]),
         (["dance"], ["dance"]),
         (["data", "eda", "--to", "eda.json"], ["--to eda.json", ".html"]),
+        (["data", "info", "--layout", "x"], ["--layout x: unknown; known are ham10000, isic2018"]),
         (["data", "info", "--data", "."], ["no metadata found", "manifest.csv (image, label"]),
     ],
 )
@@ -152,10 +155,58 @@ def test_a_list_of_duplicates_that_is_no_table_is_refused(folder, tmp_path):
     (tmp_path / "pairs.csv").write_text('image_a,image_b\n"' + "x" * 200_000)
     words = ("protocol", "freeze", "groupkfold5", "--as", "own", "--data", folder)
     done = bench(*words, "--duplicates", "pairs.csv", cwd=tmp_path)
-    refused(done, "pairs.csv", "not a CSV table")
+    refused(done, "pairs.csv: line 2: field larger than field limit")
     done = bench("data", "duplicates", "--data", folder, "--to", "pairs.csv/x.csv", cwd=tmp_path)
     refused(done, "pairs.csv")
     assert ".tmp" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image_a;image_b;note\nISIC_0000;ISIC_0004;a, b\n",
+        "image_a\timage_b\nISIC_0000\tISIC_0004\n",
+        '\ufeffimage_a,image_b\r\n"ISIC_0000","ISIC_0004"\r\n\r\n',
+        '"image_b","image_a"\n"ISIC_0004","ISIC_0000"',
+    ],
+)
+def test_a_list_of_duplicates_is_read_in_any_dialect(tmp_path, text):
+    (tmp_path / "pairs.csv").write_bytes(text.encode())
+    ((one, other),) = read_pairs(tmp_path / "pairs.csv")
+    assert {one, other} == {"ISIC_0000", "ISIC_0004"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image_a,image_b\na,b,c\n", "line 2: has 3 cells, the header has 2"),
+        ("image_a,image_b\na,\n", "line 2: names one image only"),
+        ("image_a,image\na,b\n", "needs the columns image_a and image_b"),
+        ('image_a,image_b\n"a\nx",b\n', "column image_a: 'a\\\\nx' holds a control character"),
+    ],
+)
+def test_a_faulty_list_of_duplicates_is_named_by_its_line(tmp_path, text, said):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(BenchError, match=said):
+        read_pairs(tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["audit", "--to", "file/audit"], "--to file/audit/index.html: cannot be written (file:"),
+        (["audit", "--merge-groups", "file/g.csv"], "--merge-groups file/g.csv: cannot be written"),
+        (["audit", "--merge-groups", "folder"], "--merge-groups"),
+        (["eda", "--to", "file/eda.html"], "--to file/eda.html: cannot be written (file:"),
+        (["eda", "--results", "file"], "--results file/data/x: cannot be written (file:"),
+        (["duplicates", "--to", "file/p.csv"], "--to file/p.csv: cannot be written (file:"),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_refused_before_any_work(tmp_path, words, said):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    refused(bench("data", *words, "--data", "nowhere", cwd=tmp_path), said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_bad_images_are_all_named_before_training_starts(own_protocol, folder, tmp_path):

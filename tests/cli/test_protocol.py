@@ -87,6 +87,50 @@ def test_another_dealer_makes_a_protocol_of_its_own(protocols, place):
     assert texts[0] != texts[1]
 
 
+@pytest.mark.parametrize("name", ["", "../x", "A b", '"'])
+def test_a_name_that_no_protocol_can_bear_is_refused(protocols, place, name):
+    before = sorted(protocols.iterdir())
+    done = bench("protocol", "freeze", "holdout", "--data", "data", "--as", name, cwd=place)
+    refused(done, f"--as {name!r}: a protocol is named by lower-case letters")
+    assert sorted(protocols.iterdir()) == before
+
+
+def test_list_names_the_good_and_the_broken(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_PROTOCOLS", str(tmp_path))
+    good = (place / "protocols" / "holdout.toml").read_text()
+    (tmp_path / "holdout.toml").write_text(good)
+    (tmp_path / "bad.toml").write_text("name = ")
+    (tmp_path / "other.toml").write_text(good)
+    done = bench("protocol", "list", cwd=place)
+    assert done.returncode == 1
+    assert done.stdout.startswith("holdout: ")
+    assert "BROKEN" in done.stderr
+    assert "bad.toml: not TOML" in done.stderr
+    assert "other.toml: is named 'holdout' inside" in done.stderr
+    (tmp_path / "bad.toml").unlink()
+    (tmp_path / "other.toml").unlink()
+    assert bench("protocol", "list", cwd=place).returncode == 0
+
+
+def test_pairs_known_since_are_united_by_a_new_protocol_and_named_where_left_apart(
+    protocols, place
+):
+    freeze = ("protocol", "freeze", "holdout", "--data", "data", "--as")
+    assert bench(*freeze, "older", cwd=place).returncode == 0
+    (protocols / "older").mkdir(exist_ok=True)
+    listed = protocols / "older" / "ham10000_duplicates_missed.csv"
+    listed.write_text("image_a,image_b,verdict\nISIC_00010,ISIC_00050,same lesion\n")
+    verify = ("protocol", "verify", "--data", "data")
+    done = bench(*verify, "older", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "left apart" in done.stdout
+    assert "ISIC_00010 and ISIC_00050 (same lesion; ham10000_duplicates_missed" in done.stdout
+    done = bench(*freeze, "newer", cwd=place)
+    assert "all 1 known pairs of duplicates share a group" in done.stdout, done.stderr
+    assert "left apart" not in bench(*verify, "newer", cwd=place).stdout
+    listed.unlink()
+
+
 def test_the_folds_of_arms_are_named_and_not_counted(protocols, place):
     freeze = ("protocol", "freeze", "learning-curve", "--data", "data", "--as", "curve3")
     refused(bench(*freeze, "--folds", "3", cwd=place), "the arms of this protocol name its folds")

@@ -157,6 +157,10 @@ def test_a_folder_that_fits_several_datasets_is_refused(tmp_path):
     put(tmp_path, train=ROWS_2020, HAM10000_metadata="lesion_id,image_id,dx\nL1,I1,nv\n")
     with pytest.raises(DataError, match=r"several datasets fit: ham10000 .*; isic2020 .*train"):
         open_source(tmp_path)
+    for layout in ("ham10000", "isic2020"):
+        assert DataChoice(tmp_path, layout=layout).open().manifest.name == layout
+    with pytest.raises(DataError, match="no metadata found; looked for ISIC_2019"):
+        DataChoice(tmp_path, layout="isic2019").open()
 
 
 @needs_ham10000

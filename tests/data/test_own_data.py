@@ -49,6 +49,25 @@ def test_a_manifest_csv_needs_no_naming_and_its_folder_lends_its_name(tmp_path):
     assert (manifest.name, manifest.unit) == ("clinic-3", "group")
 
 
+def test_a_manifest_beside_ham10000_is_ambiguous_until_one_is_named(tmp_path):
+    write(tmp_path / "HAM10000_metadata.csv", "lesion_id,image_id,dx\nL1,a,nv\n")
+    write(tmp_path / "manifest.csv", "image,label,group\na,x,1\nb,y,2\n")
+    with pytest.raises(DataError) as caught:
+        open_source(tmp_path)
+    assert re.search(
+        r"several datasets fit: ham10000 .*; manifest .*--layout ham10000 or --layout manifest",
+        str(caught.value),
+    )
+    assert DataChoice(tmp_path, layout="ham10000").open().manifest.classes[0] == "akiec"
+    chosen = DataChoice(tmp_path, layout="manifest", name="own")
+    assert chosen.open().manifest.classes == ("x", "y")
+    assert chosen.words()[-4:] == ["--layout", "manifest", "--name", "own"]
+    columns = parse_columns("image=image,label=label")
+    assert DataChoice(tmp_path, columns=columns).open().manifest.classes == ("x", "y")
+    with pytest.raises(DataError, match="--layout ham10000: its columns are known"):
+        DataChoice(tmp_path, columns=columns, layout="ham10000").open()
+
+
 @pytest.mark.parametrize(
     "text", ["image", "image=", "picture=a", "image=a,image=b", "image=a;label=b"]
 )
@@ -131,6 +150,7 @@ def test_joining_is_what_walking_from_image_to_image_gives(tmp_path, seed):
         ("image_id,group_id\na,1\na,2\n", "line 3: a stands in two groups"),
         ("image_id,group_id\nzz,1\n", "names 1 images that .* does not have: zz"),
         ("image_id,group_id\n,1\n", "line 2: the image id is empty"),
+        ("image_id,group_id\na,G\x07\n", r"line 2: column group_id: 'G\\x07' holds a control"),
         ("", "the file is empty"),
     ],
 )

@@ -50,6 +50,13 @@ def test_sound_roles_are_proven_in_whole_sentences(roles: Roles, manifest: Manif
     assert "every lesion lies in one group: 20 in 20 groups" in proven
 
 
+def test_a_unit_that_is_the_group_is_named_once(manifest: Manifest) -> None:
+    alone = manifest.table.assign(group_id=manifest.native_groups, lesion_id=None)
+    grouped = replace(manifest, table=alone)
+    proven = verify(freeze(grouped, small_split()), grouped, PROTOCOL)
+    assert "no group stands on two sides of any fold" in proven
+
+
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(("one", "other"), [(TRAIN, VAL), (TRAIN, TEST), (VAL, TEST)])
 def test_a_lesion_on_two_sides_is_named(

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench.data.audit.files import Looked, look_at_files
+from bench.data.audit.known import KnownPairs, MissedPair, Standing
 from bench.data.audit.rows import check_rows, usable
 from bench.data.duplicates.near import find_near_duplicates
 from bench.data.duplicates.pairs import SURE, DuplicatePair, Duplicates, silent
@@ -16,14 +17,12 @@ from bench.data.faults import KINDS, Fault, Kind, refuse
 from bench.data.grouping import read_grouping, with_groups
 from bench.data.images import loader, look_for_images
 from bench.data.roster import roster_of
-from bench.data.sources import DataChoice, array_file, find_roster
+from bench.data.sources import DataChoice, array_file
 from bench.errors import OFFENDERS_SHOWN
 from bench.manifest import Manifest
 
 Advance = Callable[[str, int, int], object]
 """Hears how far the audit is: name of the stage, how much of it is done, how much there is."""
-
-UNITED_BY_KNOWLEDGE = frozenset({"copies across", "near across", "near doubtful"})
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images of different groups that are, or may be, one picture. `kind` as in KINDS."""
+    """Two images of different groups that are, or may be, one picture. `kind` as in KINDS.
+
+    found  whether this audit's own search found it; else it was known before
+    """
 
     kind: str
     image_a: str
@@ -52,6 +54,12 @@ class Pair:
     label_a: str
     label_b: str
     evidence: str
+    found: bool = True
+
+    @property
+    def standing(self) -> str:
+        """Whether the pair is "frozen" (united by the roles), "missed" (known since) or "new"."""
+        return {"near known": "frozen", "near missed": "missed"}.get(self.kind, "new")
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Audit:
     sizes     images by "600x450"
     pairs     pictures that stand in two groups, the sure ones first
     search    how near duplicates were searched; None where there are no images
+    known     pairs that were known before
     """
 
     manifest: Manifest
@@ -71,6 +80,24 @@ class Audit:
     images_read: int
     sizes: Mapping[str, int]
     search: Duplicates | None
+    known: KnownPairs
+
+    @property
+    def standing(self) -> Standing:
+        """How many pairs are known, found again, and new."""
+        found = Counter(pair.standing for pair in self.pairs if pair.found)
+        listed = {frozenset(pair) for pair in self.known.united}
+        again = sum(frozenset((p.image_a, p.image_b)) in listed for p in self.pairs if p.found)
+        doubtful = sum(pair.kind == "near doubtful" for pair in self.pairs)
+        return Standing(
+            united=len(self.known.united),
+            united_found=again,
+            joined_found=found["frozen"] - again,
+            missed=sum(pair.standing == "missed" for pair in self.pairs),
+            missed_found=found["missed"],
+            new_sure=found["new"] - doubtful,
+            new_doubtful=doubtful,
+        )
 
     @property
     def failed(self) -> bool:
@@ -85,20 +112,21 @@ class Audit:
 
 def audit(
     choice: DataChoice,
-    join: Callable[[Manifest], Mapping[str, str]] = lambda _: {},
+    know: Callable[[Manifest], KnownPairs] = lambda _: KnownPairs(),
     advance: Advance = silent,
 ) -> Audit:
     """Audit what the user means.
 
-    join  gives the group of images where it is known that native groups belong together. Raises
-    DataError where there is no metadata at all.
+    know  gives what is known of a dataset's duplicates. Raises DataError where there is no
+    metadata at all.
     """
     faults: list[Fault] = []
     manifest, folder = _read(choice, faults)
     found = look_for_images(folder, set(manifest.image_ids.tolist()))
     missing = sorted(set(manifest.image_ids.tolist()) - found.files.keys())
+    faults += [Fault("no file", image_id, words) for image_id, words in found.waiting.items()]
     if found.files:
-        faults += [Fault("missing", image_id, "") for image_id in missing]
+        faults += [Fault("missing", i, "") for i in missing if i not in found.waiting]
     else:
         faults.append(Fault("no images", str(folder), ""))
     if choice.folder is not None:
@@ -108,12 +136,14 @@ def audit(
     done = iter(range(1, count + 1))
     looked = look_at_files(found.files, lambda: advance("reading", next(done), count))
     faults += [fault for one in looked for fault in one.faults]
-    groups = _Groups(manifest, join(manifest))
+    known = know(manifest)
+    groups = _Groups(manifest, known)
     pairs = _copies(looked, groups, faults)
     search = _near(manifest, looked, found.files, advance)
     if search is not None:
         exact = {(pair.image_a, pair.image_b) for pair in pairs}
         pairs += [groups.near(p) for p in search.pairs if (p.image_a, p.image_b) not in exact]
+    pairs += groups.unseen(known.missed, pairs)
     faults += [Fault(p.kind, f"{p.image_a} and {p.image_b}", p.evidence) for p in pairs]
     return Audit(
         manifest=manifest,
@@ -123,6 +153,7 @@ def audit(
         images_read=len(looked),
         sizes=dict(Counter(f"{x.size[0]}x{x.size[1]}" for x in looked if x.size).most_common()),
         search=search,
+        known=known,
     )
 
 
@@ -134,7 +165,7 @@ def _read(choice: DataChoice, faults: list[Fault]) -> tuple[Manifest, Path]:
         faults += check_rows(roster_of(manifest))
     else:
         folder = choice.folder
-        roster = choice.named(find_roster(folder, choice.columns, faults.append))
+        roster = choice.read(folder, faults.append)
         faults += check_rows(roster)
         if not roster.records:  # nothing to look at: what kept the rows away is the answer
             for fault in faults:
@@ -150,17 +181,36 @@ def _read(choice: DataChoice, faults: list[Fault]) -> tuple[Manifest, Path]:
 class _Groups:
     """Who stands in which group, natively and as far as groups are known to belong together."""
 
-    def __init__(self, manifest: Manifest, known: Mapping[str, str]) -> None:
+    def __init__(self, manifest: Manifest, known: KnownPairs) -> None:
         self.native = dict(zip(manifest.image_ids, manifest.native_groups, strict=True))
         self.label = dict(zip(manifest.image_ids, manifest.table["label"], strict=True))
-        self.known = {**self.native, **known}
+        self.group = {**self.native, **known.group_of}
+        self.missed = {frozenset((pair.image_a, pair.image_b)) for pair in known.missed}
 
-    def pair(self, kind: str, a: str, b: str, evidence: str) -> Pair:
-        """The pair with its groups and labels; what is known to be one group is called known."""
-        if kind in UNITED_BY_KNOWLEDGE and self.known[a] == self.known[b]:
+    def pair(self, kind: str, a: str, b: str, evidence: str, *, found: bool = True) -> Pair:
+        """The pair with its groups and labels; what is known is called known."""
+        if self.group[a] == self.group[b]:
             kind = "near known"
+        elif frozenset((a, b)) in self.missed:
+            kind = "near missed"
         native, label = self.native, self.label
-        return Pair(kind, a, b, native[a], native[b], label[a], label[b], evidence)
+        return Pair(kind, a, b, native[a], native[b], label[a], label[b], evidence, found)
+
+    def unseen(self, missed: Iterable[MissedPair], pairs: Iterable[Pair]) -> list[Pair]:
+        """The pairs known since that are left apart and that the search did not find."""
+        seen = {frozenset((pair.image_a, pair.image_b)) for pair in pairs}
+        return [
+            self.pair(
+                "near missed",
+                one.image_a,
+                one.image_b,
+                f"{one.verdict or 'known'}, says {one.file}; not found by this search",
+                found=False,
+            )
+            for one in missed
+            if frozenset((one.image_a, one.image_b)) not in seen
+            and self.group[one.image_a] != self.group[one.image_b]
+        ]
 
     def near(self, found: DuplicatePair) -> Pair:
         """A pair that the search for near duplicates found."""
@@ -248,6 +298,7 @@ def audit_json(done: Audit) -> str:
             "dropped": search.dropped,
             "within_groups": search.within,
         },
-        "pairs": [asdict(pair) for pair in done.pairs],
+        "known_pairs": asdict(done.standing),
+        "pairs": [asdict(pair) | {"standing": pair.standing} for pair in done.pairs],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from bench.data.audit.files import look_at
+from bench.data.audit.known import KnownPairs, MissedPair
 from bench.data.audit.whole import Audit, audit, audit_json
 from bench.data.sources import DataChoice
 from bench.data.synthetic import synthetic_manifest
@@ -79,6 +80,20 @@ def test_a_sound_dataset_passes(tmp_path):
         ([row(0), row(1, age="200")], "age", "age is '200'", True),
         ([row(0), row(1, "")], "ungrouped", "I1", False),
         ([row(0), row(1).replace("histo", '"histo')], "quoting", "line 3", True),
+        (
+            [row(0), row(1).replace("L1", "L\x07")],
+            "control",
+            "line 3 column lesion_id: 'L\\x07'",
+            True,
+        ),
+        (
+            [row(0), row(1).replace("I1", '"I\n1"')],
+            "control",
+            "column image_id: 'I\\n1' holds",
+            True,
+        ),
+        ([row(0), row(1, label="n\x1bv")], "control", "column dx: 'n\\x1bv'", True),
+        ([row(0), row(1, site="ba\u2028ck")], "control", "column localization", True),
     ],
 )
 def test_bad_rows_are_named_and_the_rest_is_read(tmp_path, rows, kind, said, grave):
@@ -278,6 +293,30 @@ def test_copies_with_two_diagnoses_are_named(lesions):
 
 def test_what_is_known_to_be_one_group_is_noted_only(lesions):
     one = {f"I{at}": "L0" for at in range(4)}
-    done = audit(DataChoice(lesions), lambda _: one)
+    done = audit(DataChoice(lesions), lambda _: KnownPairs(one, frozenset({("I0", "I1")})))
     assert {pair.kind for pair in done.pairs} == {"near known"}
     assert not done.failed
+    assert (done.standing.united, done.standing.new_sure) == (1, 0)
+
+
+def test_pairs_are_told_apart_as_united_known_since_and_new(lesions):
+    known = KnownPairs(
+        {"I0": "L0", "I1": "L0"},
+        frozenset({("I0", "I1")}),
+        (MissedPair("I2", "I0", "same lesion", "missed.csv"),
+         MissedPair("I5", "I6", "same lesion", "missed.csv")),
+    )  # fmt: skip
+    done = audit(DataChoice(lesions), lambda _: known)
+    standing = {frozenset((p.image_a, p.image_b)): (p.standing, p.found) for p in done.pairs}
+    assert standing[frozenset(("I0", "I1"))] == ("frozen", True)
+    assert standing[frozenset(("I0", "I2"))] == ("missed", True)
+    assert standing[frozenset(("I5", "I6"))] == ("missed", False)
+    assert standing[frozenset(("I2", "I3"))] == ("new", True)
+    told = done.standing
+    assert (told.united, told.united_found, told.missed, told.missed_found) == (1, 1, 2, 1)
+    assert told.joined_found == 1  # I3, which is of L0
+    assert told.new_sure == sum(one == ("new", True) for one in standing.values())
+    page = render_audit(done)
+    assert "same lesion, says missed.csv; not found by this search" in page
+    assert json.loads(audit_json(done))["known_pairs"]["missed"] == 2
+    assert {"I5", "I6"} <= {image for pair in done.united for image in pair}
