@@ -87,7 +87,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class RankCurves:
-    """ROC (x false positive rate, y sensitivity) and precision-recall (x recall, y precision)."""
+    """ROC (x false positive rate, y sensitivity) and precision-recall (x recall, y precision).
+
+    Their intervals are those of y at the same x, point by point.
+    """
 
     target: str
     roc: Curve
@@ -128,6 +131,35 @@ class Gap:
         return bool(self.difference.low > 0 or self.difference.high < 0)
 
 
+@dataclass(frozen=True, slots=True)
+class HardImage:
+    """What a row says of one image: mean over its passes.
+
+    fold  in which the image is tested (of the first repeat). loss  -ln of the truth's probability
+    """
+
+    image_id: str
+    fold: int
+    label: str
+    called: str
+    p_label: float
+    p_called: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class HardLesion:
+    """A lesion that a row does badly on, with all its tested images, the worst first.
+
+    loss  mean over its images
+    """
+
+    lesion_id: str
+    group_id: str
+    loss: float
+    images: tuple[HardImage, ...]
+
+
 @dataclass(frozen=True)
 class Closeup:
     """Everything of one row's page that needs its predictions.
@@ -137,6 +169,8 @@ class Closeup:
     temperature  of every fold of every counted seed and repeat, empty without val
     selective    x share of images answered, the surest first, y share of them that is wrong
     unsplit      attributes without subgroups, and why
+    calls        share of a class's images (rows) called each class (columns), with intervals
+    hardest      the lesions of the highest loss, the worst first
     """
 
     resamples: int
@@ -153,3 +187,5 @@ class Closeup:
     subgroups: tuple[Subgroup, ...]
     gaps: tuple[Gap, ...]
     unsplit: Mapping[str, str]
+    calls: tuple[tuple[Estimate, ...], ...] = ()
+    hardest: tuple[HardLesion, ...] = ()

@@ -35,12 +35,14 @@ class Estimate:
 @dataclass(frozen=True, slots=True)
 class Rank:
     """Where a row stands: best is its point rank (None if unranked), low and high the interval of
-    its rank over the resamples, p_best the share of resamples in which it is first."""
+    its rank over the resamples, p_best the share of resamples in which it is first (rows that share
+    the first place share it), shares the share of resamples in which it has rank 1, 2, ..."""
 
     best: int | None = None
     low: int | None = None
     high: int | None = None
     p_best: float = NAN
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class LeaderboardRow:
     by_fold      metric -> value of every fold (repeat-major), mean over seeds, NaN where missing
     seed_sd      metric -> standard deviation over seeds (NaN with one seed)
     clears_reference  whether the primary interval lies above the best reference row's value
+    tested       images and groups that its numbers are of; None where nobody counted them
     """
 
     name: str
@@ -140,6 +143,7 @@ class LeaderboardRow:
     seed_sd: Mapping[str, float]
     clears_reference: bool
     facts: RowFacts
+    tested: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,7 @@ class Leaderboard:
     tie_groups  sets of ranked rows, as large as can be, of which no two are told apart
     absent      rows without one finished fold, and what became of their jobs
     pages       address of each row's own page, by its name, for rows that have one
+    mean_ranks  mean over the folds of each ranked row's rank; empty where a fold has none
     """
 
     protocol: str
@@ -242,3 +247,4 @@ class Leaderboard:
     tie_groups: tuple[tuple[str, ...], ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
     pages: Mapping[str, str] = field(default_factory=dict)
+    mean_ranks: Mapping[str, float] = field(default_factory=dict)

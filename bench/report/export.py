@@ -95,6 +95,10 @@ def _arms(report: ArmReport) -> dict[str, Any]:
     }
 
 
+def _tested(counts: tuple[int, int] | None) -> dict[str, int] | None:
+    return None if counts is None else {"images": int(counts[0]), "groups": int(counts[1])}
+
+
 def row_data(row: LeaderboardRow) -> dict[str, Any]:
     """A row as leaderboard.json has it."""
     facts = row.facts
@@ -110,7 +114,9 @@ def row_data(row: LeaderboardRow) -> dict[str, Any]:
             "low": number(row.rank.low),
             "high": number(row.rank.high),
             "p_best": number(row.rank.p_best),
+            "shares": plain_data(row.rank.shares),
         },
+        "tested": _tested(row.tested),
         **_table(row.table),
         "cost": {key: number(value) for key, value in facts.cost.items()},
         "confusion": plain_data(row.confusion),
@@ -173,13 +179,12 @@ def leaderboard_json(board: Leaderboard) -> str:
         "folds": int(board.folds),
         "repeats": int(board.repeats),
         "control": bool(board.control),
-        "tested": None
-        if board.tested is None
-        else dict(zip(("images", "groups"), board.tested, strict=True)),
+        "tested": _tested(board.tested),
         "methods": [row_data(row) | {"page": board.pages.get(row.name)} for row in board.rows],
         "absent": plain_data(board.absent),
         "comparisons": [_comparison(one) for one in board.comparisons],
         "tie_groups": plain_data(board.tie_groups),
+        "mean_ranks": plain_data(board.mean_ranks),
         "arms": None if board.arms is None else _arms(board.arms),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

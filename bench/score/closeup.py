@@ -15,10 +15,12 @@ from bench.protocol import Interval, Protocol, Roles
 from bench.score.arms import ranked_view
 from bench.score.bootstrap import DrawnOnce
 from bench.score.calibration import calibration
+from bench.score.calls import call_shares
 from bench.score.curves import rank_curves
 from bench.score.decision import decision_curve, risk_coverage
 from bench.score.estimate import estimate_row
 from bench.score.extras import mistakes, partial_auc, top_two
+from bench.score.hardest import hardest_lesions
 from bench.score.operating import operating_points
 from bench.score.references import KIND
 from bench.score.rows import Row, read_row
@@ -101,6 +103,8 @@ class _Look:
             subgroups=groups,
             gaps=gaps,
             unsplit=unsplit(self.manifest),
+            calls=call_shares(runs, self.plan, self.interval),
+            hardest=hardest_lesions(runs, self.manifest, self.who),
         )
 
     def _extras(self, runs: Sequence[Run], two: Sequence[Run]) -> Mapping[str, Estimate]:
@@ -142,5 +146,5 @@ class _Look:
     def _ranking(self, run: Run, two: Sequence[Run]) -> tuple[RankCurves, ...]:
         asked = [(two[0], 1, MALIGNANT)] if two else []
         asked += [(run, code, label) for code, label in enumerate(self.manifest.classes)]
-        curves = (rank_curves(*one) for one in asked)
+        curves = (rank_curves(*one, self.plan, self.interval.level) for one in asked)
         return tuple(curve for curve in curves if curve is not None)

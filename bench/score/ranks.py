@@ -24,7 +24,7 @@ def ranks_of(scores: np.ndarray) -> np.ndarray:
 def rank_rows(
     values: Sequence[float], drawn: np.ndarray, level: float, *, higher: bool
 ) -> list[Rank]:
-    """Point rank, percentile interval of the rank and P(best) of every row.
+    """Point rank, percentile interval of the rank, P(best) and P(each rank) of every row.
 
     values (rows,) as they stand, drawn (rows, R) in the resamples; resamples in which a row is
     undefined are left out. Rows that share the first place share its probability. A row whose own
@@ -46,6 +46,7 @@ def rank_rows(
     ranks = ranks_of(scores)
     first = ranks == 1
     p_best = (first / first.sum(axis=0)).mean(axis=1)
+    shares = (ranks[:, :, None] == np.arange(1, len(ranks) + 1)).mean(axis=1)
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(ranks, tails, axis=1, method="inverted_cdf")
     for place, row in enumerate(defined):
@@ -54,6 +55,7 @@ def rank_rows(
             low=int(low[place]),
             high=int(high[place]),
             p_best=float(p_best[place]),
+            shares=tuple(map(float, shares[place])),
         )
     return found
 

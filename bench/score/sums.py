@@ -197,5 +197,6 @@ def band(ledgers: Sequence[Ledger], statistic: Statistic, plan: Plan, level: flo
     low, high = np.full((2, len(value)), np.nan)
     defined = np.isfinite(value) & np.isfinite(drawn).any(axis=1)
     shares = [(1 - level) / 2, (1 + level) / 2]
-    low[defined], high[defined] = np.nanquantile(drawn[defined], shares, axis=1)
+    quantile = np.quantile if np.isfinite(drawn[defined]).all() else np.nanquantile
+    low[defined], high[defined] = quantile(drawn[defined], shares, axis=1)
     return Band(value, low, high)

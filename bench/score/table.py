@@ -26,7 +26,7 @@ from bench.score.bootstrap import Plan, distributions
 from bench.score.compare import Contender, compare_rows
 from bench.score.estimate import estimate_row
 from bench.score.metrics import CLASS_METRICS, IMAGE_METRICS, higher_is_better, refuse_unknown
-from bench.score.ranks import rank_rows, tie_groups
+from bench.score.ranks import mean_ranks, rank_rows, tie_groups
 from bench.score.references import KIND
 from bench.score.rows import Row, read_row
 from bench.score.runs import Cohort, cohort
@@ -118,7 +118,28 @@ def _leaderboard(
         control=protocol.split.control,
         tested=(int((who.group >= 0).sum()), who.groups),
         tie_groups=tie_groups(ranked, comparisons),
+        mean_ranks=_mean_ranks(entries, primary),
     )
+
+
+def _mean_ranks(entries: Sequence[_Entry], primary: str) -> dict[str, float]:
+    """The mean rank of every ranked row over the folds that all of them have."""
+    ranked = [entry for entry in entries if entry.row.rank.best is not None]
+    if not ranked:
+        return {}
+    by_fold = np.stack([entry.by_fold for entry in ranked])
+    found = mean_ranks(by_fold, higher=higher_is_better(primary))
+    names = [entry.row.name for entry in ranked]
+    return dict(zip(names, map(float, found), strict=True)) if np.isfinite(found).all() else {}
+
+
+def _tested(row: Row) -> tuple[int, int]:
+    """Images and groups that a row's numbers are of."""
+    runs = [each.run for each in row.counted]
+    places, groups = (
+        np.concatenate([getattr(run, key) for run in runs]) for key in ("place", "group")
+    )
+    return len(np.unique(places)), len(np.unique(groups))
 
 
 def _refuse_same_names(rows: Sequence[RowPredictions]) -> None:
@@ -146,6 +167,7 @@ def _entry(row: Row, drawn: np.ndarray, protocol: Protocol, who: Cohort, facts: 
         seed_sd={name: float(row.seed_sd[at]) for at, name in enumerate(IMAGE_METRICS)},
         clears_reference=False,
         facts=facts,
+        tested=_tested(row),
     )
     return _Entry(made, drawn[place].copy(), row.by_fold[place])
 

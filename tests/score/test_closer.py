@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,11 +19,17 @@ from bench.errors import DataError
 from bench.protocol import Interval
 from bench.score.bootstrap import DrawnOnce, Plan
 from bench.score.calibration import BINS, calibration, equal_mass_bins
+from bench.score.calls import call_shares
 from bench.score.curves import rank_curves
 from bench.score.decision import THRESHOLDS, decision_curve, risk_coverage
 from bench.score.extras import mistakes, parse_costs, partial_auc, top_two
 from bench.score.kernels import compiled
-from bench.score.metrics import brier_scores, confidence_bins, ratio, sensitive_thresholds
+from bench.score.metrics import (
+    brier_scores,
+    confidence_bins,
+    ratio,
+    sensitive_thresholds,
+)
 from bench.score.operating import operating_points
 from bench.score.runs import Val
 from bench.score.sums import Asked, Ledger, estimates, resampled
@@ -264,8 +271,8 @@ def test_without_val_there_is_no_operating_point(run, plan):
     assert operating_points([run], 2, "c", plan, INTERVAL) == ()
 
 
-def test_curves_end_where_scikit_learns_do_and_lie_on_them(run):
-    curves = rank_curves(run, 0, "a")
+def test_curves_end_where_scikit_learns_do_and_lie_on_them(run, plan):
+    curves = rank_curves(run, 0, "a", plan, 0.95)
     own = run.truth == 0
     false, hit, _ = oracle.roc_curve(own, run.probs[:, 0], drop_intermediate=False)
     points = set(zip(np.round(false, 12), np.round(hit, 12), strict=True))
@@ -278,8 +285,59 @@ def test_curves_end_where_scikit_learns_do_and_lie_on_them(run):
     assert len(curves.roc) <= 101
 
 
-def test_a_class_that_is_absent_has_no_curve(run):
-    assert rank_curves(subset(run, run.truth != 0), 0, "a") is None
+def test_bands_are_the_quantiles_of_scikit_learns_curves_under_the_plans_weights(plan):
+    run = make_run(images=600, groups=200, decimals=1)  # few thresholds: none is thinned away
+    curves = rank_curves(run, 0, "a", plan, 0.9)
+    own, score = run.truth == 0, run.probs[:, 0]
+    weights = drawn_weights(run.groups, plan.resamples, plan.seed)[run.group]
+    x = np.array([point.x for point in curves.roc])
+    recalls = np.array([point.x for point in curves.precision_recall])
+    up, right = [], []
+    for drawn in weights.T:
+        false, hit, _ = oracle.roc_curve(own, score, sample_weight=drawn, drop_intermediate=False)
+        up.append(np.interp(x, false, hit))
+        precision, recall, _ = oracle.precision_recall_curve(own, score, sample_weight=drawn)
+        met = slice(None, -1)  # scikit-learn adds a point of recall 0 and precision 1
+        right.append(np.interp(recalls, recall[met][::-1], precision[met][::-1]))
+    for curve, drawn in ((curves.roc, up), (curves.precision_recall, right)):
+        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+        assert [point.low for point in curve] == pytest.approx(low.tolist(), abs=1e-9)
+        assert [point.high for point in curve] == pytest.approx(high.tolist(), abs=1e-9)
+
+
+def test_a_thinned_curves_band_holds_it(plan):
+    run = make_run(images=600, groups=200)
+    curves = rank_curves(run, 0, "a", plan, 0.95)
+    inner = [point for point in curves.roc if 0.02 < point.x < 0.98]
+    assert all(point.low - 0.03 <= point.y <= point.high + 0.03 for point in inner)
+    assert all(0 <= point.high - point.low < 0.4 for point in inner)
+
+
+def test_a_class_that_is_absent_has_no_curve(run, plan):
+    assert rank_curves(subset(run, run.truth != 0), 0, "a", plan, 0.95) is None
+
+
+def test_shares_of_calls_are_scikit_learns_normalised_confusion(run, plan):
+    found = call_shares([run], plan, Interval(resamples=200, method="percentile"))
+    theirs = oracle.confusion_matrix(run.truth, run.called, normalize="true")
+    assert np.array([[one.value for one in line] for line in found]) == pytest.approx(theirs)
+    assert [line[0].n for line in found] == np.bincount(run.truth).tolist()
+    weights = drawn_weights(run.groups, plan.resamples, plan.seed)[run.group].astype(float)
+    drawn = [
+        oracle.confusion_matrix(run.truth, run.called, sample_weight=one, normalize="true")
+        for one in weights.T
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    assert np.array([[one.low for one in line] for line in found]) == pytest.approx(low)
+    assert np.array([[one.high for one in line] for line in found]) == pytest.approx(high)
+
+
+def test_a_call_that_never_happens_has_an_exact_interval(run, plan):
+    never = replace(run, probs=run.probs * [1, 1, 1, 0] + [0.1, 0, 0, 0])
+    one = call_shares([never], plan, INTERVAL)[0][3]
+    groups = len(np.unique(run.group[run.truth == 0]))
+    assert (one.value, one.low, one.method) == (0.0, 0.0, "clopper-pearson")
+    assert one.high == pytest.approx(1 - 0.025 ** (1 / groups))
 
 
 COSTS = "truth,a,b,c,d\na,0,1,1,1\nb,10,0,5,5\nc,1,1,0,1\nd,1,2,1,0\n"

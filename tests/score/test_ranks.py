@@ -20,7 +20,7 @@ def test_ranks_equal_scipys_with_ties_sharing_the_better(seed):
 def test_a_row_that_always_wins_is_surely_first():
     drawn = np.random.default_rng(0).normal(0, 1, (3, 500)) + np.array([[9], [0], [0]])
     first, second, third = rank_rows([9, 0.1, 0], drawn, 0.95, higher=True)
-    assert first == Rank(best=1, low=1, high=1, p_best=1.0)
+    assert first == Rank(best=1, low=1, high=1, p_best=1.0, shares=(1, 0, 0))
     assert (second.best, third.best) == (2, 3)
     assert (second.low, second.high) == (2, 3)
     assert second.p_best == 0
@@ -35,7 +35,7 @@ def test_for_a_loss_the_lowest_is_first():
 def test_equal_rows_share_the_rank_and_the_chance():
     drawn = np.tile(np.random.default_rng(1).normal(size=400), (2, 1))
     ranks = rank_rows([0.5, 0.5], drawn, 0.95, higher=True)
-    assert ranks == [Rank(best=1, low=1, high=1, p_best=0.5)] * 2
+    assert ranks == [Rank(best=1, low=1, high=1, p_best=0.5, shares=(1, 0))] * 2
 
 
 def test_chances_of_being_best_sum_to_one():
@@ -43,6 +43,15 @@ def test_chances_of_being_best_sum_to_one():
     ranks = rank_rows([1.0, 2.0, 0.5, 1.5], drawn, 0.95, higher=True)
     assert sum(rank.p_best for rank in ranks) == pytest.approx(1)
     assert all(rank.low <= rank.high for rank in ranks)
+
+
+def test_shares_of_ranks_are_counted_in_the_resamples():
+    drawn = np.random.default_rng(3).integers(0, 3, (4, 300)).astype(float)
+    theirs = scipy.stats.rankdata(-drawn, method="min", axis=0)
+    for own, rank in zip(theirs, rank_rows([1, 2, 0, 1], drawn, 0.95, higher=True), strict=True):
+        counts = [(own == place).mean() for place in (1, 2, 3, 4)]
+        assert rank.shares == pytest.approx(counts)
+        assert sum(rank.shares) == pytest.approx(1)
 
 
 def test_an_undefined_row_is_unranked_and_the_others_close_up():

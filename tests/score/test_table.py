@@ -179,7 +179,7 @@ def test_comparisons_and_ranks_use_the_shared_resamples():
     values = [row.table.metrics["macro_f1"].value for row in board.rows]
     assert only.difference == pytest.approx(values[0] - values[1])
     assert only.low < only.difference < only.high
-    assert board.rows[0].rank == Rank(best=1, low=1, high=1, p_best=1.0)
+    assert board.rows[0].rank == Rank(best=1, low=1, high=1, p_best=1.0, shares=(1, 0))
 
 
 def test_a_control_ranks_nobody_and_tests_nothing():

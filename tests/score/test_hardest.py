@@ -1,0 +1,50 @@
+"""The lesions that a row does worst on, against pandas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.score.hardest import hardest_lesions
+from bench.score.metrics import log_losses
+from bench.score.rows import read_row
+from bench.score.runs import cohort
+from tests.score.cohorts import World
+
+
+def test_the_hardest_lesions_are_those_of_the_highest_mean_loss():
+    world = World(lesions=60, repeats=2)
+    manifest = world.manifest
+    row = read_row(world.row("any"), world.protocol, who := cohort_of(world))
+    runs = [each.run for each in row.counted]
+    found = hardest_lesions(runs, manifest, who, most=5)
+    losses = [pd.Series(log_losses(run.truth, run.probs), run.place) for run in runs]
+    mean = sum(losses) / len(losses)
+    lesions = mean.groupby(manifest.table["lesion_id"].to_numpy()[mean.index]).mean()
+    worst = lesions.sort_values(ascending=False)[:5]
+    assert [one.lesion_id for one in found] == worst.index.tolist()
+    assert [one.loss for one in found] == pytest.approx(worst.tolist())
+    for lesion in found:
+        own = np.flatnonzero(manifest.table["lesion_id"] == lesion.lesion_id)
+        assert {one.image_id for one in lesion.images} == set(manifest.image_ids[own])
+        assert [one.loss for one in lesion.images] == sorted(mean[own], reverse=True)
+        for one in lesion.images:
+            at = manifest.image_ids.tolist().index(one.image_id)
+            assert one.label == manifest.classes[manifest.labels[at]]
+            assert at in world.roles.rows(one.fold, "test")
+
+
+def test_an_image_without_lesion_stands_for_itself():
+    world = World(lesions=40)
+    table = world.manifest.table.assign(lesion_id=None)
+    manifest = replace(world.manifest, table=table)
+    row = read_row(world.row("any"), world.protocol, who := cohort_of(world))
+    found = hardest_lesions([each.run for each in row.counted], manifest, who)
+    assert all([one.lesion_id] == [image.image_id for image in one.images] for one in found)
+
+
+def cohort_of(world):
+    return cohort(world.protocol, world.manifest, world.roles)
