@@ -15,7 +15,12 @@ from bench.data.sources import DataChoice, Source
 from bench.estimates import Estimate, Leaderboard, RowFacts
 from bench.predictions import RowPredictions
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
-from bench.run.results import compared_pages, leaderboard_folder, unreadable_records
+from bench.run.results import (
+    compared_pages,
+    leaderboard_folder,
+    leakage_meters,
+    unreadable_records,
+)
 from bench.run.submissions import Wanted
 
 PIPE_WIDTH = 140
@@ -155,6 +160,7 @@ def board_files(
     """
     from bench.cli.study import study_of
     from bench.report.html import render
+    from bench.report.leak import leak
     from bench.report.study_page import render_study
     from bench.score.closeup import closeups
     from bench.score.table import score
@@ -165,9 +171,13 @@ def board_files(
         absent=absent_rows(results, protocol.name, manifest.name, {row.name for row in rows}),
     )
     looks = closeups(protocol, manifest, bench.roles, rows, costs)
+    board_folder = leaderboard_folder(results, protocol.name, manifest.name)
+    meters = leakage_meters(board_folder, manifest.roster_sha256)
+    meter = next((leak("" if home else href, found) for href, found in meters), None)
     study = render_study(study_of(bench, leaderboard), home)
     page = next(iter(study))
-    return leaderboard, {**render(leaderboard, compared, looks, page, home), **study}
+    pages = render(leaderboard, compared, looks, meter, study=page, home=home)
+    return leaderboard, {**pages, **study}
 
 
 def print_data(bench: Bench) -> None:

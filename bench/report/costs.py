@@ -16,6 +16,7 @@ COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "train_seconds": ("Training time", duration),
     "peak_memory_bytes": ("Peak memory", size),
     "parameters": ("Parameters", brief),
+    "wall_seconds": ("Wall time", duration),
     "images_per_second": ("Images per second", brief),
 }
 
@@ -41,19 +42,21 @@ def cost_table(board: Leaderboard) -> CostTable:
     present = {key for row in board.rows for key in row.facts.cost}
     keys = [key for key in COSTS if key in present] + sorted(present - set(COSTS))
     lines = [
-        CostLine(row_head(board, row), tuple(_cost(row, key) for key in keys))
+        CostLine(row_head(board, row), tuple(cost_cell(row, key) for key in keys))
         for row in board.rows
         if row.facts.cost
     ]
-    return CostTable(tuple(_cost_head(key) for key in keys), tuple(lines))
+    return CostTable(tuple(cost_head(key) for key in keys), tuple(lines))
 
 
-def _cost_head(key: str) -> Head:
+def cost_head(key: str) -> Head:
+    """A cost's column."""
     label = COSTS[key][0] if key in COSTS else name(key.replace("_", " ").capitalize()).short
     return Head(label, first="descending" if key.endswith("per_second") else "ascending")
 
 
-def _cost(row: LeaderboardRow, key: str) -> tuple[str, str]:
+def cost_cell(row: LeaderboardRow, key: str) -> tuple[str, str]:
+    """A cost to sort by, "" where it is unknown, and as it is written."""
     value = float(row.facts.cost.get(key, math.nan))
     write = COSTS[key][1] if key in COSTS else _writer(key)
     return ("" if math.isnan(value) else repr(value)), write(value)

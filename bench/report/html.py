@@ -18,6 +18,7 @@ from bench.errors import ResultsError
 from bench.estimates import Leaderboard, LeaderboardRow
 from bench.files import safe_name, write_atomically
 from bench.report.export import leaderboard_csv, leaderboard_json, per_class_csv
+from bench.report.leak import Leak
 from bench.report.method import method_page
 from bench.report.method_export import closeup_json, subgroups_csv
 from bench.report.view import page
@@ -36,6 +37,8 @@ def render(
     leaderboard: Leaderboard,
     compared: Sequence[tuple[str, str]] = (),
     closeups: Mapping[str, Closeup] | None = None,
+    meter: Leak | None = None,
+    *,
     study: str = "",
     home: str = "",
 ) -> dict[str, str]:
@@ -43,6 +46,7 @@ def render(
 
     compared  pages of comparisons to link: address and words
     closeups  what is known of rows beyond the leaderboard, by row: each makes a page of its own
+    meter     what the leakage meter found on the same data
     study     address of the page of data and protocol, where there is one
     home      address of the site's index, where the pages stand in one
     """
@@ -56,7 +60,10 @@ def render(
             more |= _method_files(leaderboard, row, closeups[row.name], names[row.name], home)
     return more | {
         "index.html": render_page(
-            "leaderboard.html.j2", page=page(leaderboard, compared), study=study, home=home
+            "leaderboard.html.j2",
+            page=page(leaderboard, compared, closeups, meter),
+            study=study,
+            home=home,
         ),
         "leaderboard.json": leaderboard_json(leaderboard),
         "leaderboard.csv": leaderboard_csv(leaderboard),

@@ -1,7 +1,5 @@
 """A row's own page as plain words, numbers already rounded, and places to draw them."""
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
 from __future__ import annotations
 
 import math
@@ -27,17 +25,10 @@ from bench.report.names import name, plain, said
 from bench.report.numbers import counted, decimals, fixed, interval
 from bench.report.palette import swatches
 from bench.report.rows import Badge, RowHead, row_head, spelled
+from bench.report.slices import ATTRIBUTES, TOO_FEW
 from bench.report.tables import metric_order
 from bench.report.view import Banner, Fact, data_sheet, page_badges
 
-ATTRIBUTES = {
-    "age": "Age in years",
-    "sex": "Sex",
-    "localization": "Body site",
-    "dx_type": "How the diagnosis was made",
-    "source": "Source",
-    "image size": "Image size",
-}
 SHOWN_BY_SUBGROUP = (
     "accuracy",
     "balanced_accuracy",
@@ -292,8 +283,7 @@ def _subgroup(
 ) -> tuple[str, str, tuple[Cell, ...]]:
     amount = f"{counted(group.images, 'image')}, {counted(group.groups, 'group')}"
     if group.too_few:
-        none = Cell("", "–", "", "too few to say", (), "below 50 groups")
-        return name(group.value).short, amount, tuple(none for _ in keys)
+        return name(group.value).short, amount, tuple(TOO_FEW for _ in keys)
     usual = replace(close, method="percentile")
     cells = tuple(cell(_found(group, key), metric(key), usual) for key in keys)
     return name(group.value).short, amount, cells

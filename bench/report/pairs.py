@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.estimates import Comparison, Estimate, Leaderboard
 from bench.report.catalogue import metric
 from bench.report.charts import Bar, Scale, Tick, scale_of
 from bench.report.names import Name, name, plain, said
-from bench.report.numbers import decimals, interval, p_value, signed
+from bench.report.numbers import counted, decimals, interval, p_value, signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,33 @@ class PairPanel:
     pairs: tuple[Pair, ...]
     zero: str
     ticks: tuple[Tick, ...]
+
+
+MOST = 120
+"""Pairs that a table of them shows; of more, those that say something of the order."""
+
+
+def shown_pairs(board: Leaderboard) -> tuple[Leaderboard, str]:
+    """The leaderboard with the pairs that its page shows, and what is said of the others.
+
+    Of many pairs: the first row against every other, and each row against the next.
+    """
+    every = len({frozenset((one.a, one.b)) for one in board.comparisons})
+    if every <= MOST:
+        return board, ""
+    ranked = [row.name for row in board.rows if row.rank.best is not None]
+    place = {row: at for at, row in enumerate(ranked)}
+
+    def shown(one: Comparison) -> bool:
+        first, second = sorted((place.get(one.a, -1), place.get(one.b, -1)))
+        return first == 0 or second - first == 1
+
+    kept = tuple(one for one in board.comparisons if shown(one))
+    told = (
+        f"Of {counted(every, 'pair')} these are the first row against every other and each row "
+        "against the next; leaderboard.json holds all."
+    )
+    return replace(board, comparisons=kept), told
 
 
 def pair_panels(board: Leaderboard) -> tuple[PairPanel, ...]:

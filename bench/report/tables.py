@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from bench.estimates import Estimate, Leaderboard, LeaderboardRow, Rank
@@ -121,6 +122,12 @@ def _scale(board: Leaderboard, metric_name: str) -> Scale:
     return scale_of_estimates(estimates, metric(metric_name).bounds)
 
 
+def primary_scale(board: Leaderboard, rows: Iterable[LeaderboardRow]) -> Scale:
+    """A scale of the primary metric that holds these rows."""
+    estimates = [row.table.metrics[board.primary] for row in rows]
+    return scale_of_estimates(estimates, metric(board.primary).bounds)
+
+
 def metric_table(board: Leaderboard, names: tuple[str, ...]) -> Table:
     """Every row with the metrics named, each column drawn on a scale of its own."""
     scales = {key: _scale(board, key) for key in names}
@@ -147,11 +154,11 @@ def metric_table(board: Leaderboard, names: tuple[str, ...]) -> Table:
     )
 
 
-def metric_panels(board: Leaderboard) -> tuple[Panel, ...]:
-    """One interval plot a metric."""
+def metric_panels(board: Leaderboard, prefix: str = "metric") -> tuple[Panel, ...]:
+    """One interval plot a metric; prefix: of their ids."""
     return tuple(
         Panel(
-            id=f"metric-{index}",
+            id=f"{prefix}-{index}",
             label=metric(key).title,
             about=about_metric(key),
             table=metric_table(board, (key,)),
@@ -202,7 +209,7 @@ def class_panel(board: Leaderboard, index: int, metric_name: str) -> Panel:
         id=f"class-{index}",
         label=about.title,
         about=about_metric(metric_name),
-        table=Table(class_heads(board), lines),
+        table=Table(class_heads(board), lines, ticks=scale.ticks),
     )
 
 
@@ -217,8 +224,9 @@ def _class_cells(
 
 
 def class_panels(board: Leaderboard) -> tuple[Panel, ...]:
-    """One table a class metric."""
-    return tuple(class_panel(board, i, key) for i, key in enumerate(board.class_metrics))
+    """One table a class metric; sizes stand in the headings."""
+    rates = [key for key in board.class_metrics if not metric(key).counts]
+    return tuple(class_panel(board, i, key) for i, key in enumerate(rates))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from glob import escape
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pandas as pd
@@ -27,6 +28,7 @@ from bench.job import Job, JobFile, RunRecord, parse_job_file, parse_record, to_
 from bench.predictions import Predictions
 
 LEADERBOARD = "leaderboard"
+BOARD = "leaderboard.json"
 PREDICTIONS = "predictions.parquet"
 HISTORY = "history.csv"
 LOCK = "job.lock"
@@ -58,6 +60,21 @@ def compared_pages(leaderboard: Path) -> list[tuple[str, str]]:
         if path.with_name("index.html").is_file():
             found.append((f"compare/{quote(path.parent.name)}/index.html", " against ".join(rows)))
     return sorted(found, key=lambda page: page[1])
+
+
+def leakage_meters(leaderboard: Path, roster_sha256: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Leakage meters' pages on the same data: address from a leaderboard's page, and their JSON."""
+    dataset = leaderboard.parent.name
+    for path in sorted(leaderboard.parents[2].glob(f"*/{escape(dataset)}/{LEADERBOARD}/{BOARD}")):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            same = found["dataset"]["roster_sha256"] == roster_sha256
+            meter = (found["arms"] or {}).get("kind") == "leakage-meter"
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # no leaderboard of ours
+        if same and meter and path.parent != leaderboard:
+            parts = (path.parents[2].name, dataset, LEADERBOARD, "index.html")
+            yield "/".join(("../../..", *map(quote, parts))), found
 
 
 def compare_folder(leaderboard: Path, rows: Sequence[str]) -> Path:

@@ -34,8 +34,8 @@ def hardest_lesions(
     loss[tested] /= passes[tested]
     probs[tested] /= passes[tested, None]
     names = manifest.table["lesion_id"]
-    names = names.where(names.notna(), manifest.image_ids).to_numpy(dtype=object)
-    lesions, member = np.unique(names[tested].astype(str), return_inverse=True)
+    known = names.where(names.notna(), manifest.image_ids).to_numpy(dtype=object)
+    lesions, member = np.unique(known[tested].astype(str), return_inverse=True)
     means = np.bincount(member, loss[tested]) / np.bincount(member)
 
     def image(at: int) -> HardImage:

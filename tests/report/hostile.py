@@ -88,4 +88,6 @@ def worst() -> Leaderboard:
         dataset=facts,
         comparisons=comparisons,
         best_reference=HOSTILE[3],
+        tie_groups=tuple(tuple(renames[one] for one in group) for group in board.tie_groups),
+        mean_ranks={renames[one]: rank for one, rank in board.mean_ranks.items()},
     )

@@ -8,6 +8,9 @@ import pytest
 
 from bench.estimates import NAN, Estimate, Leaderboard, Rank
 from bench.report.html import render
+from bench.report.pairs import shown_pairs
+from bench.report.ranking import tie_letters
+from bench.report.trade import efficient
 from tests.report import boards
 from tests.report.reading import Element, read
 
@@ -43,7 +46,8 @@ def test_every_row_reads_without_script(board, page):
 
 
 def test_every_panel_is_there_without_script(board, page):
-    for section, names in (("intervals", board.metrics), ("classes", board.class_metrics)):
+    rates = [key for key in board.class_metrics if key not in ("support", "groups")]
+    for section, names in (("unit-images", board.metrics), ("classes", rates)):
         panels = page.by_id(section).all("details", "panel")
         assert len(panels) == len(names)
         assert "open" in panels[0].attributes
@@ -149,8 +153,8 @@ def test_reference_rows_are_there_and_unmarked(page):
 
 
 def test_undefined_gives_its_reason_and_n(worst_page):
-    unsure = ranking(worst_page)[1].all("td")
-    assert unsure[1].text == "n/a (undefined: df, mel, n = 10,015) incomplete"
+    unsure = ranking(worst_page)[1].one("td", "lead")
+    assert unsure.text == "n/a (undefined: df, mel, n = 10,015) incomplete"
     precision = worst_page.by_id("classes").all("details", "panel")[1]
     assert "n/a (0 predicted)" in precision.text
     sensitivity = worst_page.by_id("classes").all("details", "panel")[5]
@@ -166,11 +170,65 @@ def test_marks_stand_beside_numbers_and_are_explained(page, worst_page):
 
 
 def test_lower_is_better_is_said_and_sorted_so(board, page):
-    heads = page.by_id("ranking").one("thead").all("th")[2:]
+    heads = page.by_id("ranking").one("thead").all("th", "est")
     for key, head in zip(board.metrics, heads, strict=True):
         lower = key in ("log_loss", "brier", "ece")
         assert ("lower is better" in head.text) == lower, key
         assert head.attributes["data-first"] == ("ascending" if lower else "descending")
+
+
+def test_ties_share_a_letter(board, page):
+    letters = [row.one("td", "ties").text for row in ranking(page)]
+    assert letters == ["a", "a", "b", "", "", ""]
+    chained = replace(
+        board,
+        tie_groups=(("efficientnet_phase4", "resnet18"), ("resnet18", "custom_cnn")),
+    )
+    assert list(tie_letters(chained).values()) == ["a", "a b", "b"]
+    assert tie_letters(replace(board, comparisons=())) == {}
+
+
+def test_the_ranking_says_what_was_tested_and_what_it_cost(page):
+    first = ranking(page)[0]
+    assert first.one("td", "tested").text == "10,015 7,470"
+    costs = [cell.text for cell in first.all("td", "num")]
+    assert costs[-4:] == ["34 min 08 s", "1.77 GiB", "11.2 million", "412"]
+    heads = [one.text for one in page.by_id("ranking").one("thead").all("th", "num")]
+    assert heads[-4:] == ["Training time", "Peak memory", "Parameters", "Images per second"]
+
+
+def test_shares_of_ranks_stand_in_the_table_and_mean_ranks_in_the_diagram(page):
+    lines = page.by_id("ranks").one("tbody").all("tr")
+    assert [cell.text for cell in lines[0].all("td")] == ["94%", "6%", "", "1–2"]  # noqa: RUF001
+    assert [cell.text for cell in lines[2].all("td")] == ["", "", "100%", "3"]
+    told = page.by_id("ranks").one("figure").one("svg").attributes["aria-label"]
+    assert "resnet18 1.60" in told
+    assert "Not told apart: efficientnet_phase4 and resnet18." in told
+
+
+def test_of_many_pairs_those_that_tell_the_order_are_shown(board):
+    names = [f"m{at:02d}" for at in range(20)]
+    rows = [replace(board.rows[0], name=name, rank=Rank(at + 1)) for at, name in enumerate(names)]
+    pairs = tuple(
+        replace(board.comparisons[0], a=a, b=b)
+        for at, a in enumerate(names)
+        for b in names[at + 1 :]
+    )
+    many = replace(board, rows=tuple(rows), comparisons=pairs, tie_groups=(), mean_ranks={})
+    kept, told = shown_pairs(many)
+    assert told.startswith("Of 190 pairs these are the first row against every other")
+    assert len(kept.comparisons) == 19 + 18
+    assert {one.b for one in kept.comparisons if one.a == "m00"} == set(names[1:])
+    assert shown_pairs(board) == (board, "")
+
+
+def test_the_cheapest_of_their_worth_are_named(board):
+    rows = list(board.rows[:3])
+    seconds = {row.name: row.facts.cost["train_seconds"] for row in rows}
+    assert min(seconds, key=seconds.get) == "custom_cnn"
+    assert efficient(board, rows) == {row.name for row in rows}  # each better one took longer
+    slow = replace(rows[1], facts=replace(rows[1].facts, cost={"train_seconds": 1e6}))
+    assert efficient(board, [rows[0], slow, rows[2]]) == {rows[0].name, rows[2].name}
 
 
 def test_badges_tell_what_a_row_is(worst_page):

@@ -1,0 +1,111 @@
+"""Other units, subsets, and what a leakage meter found: beside the leaderboard's own numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.report.html import render
+from bench.report.leak import leak
+from bench.run.results import leakage_meters
+from bench.score.closeup import closeups
+from tests.report.reading import read
+from tests.report.test_method import dressed
+from tests.score.cohorts import World
+
+
+@pytest.fixture(scope="module")
+def world():
+    world = World(lesions=320, resamples=100)
+    world.manifest = dressed(world.manifest)
+    return world
+
+
+@pytest.fixture(scope="module")
+def rows(world):
+    return [world.row("good", skill=2.0), world.row("poor", skill=0.4), *world.references()]
+
+
+@pytest.fixture(scope="module")
+def looks(world, rows):
+    return closeups(world.protocol, world.manifest, world.roles, rows)
+
+
+@pytest.fixture(scope="module")
+def page(world, rows, looks):
+    return read(render(world.score(*rows), closeups=looks)["index.html"])
+
+
+def test_every_unit_of_the_data_can_be_switched_to(page, looks):
+    section = page.by_id("intervals")
+    for unit in ("images", "lesion", "patient"):
+        assert section.by_id(f"unit-{unit}").all("details", "panel")
+    for unit in looks["good"].units:
+        value = unit.table.metrics["macro_f1"].value
+        assert f"{value:.2f}" in section.by_id(f"{unit.unit}-0").text
+    assert "Reference rows are scored by image only" in section.text
+
+
+def test_subsets_stand_by_attribute_and_metric(page, looks):
+    section = page.by_id("subsets")
+    labels = [one.attributes["data-label"] for one in section.all("details", "panel")]
+    assert {"Age in years", "Sex", "Body site", "Macro-F1", "Malignancy: AUC"} <= set(labels)
+    women = next(one for one in looks["poor"].subgroups if one.value == "female")
+    assert f"{women.images:,} images" in section.text
+    assert f"{women.metrics['macro_f1'].value:.2f}" in section.text
+
+
+def test_without_a_closer_look_there_is_one_unit_and_no_subset(world, rows):
+    text = render(world.score(*rows))["index.html"]
+    assert "unit-images" in text
+    assert 'id="subsets"' not in text
+    assert "unit-lesion" not in text
+
+
+def meter_file(name: str, roster: str) -> str:
+    def table(value: float) -> dict:
+        ends = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 500}
+        return {"metrics": {"macro_f1": {**ends, "method": "bca", "marks": []}}}
+
+    rows = [
+        {"name": name, "arm": "clean", **table(0.5), "difference": None},
+        {"name": name, "arm": "leaky", **table(0.6), "difference": table(0.1)},
+        {"name": "half", "arm": "clean", **table(0.5), "difference": None},
+    ]
+    return json.dumps(
+        {
+            "dataset": {"roster_sha256": roster},
+            "primary": "macro_f1",
+            "interval": {"level": 0.95, "resamples": 100, "unit": "lesion", "method": "bca"},
+            "arms": {
+                "kind": "leakage-meter",
+                "arms": [{"name": "clean"}, {"name": "leaky"}],
+                "rows": rows,
+            },
+        }
+    )
+
+
+def test_a_leakage_meter_on_the_same_data_is_told_and_linked(world, rows, tmp_path):
+    board = world.score(*rows)
+    roster = board.dataset.roster_sha256
+    here = tmp_path / "groupkfold5" / "drawn" / "leaderboard"
+    for protocol, sha in (("leakage-meter", roster), ("other", "0" * 64)):
+        folder = tmp_path / protocol / "drawn" / "leaderboard"
+        folder.mkdir(parents=True)
+        (folder / "leaderboard.json").write_text(meter_file("<i>cnn", sha))
+    here.mkdir(parents=True)
+    (here / "leaderboard.json").write_text("{")
+    (one,) = leakage_meters(here, roster)
+    assert (here / one[0]).resolve() == (
+        tmp_path / "leakage-meter" / "drawn" / "leaderboard" / "index.html"
+    )
+    section = read(render(board, meter=leak(*one))["index.html"]).by_id("leak")
+    assert "<i>cnn" in section.text
+    assert "+0.10 [0.00, 0.20]" in section.text
+    assert "half" not in section.text
+    assert section.one("a").attributes["href"] == one[0]
+    assert (
+        leak("", json.loads(meter_file("x", roster)) | {"arms": {"arms": [], "rows": []}}) is None
+    )
