@@ -43,7 +43,7 @@ def test_every_unit_of_the_data_can_be_switched_to(page, looks):
         assert section.by_id(f"unit-{unit}").all("details", "panel")
     for unit in looks["good"].units:
         value = unit.table.metrics["macro_f1"].value
-        assert f"{value:.2f}" in section.by_id(f"{unit.unit}-0").text
+        assert f"{value:.3f}" in section.by_id(f"{unit.unit}-0").text
     assert "Reference rows are scored by image only" in section.text
 
 
