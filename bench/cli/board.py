@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -22,6 +23,9 @@ from bench.run.results import (
     unreadable_records,
 )
 from bench.run.submissions import Wanted
+
+if TYPE_CHECKING:
+    from bench.report.study import Study
 
 PIPE_WIDTH = 140
 
@@ -68,10 +72,10 @@ Rows = tuple[list[RowPredictions], dict[str, RowFacts]]
 
 
 def score_and_render(
-    bench: Bench, results: Path, costs: np.ndarray | None = None
+    bench: Bench, results: Path, costs: np.ndarray | None = None, *, latex: bool = False
 ) -> tuple[Leaderboard, Path]:
     """Score every row of the results and the committed ones; write the leaderboard's pages."""
-    return write_board(bench, results, *gather(bench, results), costs)
+    return write_board(bench, results, *gather(bench, results), costs, latex=latex)
 
 
 def told_of_unfinished(
@@ -132,16 +136,26 @@ def write_board(
     rows: Sequence[RowPredictions],
     facts: Mapping[str, RowFacts],
     costs: np.ndarray | None = None,
+    *,
+    latex: bool = False,
 ) -> tuple[Leaderboard, Path]:
-    """Score these rows; write the leaderboard's pages. costs: what each mistake costs (C, C)."""
+    """Score these rows; write the leaderboard's pages.
+
+    costs  what each mistake costs (C, C)
+    latex  write the parts of a paper, too
+    """
     from bench.report.html import write
 
     folder = leaderboard_folder(results, bench.protocol.name, bench.source.manifest.name)
-    leaderboard, files = board_files(
+    study, files = board_files(
         bench, results, rows, facts, costs=costs, compared=compared_pages(folder)
     )
     write(files, folder)
-    return leaderboard, folder / "index.html"
+    if latex:
+        from bench.report.paper import FOLDER, render_paper
+
+        write(render_paper(study), folder / FOLDER)
+    return study.board, folder / "index.html"
 
 
 def board_files(
@@ -153,7 +167,7 @@ def board_files(
     costs: np.ndarray | None = None,
     compared: Sequence[tuple[str, str]] = (),
     home: str = "",
-) -> tuple[Leaderboard, dict[str, str]]:
+) -> tuple[Study, dict[str, str]]:
     """Score these rows; the leaderboard's pages by name, that of data and protocol among them.
 
     home  address of the site's index from them, where they stand in a site
@@ -174,10 +188,11 @@ def board_files(
     board_folder = leaderboard_folder(results, protocol.name, manifest.name)
     meters = leakage_meters(board_folder, manifest.roster_sha256)
     meter = next((leak("" if home else href, found) for href, found in meters), None)
-    study = render_study(study_of(bench, leaderboard), home)
-    page = next(iter(study))
+    study = study_of(bench, leaderboard)
+    beside = render_study(study, home)
+    page = next(iter(beside))
     pages = render(leaderboard, compared, looks, meter, study=page, home=home)
-    return leaderboard, {**pages, **study}
+    return study, {**pages, **beside}
 
 
 def print_data(bench: Bench) -> None:

@@ -22,7 +22,14 @@ from bench.errors import DataError
     type=click.Path(path_type=Path),
     help="CSV of what each mistake costs: a header truth,<class>,... and a row a class.",
 )
-def report(protocol_name: str, data: DataChoice, results: Path, costs: Path | None) -> None:
+@click.option(
+    "--latex",
+    is_flag=True,
+    help="Write the parts of a paper, too: tables, figures, methods, references.",
+)
+def report(
+    protocol_name: str, data: DataChoice, results: Path, costs: Path | None, *, latex: bool
+) -> None:
     """Score and render again from what is in the results folder, beside the committed rows."""
     from bench.run.results import refuse_unwritable
 
@@ -30,10 +37,12 @@ def report(protocol_name: str, data: DataChoice, results: Path, costs: Path | No
     matrix = read_costs(costs, bench.source.manifest.classes) if costs else None
     refuse_unwritable(results)
     print_data(bench)
-    leaderboard, page = score_and_render(bench, results, matrix)
+    leaderboard, page = score_and_render(bench, results, matrix, latex=latex)
     print_table(leaderboard)
     print_arms(leaderboard)
     click.echo(f"leaderboard: {page}")
+    if latex:
+        click.echo(f"paper: {page.parent / 'paper' / 'main.tex'}")
 
 
 def read_costs(path: Path, classes: tuple[str, ...]) -> np.ndarray:

@@ -101,11 +101,16 @@ def _method_files(
     }
 
 
-def write(files: Mapping[str, str], folder: Path) -> None:
+def as_bytes(content: str | bytes) -> bytes:
+    """A file's content; what is no Unicode text becomes its escape."""
+    return content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+
+
+def write(files: Mapping[str, str] | Mapping[str, str | bytes], folder: Path) -> None:
     """Put files into a folder, each whole or not at all. Raises ResultsError where it cannot."""
     try:
-        for name, text in files.items():
-            write_atomically(folder / name, text.encode("utf-8", "backslashreplace"))
+        for name, content in files.items():
+            write_atomically(folder / name, as_bytes(content))
     except OSError as error:
         raise ResultsError(f"{folder}: cannot write the page there: {error.strerror}") from None
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.report.names import plain
@@ -27,6 +28,8 @@ WIDTH = 320
 INK, SOFT, RULE, ACCENT, HEAT = (
     f"var(--{name})" for name in ("ink", "soft", "strong-rule", "accent", "heat")
 )
+TOKENS = Path(__file__).resolve().parents[2] / "reports" / "css" / "tokens.css"
+_VARIABLE = re.compile(r"var\(--([a-z0-9-]+)\)")
 _ROLES = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|version|xmlns(?::xlink)?)="[^"]*"')
 
 
@@ -45,14 +48,33 @@ def class_colours(classes: Sequence[str]) -> list[str]:
 
 def drawing(chart: alt.Chart | alt.LayerChart | alt.FacetChart, label: str) -> Drawing:
     """Draw a chart. `label` is read aloud in its place: say what it shows, not how it looks."""
-    import vl_convert
     from markupsafe import Markup
 
-    made = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": _config()})
+    made = _svg(chart)
     inner = _ROLES.sub("", made).removeprefix("<svg")
     label = plain(label)
     told = f'<svg role="img" aria-label="{escape(label)}"{inner}'
     return Drawing(Markup(told), label)  # noqa: S704 - made and escaped by the drawing library
+
+
+def standalone(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> str:
+    """A chart as an SVG file of its own, in the colours of the light theme."""
+    colours = _light_colours()
+    return _VARIABLE.sub(lambda match: colours[match[1]], _svg(chart))
+
+
+def _svg(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> str:
+    import vl_convert
+
+    made: str = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": _config()})
+    return made
+
+
+@cache
+def _light_colours() -> dict[str, str]:
+    """What the style sheet's variables are in the light theme: the first that it gives."""
+    text = TOKENS.read_text(encoding="utf-8")
+    return dict(reversed(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]+);", text)))
 
 
 @cache

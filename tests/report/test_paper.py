@@ -1,0 +1,164 @@
+"""A paper's parts compile, hold the pages' numbers, and let no name become a command."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.report.citations import bibliography, cited, library
+from bench.report.html import write
+from bench.report.latex import escape
+from bench.report.paper import render_paper
+from tests.report import boards, hostile, studies
+
+pylatexenc = pytest.importorskip("pylatexenc", reason="pylatexenc is in requirements-dev.txt")
+from pylatexenc.latex2text import LatexNodes2Text  # noqa: E402
+from pylatexenc.latexwalker import LatexWalker, get_default_latex_context_db  # noqa: E402
+from pylatexenc.macrospec import MacroSpec  # noqa: E402
+
+PDFLATEX, BIBTEX = shutil.which("pdflatex"), shutil.which("bibtex")
+Files = Mapping[str, str | bytes]
+
+
+@pytest.fixture(scope="module", params=["plain", "worst", "references"])
+def files(request) -> Files:
+    board = {
+        "plain": boards.leaderboard,
+        "worst": hostile.worst,
+        "references": studies.scored,
+    }[request.param]()
+    return render_paper(replace(studies.study(), board=board))
+
+
+@pytest.fixture(scope="module")
+def plain() -> Files:
+    return render_paper(replace(studies.study(), board=boards.leaderboard()))
+
+
+def read_text(tex: str) -> str:
+    """What a reader sees of LaTeX, by a parser that is not ours and that lacks some signs."""
+    lacking = {"allowbreak": "", "textquotedbl": '"', "textless": "<", "textgreater": ">"}
+    for command, sign in lacking.items():
+        tex = tex.replace(f"\\{command}{{}}", sign)
+    shown = LatexNodes2Text(keep_comments=False).latex_to_text(tex)
+    as_typed = {
+        "\N{MODIFIER LETTER CIRCUMFLEX ACCENT}": "^",
+        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+        "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+    }
+    return shown.translate(str.maketrans(as_typed))
+
+
+def test_every_part_is_whole_latex_by_a_strict_parser(files):
+    context = get_default_latex_context_db()
+    known = [MacroSpec("shortstack", "[{"), MacroSpec("cmidrule", "{")]
+    context.add_context_category("tables", macros=known, prepend=True)
+    for name, content in files.items():
+        if name.endswith(".tex"):
+            assert isinstance(content, str)
+            nodes, _, length = LatexWalker(
+                content, latex_context=context, tolerant_parsing=False
+            ).get_latex_nodes()
+            assert nodes
+            assert length == len(content)
+
+
+def test_every_line_of_a_table_has_as_many_cells_as_columns(files):
+    for name, content in files.items():
+        if name.startswith("table-"):
+            assert isinstance(content, str)
+            flat = re.sub(
+                r"\\begin\{tabular\}\[t\]\{@\{\}l@\{\}\}(.*?)\\end\{tabular\}", "stack", content
+            )
+            columns = re.search(r"\\begin\{tabular\}\{(l[lr]*)\}", flat)
+            assert columns is not None
+            body = flat.split("\\toprule")[1].split("\\bottomrule")[0].replace("\\midrule", "")
+            lines = [line for line in body.split("\\\\") if line.strip()]
+            assert lines
+            for line in lines:
+                assert len(re.findall(r"(?<!\\)&", line)) == len(columns[1]) - 1
+
+
+@pytest.mark.parametrize("text", [*hostile.HOSTILE, r"\input{/etc/passwd}", "50% & $x_1^2$ #~*[a]"])
+def test_an_escaped_name_reads_as_it_is_and_commands_nothing(text):
+    made = escape(text)
+    allowed = {
+        "textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater", "textbar",
+        "textquotedbl", "textasciigrave", "allowbreak", "ldots", "_", "$", "&", "#", "%", "{", "}",
+    }  # fmt: skip
+    assert set(re.findall(r"\\([A-Za-z]+|.)", made)) <= allowed
+    if text.isascii():
+        assert read_text(made) == text
+
+
+def test_the_ranking_has_the_numbers_of_the_page(plain):
+    shown = read_text(str(plain["table-ranking.tex"]))
+    board = boards.leaderboard()
+    for row in board.rows:
+        value = row.table.metrics["macro_f1"]
+        assert f"{value.value:.3f}" in shown
+        assert f"[{value.low:.3f}, {value.high:.3f}]" in shown
+
+
+def test_the_methods_paragraph_says_what_was_done(plain, files):
+    text = str(plain["methods.tex"])
+    for words in ("groupkfold5", "10,000 bootstrap", "whole lesions", "torch 2.13.0", "synthetic"):
+        assert words in text
+    keys = cited(str(files["methods.tex"]))
+    entries = re.findall(r"(?m)^@\w+\{([^,]+),", str(files["references.bib"]))
+    assert entries == keys
+
+
+def test_a_control_says_that_nobody_is_ranked():
+    text = str(render_paper(studies.study("imagekfold5"))["methods.tex"])
+    assert "it is a control" in text
+    assert "corrected resampled t test" not in text
+
+
+def test_every_entry_of_the_library_can_be_cited():
+    every = bibliography(library(), boards.dataset())
+    assert every.count("\n@") + 1 == len(library())
+    assert every.count("{") == every.count("}")
+
+
+def test_figures_are_whole_svg_and_vector_pdf(files):
+    drawn = [name for name in files if name.startswith("figures/")]
+    assert {Path(name).suffix for name in drawn} == {".svg", ".pdf"}
+    for name in drawn:
+        content = files[name]
+        if isinstance(content, bytes):
+            assert content.startswith(b"%PDF")
+            assert b"/Subtype /Image" not in content
+        else:
+            tree = ET.fromstring(content)  # noqa: S314 - our own drawing
+            tags = {element.tag.split("}")[1] for element in tree.iter()}
+            assert not tags & {"script", "image", "foreignObject", "a"}
+            assert "var(" not in content
+
+
+def test_texts_and_svgs_are_the_same_bytes_again(plain):
+    again = render_paper(replace(studies.study(), board=boards.leaderboard()))
+    assert {name: text for name, text in again.items() if isinstance(text, str)} == {
+        name: text for name, text in plain.items() if isinstance(text, str)
+    }
+
+
+@pytest.mark.skipif(PDFLATEX is None or BIBTEX is None, reason="no pdflatex and bibtex here")
+def test_the_document_compiles_without_an_error_or_an_undefined_reference(files, tmp_path):
+    write(files, tmp_path)
+    latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main"]
+    for command in (latex, ["bibtex", "main"], latex, latex):
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace"
+        )
+        assert done.returncode == 0, done.stdout[-2000:]
+    log = (tmp_path / "main.log").read_text(errors="replace")
+    assert "undefined" not in log
+    assert (tmp_path / "main.pdf").read_bytes().startswith(b"%PDF")
