@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.estimates import Estimate, Leaderboard
 from bench.report.catalogue import metric
@@ -87,7 +87,7 @@ def _forest(
         x=alt.X("low", type="quantitative", title=title, scale=scale), x2="high"
     )
     point = base.mark_circle(size=50, opacity=1).encode(x=alt.X("value", type="quantitative"))
-    return alt.layer(rule, point)
+    return cast("alt.LayerChart", alt.layer(rule, point))
 
 
 def _ranking(board: Leaderboard) -> Figure:
@@ -114,7 +114,7 @@ def _classes(board: Leaderboard) -> Figure:
     rows = [row for row in board.rows if row.kind != REFERENCE][:MOST_ROWS]
     order = _labels([row.name for row in rows])
     key = "f1" if "f1" in board.class_metrics else board.class_metrics[0]
-    panels = []
+    panels: list[alt.LayerChart] = []
     for label, colour in zip(board.classes, class_colours(board.classes), strict=True):
         records = [
             {"who": who, "colour": colour} | _ends(row.table.per_class[label][key])
@@ -125,11 +125,11 @@ def _classes(board: Leaderboard) -> Figure:
         chart = _forest(records, metric(key).label, order, SIDE // PANELS, named=first)
         panels.append(chart.properties(title=name(label, 20).short))
     width = min(PANELS, max(1, len(panels)))
-    chart = alt.concat(*panels, columns=width)
+    beside = alt.concat(*panels, columns=width)
     return Figure(
         "classes",
         f"{metric(key).title} of every method by class, with its interval.",
-        standalone(chart),
+        standalone(beside),
     )
 
 

@@ -22,6 +22,8 @@ from bench.report.palette import swatches
 if TYPE_CHECKING:
     import altair as alt
 
+    AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart
+
 WIDTH = 320
 """Pixels that fit a phone of 360 with its margins."""
 
@@ -46,7 +48,7 @@ def class_colours(classes: Sequence[str]) -> list[str]:
     return [f"var(--{swatch})" for swatch in swatches(classes)]
 
 
-def drawing(chart: alt.Chart | alt.LayerChart | alt.FacetChart, label: str) -> Drawing:
+def drawing(chart: AnyChart, label: str) -> Drawing:
     """Draw a chart. `label` is read aloud in its place: say what it shows, not how it looks."""
     from markupsafe import Markup
 
@@ -57,13 +59,13 @@ def drawing(chart: alt.Chart | alt.LayerChart | alt.FacetChart, label: str) -> D
     return Drawing(Markup(told), label)  # noqa: S704 - made and escaped by the drawing library
 
 
-def standalone(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> str:
+def standalone(chart: AnyChart) -> str:
     """A chart as an SVG file of its own, in the colours of the light theme."""
     colours = _light_colours()
     return _VARIABLE.sub(lambda match: colours[match[1]], _svg(chart))
 
 
-def _svg(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> str:
+def _svg(chart: AnyChart) -> str:
     import vl_convert
 
     made: str = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": _config()})
