@@ -104,6 +104,7 @@ class Place(_Frozen):
     folder       where the results go
     checkpoint_seconds  longest time that an interruption may undo
     timeout_seconds, memory_gib, disk_gib  what one process of the job may take at most; None: all
+    tensorboard   whether the training tells TensorBoard how it goes
     """
 
     method_file: str
@@ -116,6 +117,7 @@ class Place(_Frozen):
     timeout_seconds: float | None = None
     memory_gib: float | None = None
     disk_gib: float | None = None
+    tensorboard: bool = True
 
 
 class JobFile(_Frozen):

@@ -100,6 +100,7 @@ class FoldTask:
     chain     what was done to every image before: the store's preprocessing, step by step
     devices   processes that share the job, each on a device of its own; this is one of them
     checkpoint_seconds  longest time that an interruption may undo
+    tensorboard  folder for TensorBoard's events, or None: tell it nothing
     """
 
     classes: tuple[str, ...]
@@ -117,6 +118,7 @@ class FoldTask:
     chain: tuple[Mapping[str, Any], ...] = ()
     devices: int = 1
     checkpoint_seconds: float = 60.0
+    tensorboard: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

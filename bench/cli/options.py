@@ -55,6 +55,7 @@ class Options:
     job_timeout: float | None
     job_memory: float | None
     job_disk: float | None
+    tensorboard: bool
     weights: Path | None
     replace: bool
 
@@ -121,6 +122,12 @@ _OPTIONS = (
         "--job-disk",
         type=click.FloatRange(0, min_open=True),
         help="GiB that a job may write into its folder; then it is ended, others go on.",
+    ),
+    click.option(
+        "--tensorboard/--no-tensorboard",
+        default=True,
+        show_default=True,
+        help="Write TensorBoard's events beside each job's results. Changes no number.",
     ),
     click.option(
         "--threads",

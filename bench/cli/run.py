@@ -173,6 +173,7 @@ def plan(bench: Bench, options: Options) -> list[Any]:
                 timeout_seconds=options.job_timeout,
                 memory_gib=options.job_memory,
                 disk_gib=options.job_disk,
+                tensorboard=options.tensorboard,
             ),
         )
         for ask, job in planned

@@ -153,6 +153,7 @@ def _prepare(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]:
     loaded = load_method(place.method_file, Path(place.method_file).parent)
     if loaded.source_sha256 != job.method_source:
         raise MethodError(f"{place.method_file}: changed since the job was planned; run again")
+    tells = place.tensorboard and helper_rank(job) == 0
     task = FoldTask(
         classes=job.classes,
         train=train,
@@ -169,6 +170,7 @@ def _prepare(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]:
         chain=tuple(store.index.chain),
         devices=job.devices,
         checkpoint_seconds=place.checkpoint_seconds,
+        tensorboard=Path(place.folder) / results.TENSORBOARD if tells else None,
     )
     return loaded.method, task
 

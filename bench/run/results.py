@@ -2,7 +2,7 @@
 
     <results>/<protocol>/<dataset>/<row>/seed<s>/[r<r>/]fold<f>/
         job.json  record.json  log.txt  history.csv
-        predictions.parquet  val_predictions.parquet  checkpoints/
+        predictions.parquet  val_predictions.parquet  checkpoints/  tensorboard/
     <results>/<protocol>/<dataset>/leaderboard/
 
 record.json is written last and atomically: it is the mark of done.
@@ -31,6 +31,7 @@ LEADERBOARD = "leaderboard"
 BOARD = "leaderboard.json"
 PREDICTIONS = "predictions.parquet"
 HISTORY = "history.csv"
+TENSORBOARD = "tensorboard"
 LOCK = "job.lock"
 UNHASHED = frozenset({"record.json", "log.txt", LOCK})
 """Files that may change after the record: the log's end, the lock."""

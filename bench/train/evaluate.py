@@ -42,6 +42,10 @@ class Scale:
         """Images in [0, 1] scaled by mean and standard deviation."""
         return (images - self.mean) / self.std
 
+    def original(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised images in [0, 1] again."""
+        return images * self.std + self.mean
+
 
 def _turned(images: torch.Tensor) -> torch.Tensor:
     return images.transpose(-1, -2)

@@ -22,6 +22,7 @@ from bench.errors import MethodError
 from bench.interrupts import Held, held_back
 from bench.method import FoldTask
 from bench.train import checkpoint, distributed, draws, guards, memory
+from bench.train.board import open_board
 from bench.train.ema import build_ema
 from bench.train.evaluate import Scale, predict_probs, val_metrics
 from bench.train.freezing import Freezing
@@ -66,6 +67,7 @@ class Training:
         self.freezing = Freezing(model, task.recipe, pretrained=task.weights is not None)
         self.steps_per_epoch = math.ceil(len(self.batches) / task.recipe.accumulate)
         self.guards = guards.Guards(task.journal)
+        self.board = open_board(task.tensorboard, task.classes)
         self.best = Best()
         self.history: list[dict[str, float]] = []
         self.step = 0
@@ -85,6 +87,8 @@ class Training:
         self._enter_phase(0)
         self._resume()
         self._look_ahead()
+        if self.board.begin(len(self.history)):
+            self.board.introduce(self.recipe, self._first_images())
         for epoch in range(len(self.history), self.recipe.epochs):
             if self._out_of_patience():
                 break
@@ -99,6 +103,8 @@ class Training:
             evaluated = time.perf_counter() - started
             row["seconds"] = round(self.epoch_seconds + evaluated, 3)
             self.history.append(row)
+            rates = dict.fromkeys(group["lr"] for group in self.optimizer.param_groups)
+            self.board.epoch(row, tuple(rates))
             self._begin_epoch()
             self._keep()
             self.task.journal.epoch(row)
@@ -200,6 +206,15 @@ class Training:
         images, targets = mix(self.scale.normalise(images), labels)
         return images[own], targets[own]
 
+    def _first_images(self) -> np.ndarray:
+        """The first images (N, 3, H, W) in [0, 1] that are shown, augmented and mixed."""
+        task, batch = self.task, self.batches[0]
+        order, numbers = self.draws.of(0)
+        draws.seed_step(task.seed, task.column, 0, 0)
+        mix = mixing(self.recipe, len(task.classes), 0)
+        images, _ = self._batch(order[batch], numbers[batch], mix)
+        return np.asarray(self.scale.original(images).cpu().numpy())
+
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.wrapped(images.contiguous(memory_format=torch.channels_last))
         return logits
@@ -245,6 +260,7 @@ class Training:
             val = self.task.val
             probs = predict_probs(self.fabric, model, val.images, self.scale)
             metrics = val_metrics(val.labels, probs)
+            self.board.evaluated(prefix, val.labels, probs)
             row |= {f"{prefix}{name}": value for name, value in metrics.items()}
             self._keep_if_best(metrics["val_macro_f1"], epoch, kind, model)
         return row
