@@ -74,8 +74,14 @@ Rows = tuple[list[RowPredictions], dict[str, RowFacts]]
 def score_and_render(
     bench: Bench, results: Path, costs: np.ndarray | None = None, *, latex: bool = False
 ) -> tuple[Leaderboard, Path]:
-    """Score every row of the results and the committed ones; write the leaderboard's pages."""
-    return write_board(bench, results, *gather(bench, results), costs, latex=latex)
+    """Score every row of the results and the committed ones; write the leaderboard's pages, and
+    the texts beside the predictions.
+    """
+    from bench.cli.row_texts import write_row_texts
+
+    scored = write_board(bench, results, *gather(bench, results), costs, latex=latex)
+    write_row_texts(bench, results)
+    return scored
 
 
 def told_of_unfinished(

@@ -194,6 +194,8 @@ def _write_predictions(
             )
         ordered = Predictions(part.image_ids, predictions.for_ids(part.image_ids), task.classes)
         results.write_predictions(folder / f"{name}predictions.parquet", ordered)
+        if part is task.test:
+            results.write_table(folder / results.TABLE, results.predictions_table(ordered))
 
 
 def _record(

@@ -2,7 +2,9 @@
 
     <results>/<protocol>/<dataset>/<row>/seed<s>/[r<r>/]fold<f>/
         job.json  record.json  log.txt  history.csv
-        predictions.parquet  val_predictions.parquet  checkpoints/  tensorboard/
+        predictions.parquet  val_predictions.parquet  test_predictions.csv
+        classification_report.txt  checkpoints/  tensorboard/  gradcam/
+    <results>/<protocol>/<dataset>/<row>/{test_predictions.csv,classification_report.txt}
     <results>/<protocol>/<dataset>/leaderboard/
 
 record.json is written last and atomically: it is the mark of done.
@@ -31,18 +33,25 @@ LEADERBOARD = "leaderboard"
 BOARD = "leaderboard.json"
 PREDICTIONS = "predictions.parquet"
 HISTORY = "history.csv"
+TABLE = "test_predictions.csv"
+REPORT = "classification_report.txt"
 TENSORBOARD = "tensorboard"
 LOCK = "job.lock"
-UNHASHED = frozenset({"record.json", "log.txt", LOCK})
-"""Files that may change after the record: the log's end, the lock."""
+UNHASHED = frozenset({"record.json", "log.txt", REPORT, LOCK})
+"""Files that may change after the record: the log's end, what scoring adds, the lock."""
 
 
 def job_folder(results: Path, job: Job, repeats: int) -> Path:
     """Where a job leaves what it makes."""
-    folder = results / job.protocol / job.dataset / job.row / f"seed{job.seed}"
+    folder = row_folder(results, job) / f"seed{job.seed}"
     if repeats > 1:
         folder /= f"r{job.repeat}"
     return folder / f"fold{job.fold}"
+
+
+def row_folder(results: Path, job: Job) -> Path:
+    """Where all jobs of a row lie."""
+    return results / job.protocol / job.dataset / job.row
 
 
 def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
@@ -176,6 +185,21 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     scratch = path.with_name(f".{path.name}.tmp")
     frame.to_parquet(scratch, index=False, compression="zstd")
     scratch.replace(path)
+
+
+def predictions_table(predictions: Predictions) -> pd.DataFrame:
+    """`image_id`, the class called, then `p_<class>` in class order, float32."""
+    table = predictions.to_frame()
+    probs = table.columns[1:]
+    table[probs] = table[probs].astype("float32")
+    called = predictions.probs.argmax(axis=1)
+    table.insert(1, "predicted", [predictions.classes[index] for index in called])
+    return table
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, its numbers as short as they can be read back exactly."""
+    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import classification_report
 
 from tests.conftest import ROOT
 
@@ -105,6 +106,29 @@ def test_accuracy_on_the_page_is_what_predictions_and_labels_give_by_hand(finish
     by_hand = (chosen == labels.loc[chosen.index, column]).mean()
     (row,) = [r for r in leaderboard(finished)["methods"] if r["method"] == "custom_cnn"]
     assert row["metrics"]["accuracy"]["value"] == pytest.approx(by_hand)
+
+
+def test_report_and_table_beside_the_predictions_are_scikit_learns_and_hold_no_label(
+    finished, cache
+):
+    (metadata,) = cache.glob("**/metadata.csv")
+    labels = pd.read_csv(metadata).set_index("image_id")
+    column = next(name for name in ("dx", "label") if name in labels.columns)
+    row = row_folder(finished, "custom_cnn")
+    for folder in (row / "seed0" / "fold2", row):
+        table = pd.read_csv(folder / "test_predictions.csv")
+        assert (
+            not set(table)
+            - {"image_id", "predicted", "job"}
+            - set(predictions(finished, "custom_cnn", 2))
+        )
+        truth = labels.loc[table["image_id"], column]
+        expected = classification_report(truth, table["predicted"], digits=3, zero_division=np.nan)
+        assert (folder / "classification_report.txt").read_text().endswith(f"\n\n{expected}")
+    fold = pd.read_csv(row / "seed0" / "fold2" / "test_predictions.csv", dtype={"p_nv": "float32"})
+    assert (fold["p_nv"] == predictions(finished, "custom_cnn", 2)["p_nv"]).all()
+    assert bench("verify-results", cwd=finished).stdout.count("does not know") == 0
+    assert (row / "seed0" / "fold2" / "tensorboard").is_dir()
 
 
 def test_the_same_command_again_trains_nothing_and_reports_the_same(finished):
