@@ -100,6 +100,12 @@ class Recipe(BaseModel):
     """Largest L2 norm of the gradient."""
     amp: bool = True
     """bfloat16 mixed precision where the device is a GPU; on a CPU always float32."""
+    compile: bool = False
+    """The model is compiled by torch (a minute at the start, other bits); worth it on a GPU."""
+    deterministic: bool = False
+    """Algorithms that give the same bits each time, also on a GPU, where that costs speed."""
+    sync_batch_norm: bool = False
+    """Several GPUs of a job share their batch norms' statistics; else each has its own share's."""
 
     # imbalance: the sampler changes what is drawn; weights, loss scale and logit adjustment what it
     # counts. Weights and adjustment start from what the sampler leaves, so nothing balances twice

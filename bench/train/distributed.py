@@ -17,7 +17,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch import nn
 
 from bench.errors import MethodError
-from bench.method import FoldTask
+from bench.method import FoldTask, Recipe
 
 NOBODY = -1
 
@@ -76,6 +76,21 @@ def precision_name(fabric: Fabric) -> str:
     """What most of the arithmetic is done in: "bf16-mixed" or "float32"."""
     with fabric.autocast():
         return "bf16-mixed" if torch.is_autocast_enabled(fabric.device.type) else "float32"
+
+
+def synchronised(model: nn.Module, fabric: Fabric, recipe: Recipe) -> nn.Module:
+    """The model, its batch norms of several processes sharing statistics if the recipe says so.
+
+    Raises MethodError on CPUs, where torch cannot.
+    """
+    if fabric.world_size == 1 or not recipe.sync_batch_norm:
+        return model
+    if fabric.device.type != "cuda":
+        raise MethodError("sync_batch_norm: torch synchronises batch norms on GPUs only")
+    from timm.layers.norm_act import convert_sync_batchnorm
+
+    converted: nn.Module = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted
 
 
 def own_share(fabric: Fabric) -> slice:

@@ -14,6 +14,7 @@ from torch import nn
 from bench.method import Images
 from bench.train import distributed
 from bench.train.models import normalisation
+from bench.train.pixels import ResidentImages
 
 EVALUATION_BATCH = 256
 
@@ -33,9 +34,9 @@ class Scale:
         mean, std = (torch.tensor(values, device=device) for values in normalisation(model))
         return cls(mean[:, None, None], std[:, None, None])
 
-    def unit(self, images: np.ndarray) -> torch.Tensor:
+    def unit(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
         """(n, H, W, 3) uint8 to (n, 3, H, W) float in [0, 1], channels last in memory."""
-        tensor = torch.from_numpy(images).to(self.mean.device, non_blocking=True)
+        tensor = torch.as_tensor(images).to(self.mean.device, non_blocking=True)
         return tensor.permute(0, 3, 1, 2).float().div_(255)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
@@ -66,7 +67,11 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
 
 
 def predict_probs(
-    fabric: Fabric, model: nn.Module, images: Images, scale: Scale, tta: str = "none"
+    fabric: Fabric,
+    model: nn.Module,
+    images: Images | ResidentImages,
+    scale: Scale,
+    tta: str = "none",
 ) -> np.ndarray:
     """Class probabilities (N, C) float32 of images, in evaluation mode, meaned over views.
 

@@ -14,7 +14,14 @@ from bench.method import FoldTask, Part
 from bench.predictions import Predictions
 from bench.temperature import fit_temperature, temper
 from bench.train import checkpoint, draws
-from bench.train.distributed import build_fabric, device_name, precision_name, wait_for_all
+from bench.train.device import same_bits
+from bench.train.distributed import (
+    build_fabric,
+    device_name,
+    precision_name,
+    synchronised,
+    wait_for_all,
+)
 from bench.train.evaluate import Scale, predict_probs
 from bench.train.loop import Training
 from bench.train.models import build_model, unmatched_weights
@@ -27,9 +34,15 @@ def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) ->
     own_model  builds the model for a number of classes, in place of the recipe's
     """
     torch.set_num_threads(task.threads)
+    with same_bits(wanted=task.recipe.deterministic):
+        return _fit_predict(task, own_model)
+
+
+def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> Predictions:
     fabric = build_fabric(task)
     torch.manual_seed(draws.derived_seed(task.seed, task.column, draws.WEIGHTS))
     model = build_model(task.recipe, len(task.classes), task.weights, own_model)
+    model = synchronised(model, fabric, task.recipe)
     model = model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scale = Scale.of(model, fabric.device)
     tell_origin(task, own_model)
@@ -38,6 +51,8 @@ def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) ->
     if task.weights is not None:
         passed = unmatched_weights(model, task.weights, task.recipe.unmatched_weights)
         training.guards.say("unmatched weights", passed)
+    if task.recipe.compile:
+        model.compile()  # in place: names of weights stay, and the average is a plain copy
     best = training.run()
     wait_for_all(fabric)  # the first process has written the checkpoints
     review_checkpoints(training)
@@ -99,6 +114,7 @@ def _tell_outcome(task: FoldTask, training: Training, fabric: Fabric) -> None:
         "device": device_name(fabric.device),
         "precision": precision_name(fabric),
         "guards": training.guards.said,
+        **training.usage.facts(),
     }
     if task.devices > 1:
         facts["devices"] = task.devices

@@ -23,12 +23,14 @@ from bench.interrupts import Held, held_back
 from bench.method import FoldTask
 from bench.train import checkpoint, distributed, draws, guards, memory
 from bench.train.board import open_board
+from bench.train.device import Usage
 from bench.train.ema import build_ema
 from bench.train.evaluate import Scale, predict_probs, val_metrics
 from bench.train.freezing import Freezing
 from bench.train.losses import Loss
 from bench.train.mixing import Mix, NoMix, mixing
 from bench.train.optim import Schedule, accumulation, build_optimizer
+from bench.train.pixels import near
 
 BETWEEN_EPOCHS: dict[str, Any] = {
     "turn": 0,
@@ -62,11 +64,15 @@ class Training:
         self.ema = build_ema(model, task.recipe)
         self.augment = Augment.of(task.recipe)
         self.loss = Loss.of(task.recipe, task.train.labels, task.classes, fabric.device)
+        self.train_images, self.val_images = (
+            near(part.images, fabric.device) for part in (task.train, task.val)
+        )
         self.draws = draws.EpochDraws(task)
         self.batches = _batches(len(task.train), task.recipe.batch_size)
         self.freezing = Freezing(model, task.recipe, pretrained=task.weights is not None)
         self.steps_per_epoch = math.ceil(len(self.batches) / task.recipe.accumulate)
         self.guards = guards.Guards(task.journal)
+        self.usage = Usage(fabric.device, task.threads)
         self.board = open_board(task.tensorboard, task.classes)
         self.best = Best()
         self.history: list[dict[str, float]] = []
@@ -94,7 +100,9 @@ class Training:
                 break
             if epoch == self.freezing.frozen_epochs > 0 and self.turn == 0:
                 self._enter_phase(epoch)
+            self.usage.epoch_begins()
             loss = self._train_epoch_in_memory(epoch)
+            self.usage.epoch_ended()
             self.train_seconds += self.epoch_seconds
             started = time.perf_counter()
             row = {"epoch": epoch + 1, "lr": self._lr(self.step - 1), "train_loss": loss}
@@ -200,9 +208,8 @@ class Training:
         own = distributed.own_share(self.fabric)
         if isinstance(mix, NoMix):
             positions, numbers, own = positions[own], numbers[own], slice(None)
-        train = self.task.train
-        images = self.augment(self.scale.unit(train.images.take(positions)), numbers)
-        labels = torch.from_numpy(train.labels[positions]).to(self.fabric.device)
+        images = self.augment(self.scale.unit(self.train_images.take(positions)), numbers)
+        labels = torch.from_numpy(self.task.train.labels[positions]).to(self.fabric.device)
         images, targets = mix(self.scale.normalise(images), labels)
         return images[own], targets[own]
 
@@ -258,7 +265,7 @@ class Training:
             if model is None:
                 continue
             val = self.task.val
-            probs = predict_probs(self.fabric, model, val.images, self.scale)
+            probs = predict_probs(self.fabric, model, self.val_images, self.scale)
             metrics = val_metrics(val.labels, probs)
             self.board.evaluated(prefix, val.labels, probs)
             row |= {f"{prefix}{name}": value for name, value in metrics.items()}

@@ -1,0 +1,147 @@
+"""Switches of the device, and what a record tells of it. What only a GPU can show is not here."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench.errors import MethodError
+from bench.method import Recipe
+from bench.run.local import gpu_slots
+from bench.train import device, fit_predict, loop, pixels
+from bench.train.distributed import synchronised
+from bench.train.models import build_model
+from bench.train.pixels import ResidentImages, near
+
+SHORT = Recipe(image_size=16, epochs=2, batch_size=8, lr=1e-3, ema_decay=0.9)
+
+
+def test_deterministic_algorithms_are_asked_for_within_the_training_alone(make_task, monkeypatch):
+    seen = []
+    forward = nn.Linear.forward
+
+    def noting(self, features):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return forward(self, features)
+
+    monkeypatch.setattr(nn.Linear, "forward", noting)
+    monkeypatch.delenv(device.CUBLAS, raising=False)
+    plain = fit_predict(make_task(SHORT, "plain")).probs
+    assert set(seen) == {False}
+    seen.clear()
+    same = fit_predict(make_task(SHORT.with_overrides({"deterministic": True}), "same")).probs
+    assert set(seen) == {True}
+    assert os.environ[device.CUBLAS] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert (plain == same).all()  # a CPU gives the same bits anyway
+
+
+def test_a_compiled_model_trains_as_the_plain_one_and_leaves_plain_weights(make_task, monkeypatch):
+    compiled = []
+
+    def eagerly(self):
+        """Torch's own capture of the model without the generated code, which takes a minute."""
+        compiled.append(self)
+        self._compiled_call_impl = torch.compile(self._call_impl, backend="eager")
+
+    monkeypatch.setattr(nn.Module, "compile", eagerly)
+    plain = make_task(SHORT, "plain")
+    expected = fit_predict(plain).probs
+    task = make_task(SHORT.with_overrides({"compile": True}), "compiled")
+    found = fit_predict(task).probs
+    assert len(compiled) == 1
+    assert found == pytest.approx(expected, abs=1e-5)
+    for name in ("best.safetensors", "best_ema.safetensors"):
+        assert (task.folder / name).stat().st_size == pytest.approx(
+            (plain.folder / name).stat().st_size, rel=0.01
+        )
+
+
+@pytest.mark.slow
+def test_a_model_compiled_to_code_trains_as_the_plain_one(make_task):
+    expected = fit_predict(make_task(SHORT, "plain")).probs
+    found = fit_predict(make_task(SHORT.with_overrides({"compile": True}), "compiled")).probs
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+def fabric(kind: str, processes: int) -> SimpleNamespace:
+    return SimpleNamespace(device=torch.device(kind), world_size=processes)
+
+
+@pytest.mark.parametrize("name", ["custom_cnn", "efficientnet_b0", "resnet18"])
+def test_batch_norms_are_synchronised_where_several_gpus_are_asked_to(name):
+    recipe = Recipe(model=name, sync_batch_norm=True)
+    model = build_model(recipe, 3, None)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert synchronised(model, fabric("cuda", 1), recipe) is model
+    assert synchronised(model, fabric("cuda", 2), Recipe(model=name)) is model
+    with pytest.raises(MethodError, match="GPUs only"):
+        synchronised(model, fabric("cpu", 2), recipe)
+    shared = synchronised(model, fabric("cuda", 2), recipe)
+    assert sum(isinstance(module, nn.SyncBatchNorm) for module in shared.modules()) == norms > 0
+    after = shared.state_dict()
+    assert list(after) == list(before)
+    assert all((after[key] == before[key]).all() for key in before)
+
+
+def test_images_in_a_devices_memory_are_those_of_the_store(make_task):
+    images = make_task(SHORT).train.images
+    resident = ResidentImages(images, torch.device("cpu"))
+    positions = np.array([4, 0, 4, 2])
+    assert len(resident) == len(images)
+    assert (resident.take(positions).numpy() == images.take(positions)).all()
+    assert near(images, torch.device("cpu")) is images
+
+
+@pytest.mark.parametrize(("free", "stays"), [(10**9, True), (100, False)])
+def test_images_go_where_there_is_room(make_task, monkeypatch, free, stays):
+    images = make_task(SHORT).train.images
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10**10))
+    monkeypatch.setattr(pixels, "ResidentImages", lambda *_: "resident")
+    found = near(images, torch.device("cuda"))
+    assert (found == "resident") if stays else (found is images)
+
+
+def test_a_training_on_resident_images_ends_in_the_same_bits(make_task, monkeypatch):
+    expected = fit_predict(make_task(SHORT, "plain")).probs
+    monkeypatch.setattr(loop, "near", ResidentImages)
+    assert (fit_predict(make_task(SHORT, "resident")).probs == expected).all()
+
+
+def test_a_record_tells_speed_and_use(make_task):
+    task = make_task(SHORT)
+    fit_predict(task)
+    assert 0 < task.journal.facts["utilisation"] < 1.5
+    assert task.journal.facts["images_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"), [("echo 37", 0.37), ("echo '[N/A]'", None), ("exit 3", None)]
+)
+def test_the_drivers_word_is_read(tmp_path, answer, share):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"#!/bin/sh\n{answer}\n")
+    smi.chmod(0o755)
+    assert device.busy_share([str(smi)]) == share
+    assert device.busy_share([str(tmp_path / "none")]) is None
+
+
+@pytest.mark.parametrize(
+    ("per_device", "per_job", "slots"),
+    [
+        (1, 1, ["0", "1", "2", "3"]),
+        (2, 1, ["0", "1", "2", "3"] * 2),
+        (1, 2, ["0,1", "2,3"]),
+        (1, 3, ["0,1,2"]),
+        (3, 4, ["0,1,2,3"] * 3),
+    ],
+)
+def test_jobs_are_dealt_to_devices_in_turn(monkeypatch, per_device, per_job, slots):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    assert gpu_slots(per_device, per_job) == slots
