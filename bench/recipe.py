@@ -7,7 +7,7 @@ from their defaults. A switch is explained where it stands.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -185,9 +185,13 @@ class Recipe(BaseModel):
         return self
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Recipe:
-        """The same with some switches set; text is read as the switch's type ("none" as None)."""
+        """The same with some switches set; text is read as the switch's type.
+
+        "none" is None where a switch can be that, and a word where it is one of the switch's own:
+        `tta=none`, or `pretraining_data=none`, which declares a training from scratch.
+        """
         values = {
-            key: None if isinstance(value, str) and value.lower() == "none" else value
+            key: None if _is_none(value) and key in NONE_IS_NOTHING else value
             for key, value in overrides.items()
         }
         try:
@@ -206,6 +210,18 @@ class Recipe(BaseModel):
     def switches(self) -> dict[str, Any]:
         """The switches that differ from their defaults, by name."""
         return self.model_dump(exclude_defaults=True)
+
+
+def _is_none(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() == "none"
+
+
+NONE_IS_NOTHING = frozenset(
+    name
+    for name, switch in Recipe.model_fields.items()
+    if type(None) in get_args(switch.annotation) and name != "pretraining_data"
+)
+"""The switches that can be None, and are so where `none` is given."""
 
 
 def _faults(error: ValidationError) -> list[str]:

@@ -17,6 +17,14 @@ def test_overrides_are_read_as_the_switchs_type():
     assert recipe.model == "resnet18"
 
 
+def test_none_is_nothing_or_a_word_as_the_switch_has_it():
+    recipe = Recipe(tta="flips", auto_augment="rand", ema_decay=0.9, drop_path=0.1, grad_clip=1)
+    words = ("tta=none", "auto_augment=none", "ema_decay=none", "drop_path=None", "grad_clip=none")
+    assert recipe.with_overrides(parse_overrides(words)) == Recipe()
+    declared = recipe.with_overrides(parse_overrides(("pretraining_data=none", "pretrained=none")))
+    assert (declared.pretraining_data, declared.pretrained) == ("none", None)
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

@@ -1,8 +1,11 @@
-"""`method`: the methods and what is known of them; a starting file for another."""
+"""`method`: what is known of the methods, a starting file for another, and whether it is fit."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +14,7 @@ from bench.cli.places import BASELINES
 
 @click.group()
 def method() -> None:
-    """List the methods with their passports; write a starting file for another."""
+    """List the methods with their passports; write a starting file; prove one fit for the bench."""
 
 
 @method.command("list")
@@ -55,4 +58,74 @@ def new_method(name: str, kind: str, folder: Path) -> None:
     except FileExistsError:
         raise MethodError(f"{path}: is there already; take another name, or move it") from None
     click.echo(f"{path}: written; next:")
-    click.echo(f"  python bench.py run --protocol groupkfold5 --method {path} --folds 0")
+    click.echo(f"  python bench.py method check {path}")
+    click.echo(f"  python bench.py run --protocol groupkfold5 --method {path}")
+
+
+@method.command("check")
+@click.argument("method_name", metavar="NAME or FILE.py")
+@click.option("--image-size", type=click.IntRange(8, 512), default=32, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1),
+    default=60.0,
+    show_default=True,
+    help="What one training on about a hundred images may take.",
+)
+@click.option(
+    "--memory",
+    "memory_gib",
+    type=click.FloatRange(0.1),
+    default=8.0,
+    show_default=True,
+    help="GiB that it may hold.",
+)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Keep the logs of all trainings in this folder, which must not exist.",
+)
+def check_method(
+    method_name: str, image_size: int, seconds: float, memory_gib: float, folder: Path | None
+) -> int:
+    """Prove a method fit for the bench, in minutes, before days are spent on it.
+
+    It is trained some fifteen times on a small part of the synthetic set: as it is, again,
+    interrupted, with one thing changed each time. Exit 1 where a check failed.
+    """
+    from tempfile import TemporaryDirectory
+
+    from bench.data.synthetic import open_synthetic
+    from bench.run.check.checkup import Checkup, refuse_unknown
+
+    refuse_unknown(method_name, BASELINES)
+    with TemporaryDirectory(prefix="method-check-") as scratch:
+        place = folder or Path(scratch) / "check"
+        place.mkdir(parents=True)
+        source = open_synthetic()
+        os.environ["BENCH_CACHE"] = str(place.resolve() / "cache")  # nothing of a check stays
+        checkup = Checkup(
+            method_name, BASELINES, place.resolve(), image_size, seconds, memory_gib, _tell
+        )
+        failed = False
+        for verdict in checkup.verdicts(source):
+            failed = failed or verdict.passed is False
+            _print(verdict)
+    return 1 if failed else 0
+
+
+def _tell(probe: str) -> None:
+    """Say what is being tried, on a terminal alone."""
+    if sys.stderr.isatty():
+        click.echo(f"\x1b[2K\r  {probe} ...", err=True, nl=False)
+
+
+def _print(verdict: Any) -> None:
+    """A check in a line: green, or what is wrong and how to mend it."""
+    word, colour = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("-", "yellow")}[
+        verdict.passed
+    ]
+    if sys.stderr.isatty():
+        click.echo("\x1b[2K\r", err=True, nl=False)
+    click.echo(f"{click.style(f'{word:6}', fg=colour)}  {verdict.check:36}  {verdict.said}")

@@ -121,7 +121,7 @@ def run_job(job_file: JobFile) -> RunRecord:
 def help_job(job_file: JobFile) -> None:
     """Do this process's share of a job that several share; another one writes what comes of it."""
     with Clock(_clock_file(job_file, helper_rank(job_file.job))):
-        method, task = _prepare(job_file, SilentJournal())
+        method, task = prepare_task(job_file, SilentJournal())
         method.fit_predict(task)
 
 
@@ -129,9 +129,9 @@ def _run(job_file: JobFile, folder: Path) -> RunRecord:
     files = [_clock_file(job_file, rank) for rank in range(job_file.job.devices)]
     journal = FolderJournal(folder, job_file.job.classes)
     with Clock(files[0]) as clock:
-        method, task = _prepare(job_file, journal)
+        method, task = prepare_task(job_file, journal)
         predictions = method.fit_predict(task)
-        _write_predictions(folder, task, predictions, journal.val)
+        keep_predictions(folder, task, predictions, journal.val)
         helpers_cpu = sum(read_spent(file).cpu_seconds for file in files[1:])
         record = _record(job_file, journal, folder, clock.spent(), helpers_cpu)
         write_atomically(folder / "record.json", to_json(record).encode())
@@ -144,7 +144,7 @@ def _clock_file(job_file: JobFile, rank: int) -> Path:
     return Path(job_file.place.folder) / f".spent{rank}.json"
 
 
-def _prepare(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]:
+def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]:
     """The job's method, and what it is given. Raises where code or pixels are not the planned."""
     job, place = job_file.job, job_file.place
     store = open_store(Path(place.store))
@@ -180,9 +180,13 @@ def _refuse_other_pixels(job: Job, found: str, place: Place) -> None:
         raise ResultsError(f"{place.store}: holds other pixels than the job was planned for")
 
 
-def _write_predictions(
+def keep_predictions(
     folder: Path, task: FoldTask, test: Predictions, val: Predictions | None
 ) -> None:
+    """Write what a method gave into a job's folder, if it is what was asked for.
+
+    Raises PredictionError where type, classes or image ids are not the task's.
+    """
     if not isinstance(test, Predictions):
         raise PredictionError(f"fit_predict gave {type(test).__name__}, not Predictions")
     for name, part, predictions in (("", task.test, test), ("val_", task.val, val)):
