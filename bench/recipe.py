@@ -50,6 +50,9 @@ class Recipe(BaseModel):
     """What those weights have seen, as declared by their authors."""
     unmatched_weights: str = ""
     """Keys of a weights file that need not match the model, as patterns: `neck.*,stem.bias`."""
+    metadata: Literal["none", "late"] = "none"
+    """late: the probabilities are multiplied with those of a classifier of age, sex and
+    localization, by weights fitted on val (`bench.train.fusion`)."""
     dropout: Share = 0.0
     drop_path: Share | None = None
     """Stochastic depth; None leaves the model what timm gives it."""

@@ -219,8 +219,8 @@ def _record(
         cpu_seconds=round(spent.cpu_seconds + helpers_cpu, 3),
         peak_memory_bytes=_peak_memory_bytes(),
         resumed=spent.processes - 1,
-        host=_host(),
-        versions=_versions(),
+        host=host_facts(),
+        versions=package_versions(),
         git_commit=commit,
         git_dirty=dirty,
         device=str(journal.facts.get("device", "")),
@@ -237,7 +237,7 @@ def _peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _host() -> dict[str, Any]:
+def host_facts() -> dict[str, Any]:
     """The machine, without its name or its user's."""
     return {
         "system": platform.system(),
@@ -255,7 +255,8 @@ def _processor() -> str:
     return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), "")
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that make numbers."""
     installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

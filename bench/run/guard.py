@@ -29,6 +29,7 @@ GRACE_SECONDS = 20
 LOG = "log.txt"
 LOG_BYTES = 32 * 2**20
 LOG_KEPT_BYTES = 2**20
+LOG_CUT = b"[the log was longer; this is its end]\n"
 SET_CHILD_SUBREAPER, SET_PDEATHSIG = 36, 1  # of prctl(2)
 GIB = 2**30
 
@@ -186,6 +187,6 @@ def _trim_log(log: Path) -> None:
             end = stream.read(LOG_KEPT_BYTES)
             stream.truncate(0)
         with log.open("ab") as stream:
-            stream.write(b"[the log was longer; this is its end]\n" + end)
+            stream.write(LOG_CUT + end)
     except OSError:
         return

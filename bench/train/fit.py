@@ -23,6 +23,7 @@ from bench.train.distributed import (
     wait_for_all,
 )
 from bench.train.evaluate import Scale, predict_probs
+from bench.train.fusion import fusion_of
 from bench.train.loop import Training
 from bench.train.models import build_model, unmatched_weights
 from bench.train.review import review_checkpoints, review_predictions
@@ -65,6 +66,8 @@ def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -
 
     val, test = probs_of(task.val), probs_of(task.test)
     review_predictions(training, val, test)
+    fusion = fusion_of(task, val)
+    val, test = fusion(task.val, val), fusion(task.test, test)
     _tell_outcome(task, training, fabric)
     temperature = fit_temperature(val, task.val.labels)
     task.journal.fact("temperature", round(temperature, 6))

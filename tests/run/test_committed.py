@@ -1,10 +1,15 @@
 """Committed rows: readable, whole, predicted for exactly the images that the fold tests."""
 
+import itertools
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from bench.files import sha256_of
 from bench.job import parse_record
+from bench.pool import Pool
+from bench.run.ensembles import MEMBERS
 from bench.run.registry import load_method
 from tests.conftest import ROOT
 
@@ -27,11 +32,37 @@ def test_a_committed_record_is_read_and_vouches_for_its_predictions(path):
         assert sorted(predicted) == sorted(roles.loc[part == meant, "image_id"])
 
 
-@pytest.mark.parametrize("path", RECORDS[::5], ids=lambda p: p.parts[-4])
+def is_ensemble(path):
+    return MEMBERS in parse_record(path.read_text(encoding="utf-8"), str(path)).job.variant
+
+
+@pytest.mark.parametrize(
+    "path", filter(is_ensemble, RECORDS), ids=lambda p: "/".join(p.parts[-4:-1])
+)
+def test_a_committed_ensemble_is_its_committed_members_by_its_weights(path):
+    record = parse_record(path.read_text(encoding="utf-8"), str(path))
+    weights = record.facts["weights"]
+    row = path.parents[2]
+    for name in ("predictions.parquet", "val_predictions.parquet"):
+        own = pd.read_parquet(path.with_name(name)).set_index("image_id")
+        members = [
+            pd.read_parquet(row.parent / member / path.parent.relative_to(row) / name)
+            .set_index("image_id")
+            .loc[own.index, own.columns]
+            .to_numpy()
+            for member in weights
+        ]
+        pool = Pool(record.job.variant["pool"], np.array(list(weights.values())))
+        np.testing.assert_allclose(own, pool(np.stack(members)), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "path", itertools.filterfalse(is_ensemble, RECORDS[::5]), ids=lambda p: p.parts[-4]
+)
 def test_a_committed_row_was_made_by_the_method_as_it_stands(path):
     job = parse_record(path.read_text(encoding="utf-8"), str(path)).job
     loaded = load_method(job.method, ROOT / "baselines")
     assert job.method_source == loaded.source_sha256
     assert job.recipe == loaded.method.recipe.with_overrides(
-        {name: value for name, value in job.variant.items() if name != "files"}
+        {name: value for name, value in job.variant.items() if name not in {"files", "weights"}}
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.run.check.probe import BEGUN, LOG, OUTCOME, Probe, run_probe
-from bench.run.guard import GRACE_SECONDS
+from bench.run.guard import GRACE_SECONDS, LOG_CUT
 from bench.run.process import fault_in_log
 from bench.run.results import HISTORY
 
@@ -72,7 +72,9 @@ def watch(probe: Probe, stop_when: Callable[[], bool] = lambda: False) -> Outcom
     outcome, log = _read(probe.folder / OUTCOME), probe.folder / LOG
     last = fault_in_log(log) if log.exists() else ""
     excess = next((kind for said, kind in EXCESSES.items() if last.startswith(said)), "")
-    if not excess and log.exists() and log.stat().st_size > LOG_BYTES:
+    if told and excess == "time":
+        excess = "stop"  # it was told long before its time was over
+    if not excess and log.exists() and _flooded(log):
         excess = "log"
     fault = str(outcome.get("fault", ""))
     if not outcome and not told and not excess:
@@ -100,6 +102,12 @@ def begun_seconds(probe: Probe) -> float:
         return time.time() - (probe.folder / BEGUN).stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _flooded(log: Path) -> bool:
+    """Whether a log is too long, or was, until the guard cut it."""
+    with log.open("rb") as stream:
+        return log.stat().st_size > LOG_BYTES or stream.read(len(LOG_CUT)) == LOG_CUT
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""Ensembles of rows that are in the results: rows of their own, with records like any other's.
+
+An ensemble trains nothing. Its record names the members by the hash of what made them, and the
+weights of each fold, so anyone can compute its predictions again from theirs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.errors import PredictionError, listing
+from bench.estimates import RowFacts
+from bench.files import write_atomically
+from bench.job import Job, RunRecord, digest, to_json
+from bench.method import Recipe
+from bench.predictions import Predictions, RowPredictions, Slot
+from bench.run import results
+from bench.run.execute import git_state, host_facts, package_versions
+from bench.run.pretraining import UNDECLARED
+
+MEMBERS = "ensemble of"
+"""What a job's variant calls the members of an ensemble."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an ensemble says of one slot: test and val, and the weight of each member by row."""
+
+    test: Predictions
+    val: Predictions
+    weights: Mapping[str, float]
+
+
+def shared_slots(rows: Sequence[RowPredictions]) -> list[Slot]:
+    """The slots that all members have. Raises PredictionError where one lacks some, or val."""
+    for row in rows:
+        lacking = sorted(set(row.test) - set(row.val))
+        if lacking:
+            raise PredictionError(
+                f"{row.name}: has no predictions of val ({row.kind}), and weights are chosen on "
+                "val alone; leave it out"
+            )
+    slots = [set(row.test) for row in rows]
+    if any(other != slots[0] for other in slots):
+        told = listing([f"{row.name} has {len(own)}" for row, own in zip(rows, slots, strict=True)])
+        raise PredictionError(
+            f"the members have not the same seeds and folds: {told}; run what is missing"
+        )
+    return sorted(slots[0])
+
+
+def is_ensemble(folder: Path) -> bool:
+    """Whether a row's folder holds an ensemble, and nothing else."""
+    records = [results.read_record(path.parent) for path in folder.glob("seed*/**/record.json")]
+    return bool(records) and all(each and MEMBERS in each.job.variant for each in records)
+
+
+def ensemble_job(
+    base: Mapping[str, str],
+    name: str,
+    pool: str,
+    members: Mapping[str, RowFacts],
+    classes: tuple[str, ...],
+) -> Job:
+    """The job that an ensemble's records speak of; its slot is filled in by `write_ensemble`.
+
+    base  protocol, dataset, roster_sha256, roles_sha256
+    """
+    made_by = {row: facts.hashes["row"] for row, facts in members.items()}
+    pixels = sorted({facts.hashes["pixels"] for facts in members.values()})
+    return Job(
+        **base,
+        row=name,
+        method=name,
+        variant={MEMBERS: " + ".join(members), "pool": pool},
+        recipe=Recipe(model="ensemble", pretraining_data=_declared(members)),
+        method_source=digest({"pool": pool, "members": made_by}),
+        classes=classes,
+        pixels_sha256=pixels[0] if len(pixels) == 1 else digest(pixels),
+        seed=0,
+        repeat=0,
+        fold=0,
+        column=0,
+        threads=1,
+    )
+
+
+def write_ensemble(
+    root: Path, repeats: int, folds: int, job: Job, made: Mapping[Slot, Made], command: str
+) -> Path:
+    """Write predictions and records of all slots; the folder of the row."""
+    row = root / job.protocol / job.dataset / job.row
+    if is_ensemble(row):
+        shutil.rmtree(row)
+    commit, dirty = git_state()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    note = _note(job, list(made.values()))
+    for slot, each in made.items():
+        column = slot.repeat * folds + slot.fold
+        own = job.model_copy(update={**slot._asdict(), "column": column})
+        folder = results.job_folder(root, own, repeats)
+        folder.mkdir(parents=True, exist_ok=True)
+        results.write_predictions(folder / results.PREDICTIONS, each.test)
+        results.write_predictions(folder / f"val_{results.PREDICTIONS}", each.val)
+        record = RunRecord(
+            id=own.id,
+            job=own,
+            started=now,
+            finished=now,
+            wall_seconds=0,
+            cpu_seconds=0,
+            peak_memory_bytes=0,
+            resumed=0,
+            host=host_facts(),
+            versions=package_versions(),
+            git_commit=commit,
+            git_dirty=dirty,
+            device="cpu",
+            facts={"weights": {row: round(w, 6) for row, w in each.weights.items()}},
+            notes=[note],
+            command=command,
+            files=results.files_beside_record(folder),
+        )
+        write_atomically(folder / "record.json", to_json(record).encode())
+    return row
+
+
+def _note(job: Job, made: Sequence[Made]) -> str:
+    """Members and their weights in a sentence."""
+    told = []
+    for row in made[0].weights:
+        weights = [each.weights[row] for each in made]
+        told.append(f"{row} {min(weights):.2f} to {max(weights):.2f}")
+    return (
+        f"ensemble ({job.variant['pool']} pool), nothing was trained; weights by fold, chosen on "
+        f"val alone: {', '.join(told)}; its cost is its members'"
+    )
+
+
+def _declared(members: Mapping[str, RowFacts]) -> str:
+    """What the weights of all members have seen; undeclared where one does not say."""
+    seen = set()
+    for facts in members.values():
+        said = facts.recipe.get("pretraining_data") or UNDECLARED
+        seen.add("none" if "from scratch" in facts.badges else str(said))
+    if UNDECLARED in seen:
+        return UNDECLARED
+    return ", ".join(sorted(seen - {"none"})) or "none"

@@ -1,0 +1,71 @@
+"""Late fusion: what the image says and what age, sex and localization say, joined at the end.
+
+The metadata has a classifier of its own: logistic regression on words, classes counting the same,
+fitted on train. Its probabilities and the model's are multiplied, each to the power of a weight
+that is fitted on val (the log pool of `bench.pool`). What is missing is a word of its own, so an
+image without age, sex or site is predicted like any other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from bench.data.metadata_words import metadata_words
+from bench.method import FoldTask, Part
+from bench.pool import Pool, fit_pool
+
+
+class Fusion(Protocol):
+    """Joins a model's probabilities with what else is known of the images."""
+
+    def __call__(self, part: Part, probs: np.ndarray) -> np.ndarray:
+        """Joint probabilities (N, C) of a part from the model's (N, C)."""
+
+
+class NoFusion:
+    """The image alone."""
+
+    def __call__(self, part: Part, probs: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """The probabilities as they are."""
+        return probs
+
+
+class LateFusion:
+    """The image's probabilities times the metadata's, weighted by what was best on val."""
+
+    def __init__(self, task: FoldTask, val: np.ndarray) -> None:
+        self.classes = len(task.classes)
+        self.model = _metadata_model(task)
+        members = np.stack([val, self._metadata_probs(task.val)])
+        self.pool: Pool = fit_pool("log", members, task.val.labels)
+        image, metadata = (round(float(weight), 6) for weight in self.pool.weights)
+        task.journal.fact("fusion_weights", {"image": image, "metadata": metadata})
+
+    def __call__(self, part: Part, probs: np.ndarray) -> np.ndarray:
+        """Joint probabilities (N, C) of a part from the model's (N, C)."""
+        joint = self.pool(np.stack([probs, self._metadata_probs(part)]))
+        return np.asarray(joint, dtype=probs.dtype)
+
+    def _metadata_probs(self, part: Part) -> np.ndarray:
+        probs = np.zeros((len(part), self.classes))
+        probs[:, self.model.classes_] = self.model.predict_proba(metadata_words(part.records))
+        return probs
+
+
+def fusion_of(task: FoldTask, val: np.ndarray) -> Fusion:
+    """What the recipe wants joined. val: the model's probabilities (N, C) of the val part."""
+    return LateFusion(task, val) if task.recipe.metadata == "late" else NoFusion()
+
+
+def _metadata_model(task: FoldTask) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    model = make_pipeline(
+        OneHotEncoder(handle_unknown="ignore"),
+        LogisticRegression(class_weight="balanced", max_iter=1000),
+    )
+    return model.fit(metadata_words(task.train.records), task.train.labels)

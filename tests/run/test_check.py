@@ -1,0 +1,53 @@
+"""`method check`: sound methods are green; each broken one fails the check meant for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.cli.places import BASELINES
+from bench.data.synthetic import open_synthetic
+from bench.run.check.checkup import Checkup
+from bench.run.check.verdicts import CHECKS
+from bench.run.registry import method_names
+from tests.run.broken import BROKEN, SOUND
+
+ALSO = {
+    "reads labels where the data lies": {"learns nothing from permuted labels"},
+}
+"""What else a fault breaks by its nature."""
+
+
+def checked(method, tmp_path, monkeypatch, **limits):
+    """Verdicts by check."""
+    source = open_synthetic()
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    checkup = Checkup(method, BASELINES, tmp_path / "check", **limits)
+    return {verdict.check: verdict for verdict in checkup.verdicts(source)}
+
+
+def failed(verdicts):
+    return {name for name, verdict in verdicts.items() if verdict.passed is False}
+
+
+def test_a_sound_method_is_green_throughout(tmp_path, monkeypatch):
+    file = tmp_path / "sound.py"
+    file.write_text(SOUND)
+    verdicts = checked(str(file), tmp_path, monkeypatch)
+    assert list(verdicts) == ["imports", *CHECKS]
+    assert {name: v.said for name, v in verdicts.items() if v.passed is not True} == {}
+
+
+@pytest.mark.parametrize("wrong", BROKEN)
+def test_a_broken_method_fails_the_check_meant_for_it_and_no_other(tmp_path, monkeypatch, wrong):
+    meant, source = BROKEN[wrong]
+    file = tmp_path / "broken.py"
+    file.write_text(source)
+    verdicts = checked(str(file), tmp_path, monkeypatch, seconds=12, memory_gib=1.5)
+    assert failed(verdicts) == {meant} | ALSO.get(wrong, set())
+    assert ";" in verdicts[meant].said or meant == "imports"
+
+
+@pytest.mark.parametrize("name", method_names(BASELINES))
+def test_every_baseline_and_example_is_green(tmp_path, monkeypatch, name):
+    verdicts = checked(name, tmp_path, monkeypatch)
+    assert {name: v.said for name, v in verdicts.items() if v.passed is not True} == {}
