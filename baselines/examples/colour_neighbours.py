@@ -4,8 +4,11 @@ source     this project, on scikit-learn; histograms of 8 x 8 x 8 colours, Helli
 licence    MIT; scikit-learn BSD-3-Clause
 pretrained no
 chosen     how many neighbours have a say, by the log loss on val
-measured   not yet run
-command    python bench.py run --protocol groupkfold5 --data DIR --method colour_neighbours
+measured   2026-11-23, HAM10000 at 200x150, resized to 64 px, five folds, lesion-level:
+           macro-F1 0.274 [0.262, 0.285], balanced accuracy 0.251 [0.242, 0.260]
+time       24 s in all for the five jobs, one thread each, on 2 cores that did other work as well
+command    python bench.py run --protocol groupkfold5 --data ../shared/data/ham10000
+           --method colour_neighbours
 """
 
 import numpy as np

@@ -5,8 +5,14 @@ source     timm `mobilenetv2_100` (Sandler et al. 2018, arXiv:1801.04381), its w
 licence    Apache-2.0 (timm and weights); scikit-learn BSD-3-Clause
 pretrained ImageNet-1k, or random features where the weights cannot be had (said on the row)
 chosen     the strength of the penalty, by macro-F1 on val
-measured   not yet run
-command    python bench.py run --protocol groupkfold5 --data DIR --method linear_probe
+measured   2026-11-23, HAM10000 at 200x150, resized to 128 px, five folds, lesion-level, ImageNet
+           weights of torchvision's MobileNetV2 (batch norm folded in):
+           macro-F1 0.512 [0.492, 0.534], balanced accuracy 0.522 [0.501, 0.544]
+time       6 min in all for the five jobs, the features 3 of them; one thread each, on 2 cores
+           that did other work as well
+command    python bench.py run --protocol groupkfold5 --data ../shared/data/ham10000
+           --method linear_probe --set pretraining_data=ImageNet-1k
+           --weights mobilenetv2_100_tv_bnfolded_noclassifier_timm.pth
 """
 
 import numpy as np

@@ -4,8 +4,11 @@ source     this project, on scikit-learn; what it reaches, a model may reach wit
 licence    MIT; scikit-learn BSD-3-Clause
 pretrained no
 chosen     bands of ten years; what is missing is a word of its own; classes count the same
-measured   not yet run
-command    python bench.py run --protocol groupkfold5 --data DIR --method metadata_logistic
+measured   2026-11-23, HAM10000, five folds, lesion-level:
+           macro-F1 0.199 [0.188, 0.211], balanced accuracy 0.355 [0.328, 0.379]
+time       16 s in all for the five jobs, one thread each, on 2 cores that did other work as well
+command    python bench.py run --protocol groupkfold5 --data ../shared/data/ham10000
+           --method metadata_logistic
 """
 
 import numpy as np

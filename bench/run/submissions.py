@@ -34,6 +34,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 IMAGE_COLUMNS = ("image_id", "image", "isic_id")
 """The column of the image ids as we call it, the ISIC challenges, the ISIC Archive."""
 
+UNKNOWN = "unk"
+"""ISIC 2019's column for images of none of the classes: passed over where nothing is in it."""
+
 
 class Submission(BaseModel):
     """The content of submission.json.
@@ -175,6 +178,10 @@ def _columns(table: pd.DataFrame, wanted: Wanted, where: str) -> tuple[pd.DataFr
             f"{','.join(name.upper() for name in wanted.classes)})"
         )
     known = {*needed, "fold"}
+    if ids != "image_id":  # ISIC 2019 asked for a column of what is none of the classes
+        known |= {
+            name for name in table.columns if name.lower() == UNKNOWN and _all_zero(table[name])
+        }
     strange = [_shown(name) for name in table.columns if name not in known]
     if strange:
         raise PredictionError(
@@ -185,6 +192,10 @@ def _columns(table: pd.DataFrame, wanted: Wanted, where: str) -> tuple[pd.DataFr
     for name, column in by_class.items():
         frame[name] = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
     return frame, _folds(table, frame["image_id"], wanted, where)
+
+
+def _all_zero(column: pd.Series) -> bool:
+    return bool((pd.to_numeric(column, errors="coerce") == 0).all())
 
 
 def _folds(table: pd.DataFrame, image_ids: pd.Series, wanted: Wanted, where: str) -> pd.Series:
@@ -224,7 +235,10 @@ def _faults(frame: pd.DataFrame, fold: pd.Series, wanted: Wanted) -> Iterator[st
     named = frame["image_id"]
     broken = ~np.isfinite(probs).all(axis=1)
     for image_id in named[broken]:
-        yield f"{_shown(image_id)} has a probability that is no finite number"
+        yield (
+            f"{_shown(image_id)} has a probability that is no finite number; give numbers from 0 "
+            "to 1, and none empty"
+        )
     negative = ~broken & (probs < 0).any(axis=1)
     for image_id in named[negative]:
         yield f"{_shown(image_id)} has a negative probability; give probabilities, not logits"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks import refusals
 from tests.cli.test_bad_input import bench, refused
 from tests.conftest import ROOT
 
@@ -48,3 +49,11 @@ def test_a_broken_submission_leaves_nothing_behind(tmp_path):
     asked = ("submit", "preds.csv", "--name", "theirs", "--protocol", "groupkfold5")
     refused(bench(*asked, cwd=tmp_path), f"{frame['image_id'][0]} is missing")
     assert not list((tmp_path / "results").glob("**/theirs"))
+
+
+def test_the_page_of_refusals_shows_what_is_said_today():
+    assert len(refusals.BROKEN) >= 10
+    told = refusals.page()
+    assert (ROOT / "docs" / "submissions.md").read_text(encoding="utf-8") == told
+    for said in (part[1] for part in refusals.refusals().values()):
+        assert ";" in said, "a refusal names the cure"

@@ -37,7 +37,7 @@ def is_ensemble(path):
 
 
 @pytest.mark.parametrize(
-    "path", filter(is_ensemble, RECORDS), ids=lambda p: "/".join(p.parts[-4:-1])
+    "path", list(filter(is_ensemble, RECORDS)), ids=lambda p: "/".join(p.parts[-4:-1])
 )
 def test_a_committed_ensemble_is_its_committed_members_by_its_weights(path):
     record = parse_record(path.read_text(encoding="utf-8"), str(path))
@@ -57,7 +57,7 @@ def test_a_committed_ensemble_is_its_committed_members_by_its_weights(path):
 
 
 @pytest.mark.parametrize(
-    "path", itertools.filterfalse(is_ensemble, RECORDS[::5]), ids=lambda p: p.parts[-4]
+    "path", list(itertools.filterfalse(is_ensemble, RECORDS[::5])), ids=lambda p: p.parts[-4]
 )
 def test_a_committed_row_was_made_by_the_method_as_it_stands(path):
     job = parse_record(path.read_text(encoding="utf-8"), str(path)).job

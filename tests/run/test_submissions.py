@@ -68,6 +68,15 @@ def test_isics_header_is_read_by_name_in_any_order(tmp_path):
         np.testing.assert_allclose(slots[slot].for_ids(predictions.image_ids), predictions.probs)
 
 
+def test_isic_2019s_empty_column_of_unknowns_is_passed_over(tmp_path):
+    isic = table().rename(
+        columns={"image_id": "image", "p_mel": "MEL", "p_nv": "NV", "p_vasc": "VASC"}
+    )
+    assert len(read(isic.assign(UNK=0.0), tmp_path)) == 3
+    with pytest.raises(PredictionError, match="unknown columns: UNK"):
+        read(isic.assign(UNK=0.1), tmp_path)
+
+
 def test_several_repeats_ask_for_a_fold_column_and_use_it(tmp_path):
     with pytest.raises(PredictionError, match="add a column `fold`"):
         read(table(), tmp_path, repeats=2)

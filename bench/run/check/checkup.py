@@ -14,14 +14,14 @@ from bench.errors import MethodError, listing
 from bench.job import Job, JobFile, Place
 from bench.method import Recipe
 from bench.run.check.cohort import FOLDS, Cohort, small_cohort
-from bench.run.check.probe import Probe
+from bench.run.check.probe import BATCH_PER_CLASS, Probe
 from bench.run.check.verdicts import Findings, Verdict, judged
 from bench.run.check.watch import Outcome, begun_seconds, has_history, watch
 from bench.run.registry import installed_methods, method_names
 
 QUICK = {"epochs": 2, "batch_size": 16}
-BY_HEART: Mapping[str, Any] = {
-    "epochs": 60, "accumulate": 1, "lookahead": False, "weight_decay": 0.0, "schedule": "constant",
+BY_HEART: dict[str, Any] = {
+    "accumulate": 1, "lookahead": False, "weight_decay": 0.0, "schedule": "constant",
     "warmup_epochs": 0.0, "freeze_epochs": 0, "unfreeze_epochs": 0, "dropout": 0.0,
     "drop_path": None, "sampler_power": 0.0, "rare_augment": 0.0, "class_weight_power": 0.0,
     "class_weight_beta": 0.0, "class_loss_scale": {}, "logit_adjustment": 0.0,
@@ -90,7 +90,12 @@ class Checkup:
         run("shuffled", "shuffled")
         run("halved", "halved")
         run("permuted labels", "permuted")
-        run("one batch", "one batch", overrides=BY_HEART)
+        if told["engine"]:
+            size = BATCH_PER_CLASS * len(cohort.manifest.classes)
+            steps = {"epochs": 5, "batch_size": size}
+            run("one batch", "one batch, often", overrides=BY_HEART | steps)
+        else:
+            run("one batch", "one batch", overrides=BY_HEART | {"epochs": 60})
         tested = cohort.roles.image_ids[cohort.roles.rows(0, "test")]
         cohort.write_metadata(swapped=tested)
         inputs.reread()

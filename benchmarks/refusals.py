@@ -1,0 +1,129 @@
+"""What `submit` says of broken files: writes docs/submissions.md.
+
+    python -m benchmarks.refusals > docs/submissions.md
+
+A sound file of random predictions for the synthetic set, broken in one way after the other; each is
+read as `submit` reads it. A test compares the committed page with what this prints.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.cli.board import open_bench
+from bench.data.sources import DataChoice
+from bench.errors import PredictionError
+from bench.run.submissions import read_submission
+
+PAGE = """# Predictions made elsewhere
+
+    python bench.py protocol show groupkfold5 --data DIR --export folds.csv
+    python bench.py submit preds.csv --name theirs --protocol groupkfold5 --data DIR \\
+        --origin "who made them; paper or URL" --licence CC-BY-4.0 --pretraining-data ImageNet-1k
+
+A file is CSV or Parquet: `image_id` and one `p_<class>` column a class, or the ISIC challenges' own
+header (`image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`) in any order, and every test image of the protocol
+once, predicted by a model that had it in its test part. Where a protocol tests an image several
+times, a column `fold` says which column of the roles file a row is for. An accepted file is copied
+with its hash, its stated origin and licence, and its row is marked "submitted: training not
+verified". It is numbers and ids: nothing in it is ever executed.
+
+Predictions count as out-of-fold because you say so. The bench cannot see how they were made.
+
+## What is refused, and what is said of it
+
+Each file below is a sound one (1,253 images of the synthetic set, seven classes) with one thing
+wrong. `submit` then ends with exit code 2, and nothing is written. It tells the first 20 faults,
+of which this page shows a few. It is what `python -m benchmarks.refusals` prints.
+"""
+
+
+LINES_SHOWN = 4
+
+
+def sound(bench: object) -> pd.DataFrame:
+    """Random probabilities for every image, written with six digits."""
+    ids = bench.roles.image_ids  # type: ignore[attr-defined]
+    classes = bench.source.manifest.classes  # type: ignore[attr-defined]
+    probs = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(ids)).round(6)
+    frame = pd.DataFrame(probs, columns=[f"p_{name}" for name in classes])
+    frame.insert(0, "image_id", ids)
+    return frame
+
+
+def _isic(frame: pd.DataFrame) -> pd.DataFrame:
+    upper = {name: name.removeprefix("p_").upper() for name in frame.columns[1:]}
+    return frame.rename(columns=upper | {"image_id": "image"})
+
+
+def _logits(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(**{name: np.log(frame[name]) for name in frame.columns[1:]})
+
+
+def _hole(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(p_mel=frame["p_mel"].where(frame.index % 1000 > 0))
+
+
+BROKEN: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "Only one fold's images": lambda f: f.iloc[: len(f) // 5],
+    "A class is missing": lambda f: f.drop(columns="p_df"),
+    "A class that the dataset does not have": lambda f: f.assign(p_scc=0.0),
+    "ISIC's header with a class of another name": lambda f: _isic(f).rename(
+        columns={"AKIEC": "AK"}
+    ),
+    "File names instead of ids": lambda f: f.assign(image_id=f["image_id"] + ".jpg"),
+    "The first images twice": lambda f: pd.concat([f, f.head(3)]),
+    "Images of another dataset": lambda f: f.replace({"image_id": {"SYN_0000001": "ISIC_0024306"}}),
+    "Logits": _logits,
+    "Scores that do not sum to 1": lambda f: f.assign(p_nv=f["p_nv"] + 0.25),
+    "A value that is missing": _hole,
+    "Percent signs": lambda f: f.assign(p_nv=(100 * f["p_nv"]).round(2).astype(str) + "%"),
+    "Folds that are not the protocol's": lambda f: f.assign(fold=np.arange(len(f)) % 5),
+}
+
+
+def refusals() -> dict[str, tuple[str, str]]:
+    """By what is wrong: the first two lines of the file, and what is said of it."""
+    bench = open_bench("groupkfold5", DataChoice())
+    frame = sound(bench)
+    told = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "preds.csv"
+        for wrong, damage in BROKEN.items():
+            damage(frame).to_csv(path, index=False)
+            lines = path.read_text(encoding="utf-8").splitlines()[:2]
+            try:
+                read_submission(path, bench.wanted)
+            except PredictionError as error:
+                told[wrong] = "\n".join(lines), str(error).replace(str(path), "preds.csv")
+            else:
+                raise AssertionError(f"{wrong}: was accepted")
+    return told
+
+
+def _shortened(said: str) -> str:
+    """A message with its first faults and its end."""
+    lines = said.splitlines()
+    if len(lines) <= LINES_SHOWN + 2:
+        return said
+    left = len(lines) - LINES_SHOWN - 1
+    return "\n".join([*lines[:LINES_SHOWN], f"  [{left} more lines of that kind]", lines[-1]])
+
+
+def page() -> str:
+    """The page as it is committed."""
+    parts = [PAGE]
+    for wrong, (lines, said) in refusals().items():
+        parts.append(
+            f"\n### {wrong}\n\n```\n{lines}\n...\n```\n\n```\nerror: {_shortened(said)}\n```\n"
+        )
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    print(page(), end="")
