@@ -47,6 +47,8 @@ class Options:
     folds: tuple[int, ...] | None
     variants: tuple[Mapping[str, Any], ...]
     device: str
+    executor: str
+    address: str | None
     jobs: int | None
     jobs_per_device: int
     devices_per_job: int
@@ -81,6 +83,17 @@ _OPTIONS = (
         default="auto",
         show_default=True,
         help="What to train on; auto takes the GPU where there is one.",
+    ),
+    click.option(
+        "--executor",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Who runs the jobs: this machine, or Ray.",
+    ),
+    click.option(
+        "--address",
+        help="A running Ray cluster (host:port, or auto). Default: Ray is started here.",
     ),
     click.option(
         "--jobs",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,6 @@ def train(job_files: Sequence[Any], options: Options, *, dry_run: bool) -> list[
 
     A dry run only lists them. Raises ResultsError where finished jobs would be lost.
     """
-    from bench.run.local import run_local
-
     waiting = undone(job_files, options)
     if dry_run:
         show_jobs(job_files, waiting)
@@ -88,10 +87,37 @@ def train(job_files: Sequence[Any], options: Options, *, dry_run: bool) -> list[
         return []
     from bench.cli.progress import progress_for
 
-    slots = _slots(options, len(waiting))
     with progress_for([file.job for file in waiting]) as watcher:
-        outcomes = run_local(waiting, BENCH, slots, watcher)
+        outcomes = _EXECUTORS[options.executor](waiting, options, watcher)
     return [outcome for outcome in outcomes if not outcome.ok]
+
+
+def _locally(waiting: Sequence[Any], options: Options, watcher: Any) -> list[Any]:
+    from bench.run.local import run_local
+
+    return run_local(waiting, BENCH, _slots(options, len(waiting)), watcher)
+
+
+def _by_ray(waiting: Sequence[Any], options: Options, watcher: Any) -> list[Any]:
+    from bench.run.ray import Needs, run_ray
+
+    needs = Needs(
+        cpus=options.threads * options.devices_per_job,
+        gpus=options.devices_per_job / options.jobs_per_device,
+        memory_gib=options.job_memory,
+        may_do_without_gpus=options.device == "auto",
+    )
+    if options.device == "cpu":
+        needs = replace(needs, gpus=0)
+    return run_ray(
+        waiting, BENCH, watcher, address=options.address, needs=needs, at_once=options.jobs
+    )
+
+
+_EXECUTORS: dict[str, Callable[[Sequence[Any], Options, Any], list[Any]]] = {
+    "local": _locally,
+    "ray": _by_ray,
+}
 
 
 def print_failures(failed: Sequence[Any]) -> None:
@@ -196,6 +222,10 @@ def _refuse_idle_options(options: Options, asks: Sequence[Any]) -> None:
 
     if options.weights is not None and not any(ask.weights.path for ask in asks):
         raise BenchError("--weights: none of the methods starts from pretrained weights")
+    if options.address is not None and options.executor != "ray":
+        raise BenchError("--address is of --executor ray")
+    if options.executor == "ray":
+        return  # its nodes have devices of their own
     if options.device == "cuda" and not gpu_count():
         raise BenchError("--device cuda: this machine shows no CUDA device; use --device cpu")
     if options.device != "cpu" and 0 < gpu_count() < options.devices_per_job:
