@@ -5,15 +5,22 @@
 Simulated data of HAM10000's shape: 10,015 images of 7,470 lesions, seven classes, five folds, three
 methods. `bench.score` makes the whole leaderboard: every metric, by class, 10,000 resamples, BCa,
 ranks and comparisons. The scikit-learn loop computes the same metrics on the same resampled
-lesions, percentile intervals only; it runs `--loop` resamples and is scaled, which the table says.
-Times are of one process on one core: wall clock, and processor time, which other work on the
-machine stretches less.
+lesions, percentile intervals only. scipy.stats.bootstrap resamples lesions, too; torchmetrics'
+BootStrapper and the package confidenceinterval know images only, and one metric at a time. All but
+`bench.score` run `--loop` resamples and are scaled, which the table says. Times are of one process
+on one core: wall clock, and processor time, which other work on the machine stretches less. Memory
+is the most that the process held at any time, beyond what it held before.
+
+confidenceinterval 1.0.5 asks for setuptools 68.2, which the bench's other packages do not go with;
+it is left out unless it lies in a folder of its own:
+
+    python -m pip install --no-deps --target DIR confidenceinterval==1.0.5
+    PYTHONPATH=DIR OMP_NUM_THREADS=1 python -m benchmarks.bootstrap --large
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 import warnings
 from collections.abc import Callable
@@ -30,7 +37,7 @@ from bench.score.bootstrap import Plan
 from bench.score.kernels import compiled
 from bench.score.runs import Run, cohort, join
 from bench.score.table import score
-from benchmarks.machine import described
+from benchmarks.machine import described, forget_peak, peak_mib
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 IMAGES = (327, 514, 1099, 115, 1113, 6705, 142)
@@ -177,6 +184,33 @@ def scipy_macro_f1(run: Run, resamples: int) -> None:
     )
 
 
+def torchmetrics_bootstrapper(run: Run, metric: str, resamples: int) -> None:
+    """The BootStrapper of torchmetrics over images: one metric, one method, percentile."""
+    import torch
+    from torchmetrics import classification
+    from torchmetrics.wrappers import BootStrapper
+
+    torch.set_num_threads(1)
+    base = getattr(classification, metric)(num_classes=run.classes, average="macro")
+    level = torch.tensor([0.025, 0.975])
+    wrapped = BootStrapper(base, resamples, quantile=level, sampling_strategy="multinomial")
+    wrapped.update(torch.tensor(run.probs, dtype=torch.float32), torch.tensor(run.truth))
+    wrapped.compute()
+
+
+def confidenceinterval_macro_f1(run: Run, resamples: int) -> None:
+    """The package confidenceinterval over images: one metric, one method, percentile."""
+    from confidenceinterval import f1_score
+
+    f1_score(
+        list(run.truth),
+        list(run.called),
+        average="macro",
+        method="bootstrap_percentile",
+        n_resamples=resamples,
+    )
+
+
 def line(what: str, time_of: Timed, note: str = "") -> None:
     print(f"{what:<58}{time_of.wall:>10.2f}{time_of.cpu:>10.2f}  {note}")
 
@@ -187,7 +221,9 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="20 methods and 400,600 images too")
     asked = parser.parse_args()
     print(
-        __doc__.split("\n\n")[0], described("numpy", "numba", "scipy", "scikit-learn"), sep="\n\n"
+        __doc__.split("\n\n")[0],
+        described("numpy", "numba", "scipy", "scikit-learn", "torchmetrics"),
+        sep="\n\n",
     )
     bench = simulated(3)
     who = cohort(*bench[:3])
@@ -196,38 +232,60 @@ def main() -> None:
     print(f"{'seconds':<58}{'wall':>10}{'processor':>10}")
     line("bench.score, the first time on this machine or from cache", timed(compiled))
     line("  and its first leaderboard", timed(lambda: score(*bench, {})))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()
+    before = peak_mib()
     ours = timed(lambda: score(*bench, {}), 7)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     line("bench.score, 3 methods, every metric, BCa, ranks, pairs", ours, "fastest of 7")
-    scale = RESAMPLES / asked.loop
-    loop = timed(lambda: scikit_learn_loop(runs, asked.loop))
-    whole = Timed(loop.wall * scale, loop.cpu * scale)
+    grown = peak_mib() - before
+    loop = scaled(lambda: scikit_learn_loop(runs, asked.loop), asked.loop)
     note = f"scaled from {asked.loop} resamples"
-    line("scikit-learn loop, 3 methods, every metric, percentile", whole, note)
-    single = timed(lambda: scipy_macro_f1(runs[0], asked.loop))
-    line(
-        "scipy.stats.bootstrap, 1 method, macro-F1, percentile",
-        Timed(single.wall * scale, single.cpu * scale),
-        note,
-    )
-    print(f"\nscikit-learn loop / bench.score: {whole.cpu / ours.cpu:,.0f} times (processor time)")
-    print(f"peak memory beyond the first leaderboard's: {grown:.0f} MiB")
+    line("scikit-learn loop, 3 methods, every metric, percentile", loop, note)
+    one = runs[0]
+    for what, work in (
+        ("scipy.stats.bootstrap, lesions, macro-F1", lambda: scipy_macro_f1(one, asked.loop)),
+        (
+            "torchmetrics BootStrapper, images, macro-F1",
+            lambda: torchmetrics_bootstrapper(one, "MulticlassF1Score", asked.loop),
+        ),
+        (
+            "torchmetrics BootStrapper, images, macro AUC",
+            lambda: torchmetrics_bootstrapper(one, "MulticlassAUROC", asked.loop),
+        ),
+        (
+            "confidenceinterval, images, macro-F1",
+            lambda: confidenceinterval_macro_f1(one, asked.loop),
+        ),
+    ):
+        try:
+            line(f"{what}, 1 method, percentile", scaled(work, asked.loop), note)
+        except ModuleNotFoundError as missing:
+            print(f"{what}: not timed, {missing.name} is not installed")
+    print(f"\nscikit-learn loop / bench.score: {loop.cpu / ours.cpu:,.0f} times (processor time)")
+    print(f"peak memory of bench.score beyond what was held before: {grown:.0f} MiB")
     if asked.large:
         large()
 
 
+def scaled(work: Callable[[], object], resamples: int) -> Timed:
+    """What `RESAMPLES` would take, from fewer."""
+    work_of = timed(work)
+    factor = RESAMPLES / resamples
+    return Timed(work_of.wall * factor, work_of.cpu * factor)
+
+
 def large() -> None:
-    """More methods, more images."""
+    """More methods, more images; each size's memory beyond what its data and rows take."""
     many = simulated(20)
     line("\nbench.score, 20 methods", timed(lambda: score(*many, {}), 2))
     for copies in (10, 40):
         huge = simulated(1, copies)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        forget_peak()
+        before = peak_mib()
         spent = timed(lambda one=huge: score(*one, {}))
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        each = spent.cpu / len(huge.manifest) * 1e6
         what = f"bench.score, 1 method, {len(huge.manifest):,} images"
-        line(what, spent, f"peak memory + {grown:.0f} MiB")
+        note = f"{each:.0f} us an image, peak memory + {peak_mib() - before:.0f} MiB"
+        line(what, spent, note)
 
 
 if __name__ == "__main__":

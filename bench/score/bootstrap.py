@@ -17,7 +17,7 @@ import numpy as np
 from bench.score import streams
 from bench.score.arrange import Arrangement
 from bench.score.fallback import LANES
-from bench.score.kernels import Kernels, compiled
+from bench.score.kernels import Kernels, compiled, room
 from bench.score.metrics import ECE_BINS, Tally, keys, ratio, values
 
 CHUNK = 16 * LANES
@@ -123,21 +123,12 @@ def tally_weights(
     """The tally of every run under batches of weights (G, 64), `width` columns in all."""
     spaces = [_space(run, width) for run in runs]
     for batch, weights in enumerate(batches):
+        fit, lanes = room(weights), slice(batch * LANES, (batch + 1) * LANES)
         for run, (cells, sums, ranks) in zip(runs, spaces, strict=True):
-            kernels.tally(
-                weights,
-                run.cell_items,
-                run.cell_ends,
-                run.sum_items,
-                run.sum_values,
-                run.sum_ends,
-                run.rank_items,
-                run.segments,
-                run.rankings,
-                cells,
-                sums,
-                ranks,
-                batch * LANES,
+            kernels.count_cells(weights, fit, run.cell_items, run.cell_ends, cells[:, lanes])
+            kernels.add_up(weights, run.sum_items, run.sum_values, run.sum_ends, sums[:, lanes])
+            kernels.rank(
+                weights, fit, run.rank_items, run.segments, run.rankings, ranks[..., lanes]
             )
     for run, space in zip(runs, spaces, strict=True):
         yield _tally(run, *space)

@@ -1,4 +1,4 @@
-"""The kernels' work by NumPy, where numba is not to be had: the same numbers, slower."""
+"""The loops of `kernels` by NumPy, where numba is not to be had: the same numbers, slower."""
 
 from __future__ import annotations
 
@@ -11,41 +11,55 @@ SINGLE = 1  # a segment's parts: negatives 0, positives 1, tied negatives 2, tie
 
 
 def draw(starts: np.ndarray, weights: np.ndarray) -> None:
-    """As `kernels.draw`."""
+    """Fill weights (G, 64) uint8: how often each group is drawn in G draws of each lane's stream.
+
+    starts (64,) uint64 as `streams.starts` gives them. That a count passes 255 has a probability
+    below 1e-500.
+    """
     groups = weights.shape[0]
     for lane in range(LANES):
         drawn = picks(starts[lane], groups, groups)
         weights[:, lane] = np.bincount(drawn, minlength=groups)
 
 
-def tally(
+def count_cells(
+    weights: np.ndarray, room: int, items: np.ndarray, ends: np.ndarray, cells: np.ndarray
+) -> None:
+    """Sums of weights by cell into cells (K, 64). items (L,) group numbers, ends (K,) exclusive."""
+    del room
+    cells[:] = np.diff(_running(weights[items])[ends], axis=0, prepend=0)
+
+
+def add_up(
+    weights: np.ndarray, items: np.ndarray, values: np.ndarray, ends: np.ndarray, sums: np.ndarray
+) -> None:
+    """Weighted sums of the first of values (L, 3) by part, then of the others over all of them:
+    sums (parts + 2, 64)."""
+    begin = 0
+    for part, end in enumerate(ends):
+        sums[part] = values[begin:end, 0] @ weights[items[begin:end]]
+        begin = end
+    sums[len(ends) :] = values[:, 1:].T @ weights[items]
+
+
+def rank(
     weights: np.ndarray,
-    cell_items: np.ndarray,
-    cell_ends: np.ndarray,
-    sum_items: np.ndarray,
-    sum_values: np.ndarray,
-    sum_ends: np.ndarray,
-    rank_items: np.ndarray,
+    room: int,
+    items: np.ndarray,
     segments: np.ndarray,
     rankings: np.ndarray,
-    cells: np.ndarray,
-    sums: np.ndarray,
     ranks: np.ndarray,
-    column: int,
 ) -> None:
-    """As `kernels.tally`."""
-    lanes = slice(column, column + LANES)
-    running = _running(weights[cell_items])
-    cells[:, lanes] = np.diff(running[cell_ends], axis=0, prepend=0)
-    begin = 0
-    for part, end in enumerate(sum_ends):
-        sums[part, lanes] = sum_values[begin:end, 0] @ weights[sum_items[begin:end]]
-        begin = end
-    sums[len(sum_ends) :, lanes] = sum_values[:, 1:].T @ weights[sum_items]
+    """Four sums of every ranking, ranks (4, rankings, 64): weight of the positives; of the
+    negatives that were met; negatives times positives above them, half if tied; sum of precisions.
+
+    items (L,), segments (S, 4) and rankings are those of `arrange.Arrangement`.
+    """
+    del room
     begin = 0
     for ranking in range(len(rankings) - 1):
         cuts = segments[rankings[ranking] : rankings[ranking + 1]]
-        ranks[:, ranking, lanes] = _ranking(weights, rank_items, begin, cuts) if len(cuts) else 0
+        ranks[:, ranking] = _ranking(weights, items, begin, cuts) if len(cuts) else 0
         begin = cuts[-1, 3] if len(cuts) else begin
 
 
@@ -59,7 +73,7 @@ def _running(drawn: np.ndarray) -> np.ndarray:
 def _ranking(
     weights: np.ndarray, rank_items: np.ndarray, begin: int, cuts: np.ndarray
 ) -> np.ndarray:
-    """The four sums (4, 64) of one ranking, as `kernels.tally` names them."""
+    """The four sums (4, 64) of one ranking, as `rank` names them."""
     ends = cuts - begin
     sizes = np.diff(ends.ravel(), prepend=0).reshape(ends.shape)
     kind = np.repeat(np.tile(np.arange(4), len(ends)), sizes.ravel())

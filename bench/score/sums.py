@@ -19,7 +19,7 @@ from bench.score.bootstrap import Plan
 from bench.score.estimate import FEW, FEW_GROUPS, interval_of
 from bench.score.fallback import LANES
 from bench.score.influence import STEP, acceleration
-from bench.score.kernels import compiled
+from bench.score.kernels import compiled, room
 from bench.score.metrics import BIASED
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -77,22 +77,10 @@ class Ledger:
         value_items, values, value_ends = self._values()
         width = -(-plan.resamples // LANES) * LANES
         counts, sums = np.empty((self.cells, width)), np.empty((self.parts + 2, width))
-        none = np.empty(0, dtype=np.int32), np.empty((0, 4), dtype=np.int64)
         for batch, weights in enumerate(plan.batches(0, plan.resamples, kernels)):
-            kernels.tally(
-                weights,
-                items,
-                ends,
-                value_items,
-                values,
-                value_ends,
-                *none,
-                np.zeros(1, dtype=np.int64),
-                counts,
-                sums,
-                np.empty((4, 0, width)),
-                batch * LANES,
-            )
+            lanes = slice(batch * LANES, (batch + 1) * LANES)
+            kernels.count_cells(weights, room(weights), items, ends, counts[:, lanes])
+            kernels.add_up(weights, value_items, values, value_ends, sums[:, lanes])
         return np.concatenate([counts, sums[: self.parts]])[:, : plan.resamples]
 
     def _values(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

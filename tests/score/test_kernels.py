@@ -8,9 +8,17 @@ import sys
 import numpy as np
 import pytest
 
+import bench.score
 from bench.score import kernels
 
 FORBIDDEN = ("torch", "numba", "sklearn", "bench.run", "bench.report", "bench.train")
+
+
+def forget_the_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let them be imported anew, for this test alone."""
+    kernels.compiled()
+    monkeypatch.delattr(bench.score, "loops")
+    monkeypatch.delitem(sys.modules, "bench.score.loops")
 
 
 def test_numba_compiles_the_loops_here():
@@ -27,13 +35,11 @@ def test_where_numba_cannot_compile_the_loops_are_numpys(monkeypatch):
 
     def broken(*_args: object, **_options: object):
         def decorate(_loop):
-            def fail(*_arguments: object):
-                raise numba.core.errors.NumbaError("no compiler")
-
-            return fail
+            raise numba.core.errors.NumbaError("no compiler")
 
         return decorate
 
+    forget_the_loops(monkeypatch)
     monkeypatch.setattr(numba, "njit", broken)
     assert kernels.compiled.__wrapped__() is kernels.NUMPY
 
@@ -43,36 +49,27 @@ def test_where_nothing_can_be_cached_the_loops_are_compiled_all_the_same(monkeyp
 
     compile_one = numba.njit
 
-    def uncached(*, cache: bool = False, **options: object):
+    def uncached(*signature: str, cache: bool = False, **options: object):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
-        return compile_one(**options)
+        return compile_one(*signature, **options)
 
+    forget_the_loops(monkeypatch)
     monkeypatch.setattr(numba, "njit", uncached)
     assert kernels.compiled.__wrapped__().form == "numba"
 
 
 @pytest.mark.parametrize("form", [kernels.compiled(), kernels.NUMPY], ids=["numba", "numpy"])
 def test_a_count_of_255_is_drawn_and_summed_whole(form):
-    """One group drawn 255 times, in a segment longer than sixteen bits hold at once."""
-    images = 600
+    """One group drawn 255 times, in a segment longer than eight bits hold at once."""
+    images, ends = 600, np.array([600])
     weights = np.full((1, 64), 255, dtype=np.uint8)
     items = np.zeros(images, dtype=np.int32)
     cells, sums, ranks = np.zeros((1, 64)), np.zeros((3, 64)), np.zeros((4, 1, 64))
-    form.tally(
-        weights,
-        items,
-        np.array([images]),
-        items,
-        np.ones((images, 3)),
-        np.array([images]),
-        items,
-        np.array([[images - 1, images, images, images]]),
-        np.array([0, 1]),
-        cells,
-        sums,
-        ranks,
-        0,
+    form.count_cells(weights, 1, items, ends, cells)
+    form.add_up(weights, items, np.ones((images, 3)), ends, sums)
+    form.rank(
+        weights, 1, items, np.array([[images - 1, images, images, images]]), np.array([0, 1]), ranks
     )
     assert (cells == 255 * images).all()
     assert (sums == 255 * images).all()

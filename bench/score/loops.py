@@ -1,0 +1,228 @@
+"""The loops in which scoring spends its time, compiled by numba: drawing groups, and summing over
+images.
+
+Sixty-four resamples are worked on side by side, one in each lane: a group's sixty-four counts are
+one cache line. What happens to the lanes at one place of a ranking is a step (`lanes`). All sums of
+counts are exact integers, so these loops and those by NumPy (`fallback`) give the same numbers;
+only floating-point sums may differ in their last bits.
+
+Whoever imports this module waits for numba: `kernels.compiled` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from bench.score.fallback import LANES
+from bench.score.lanes import adding, stepping
+from bench.score.streams import FIRST, GAMMA, LOW, SECOND
+
+PENDING = 16  # precisions summed as one fraction before it is divided out: division is slow
+SLIVER = 1e-17  # negatives before any are met: no division by 0, and lost in every sum
+GROUP_BYTES, VALUE_BYTES = 4, 3 * 8  # one item of `*_items`, one row of `sum_values`
+
+
+def _compiled(*signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Compiled at once if its signature is given, and kept on disk where there is a place."""
+    njit: Any = numba.njit
+    options = {"error_model": "numpy", "nogil": True}
+
+    def compile_one(loop: Callable[..., Any]) -> Any:
+        try:
+            return njit(*signature, cache=True, **options)(loop)
+        except RuntimeError:  # nowhere to keep the cache
+            return njit(*signature, **options)(loop)
+
+    return compile_one
+
+
+@_compiled()
+def _lines(rows: int) -> np.ndarray:
+    """Zeros (rows, 64) float64 that begin at a cache line."""
+    raw = np.zeros((rows + 1) * LANES)
+    begin = (-raw.ctypes.data % LANES) // raw.itemsize
+    return raw[begin : begin + rows * LANES].reshape(rows, LANES)
+
+
+@_compiled()
+def _counts() -> np.ndarray:
+    """A sum (64,) uint8 that is one cache line."""
+    raw = np.zeros(2 * LANES, np.uint8)
+    begin = -raw.ctypes.data % LANES
+    return raw[begin : begin + LANES]
+
+
+@_compiled()
+def _mixed(state: Any) -> Any:
+    """As `streams.mix`, of one number."""
+    once = (state ^ (state >> np.uint64(30))) * FIRST
+    twice = (once ^ (once >> np.uint64(27))) * SECOND
+    return twice ^ (twice >> np.uint64(31))
+
+
+@_compiled("void(uint64[::1], uint8[:, ::1])")
+def draw(starts: np.ndarray, weights: np.ndarray) -> None:
+    """As `fallback.draw`."""
+    groups = weights.shape[0]
+    choices = np.uint64(groups)
+    counts = np.zeros((LANES, groups), np.uint8)
+    for lane in range(LANES):
+        state, times = starts[lane], counts[lane]
+        for _ in range(groups // 2):
+            state += GAMMA
+            found = _mixed(state)
+            times[((found >> np.uint64(32)) * choices) >> np.uint64(32)] += np.uint8(1)
+            times[((found & LOW) * choices) >> np.uint64(32)] += np.uint8(1)
+        if groups % 2:
+            found = _mixed(state + GAMMA)
+            times[((found >> np.uint64(32)) * choices) >> np.uint64(32)] += np.uint8(1)
+    for group in range(groups):
+        for lane in range(LANES):
+            weights[group, lane] = counts[lane, group]
+
+
+def _sum(state: Any, weights: Any, values: Any) -> Any:
+    """Sums of three values, each as often as its group is drawn."""
+    gap, loss, brier = state
+    for weight, (own_gap, own_loss, own_brier) in zip(weights, values, strict=True):
+        gap += weight * own_gap
+        loss += weight * own_loss
+        brier += weight * own_brier
+    return gap, loss, brier
+
+
+def _meet_negatives(state: Any, weights: Any, _values: Any) -> Any:
+    """Negatives lie below all positives met so far."""
+    neg, below, pos = state
+    (met,) = weights
+    return neg + met, below + met * pos
+
+
+def _meet_positives(state: Any, weights: Any, _values: Any) -> Any:
+    """Positives bring their precision, pos / (pos + neg), into the pending fraction."""
+    neg, below, pos, top, bottom = state
+    for weight in weights:
+        pos += weight
+        met = pos + neg
+        top = top * met + weight * pos * bottom
+        bottom *= met
+    return neg, below, pos, top, bottom
+
+
+_add_one, _add_four = adding(1), adding(4)
+_sum_one, _sum_four = stepping(_sum, 1, 3, 3), stepping(_sum, 4, 3, 3)
+_meet_negatives_of = stepping(_meet_negatives, 1, 3)
+_meet_one, _meet_four = stepping(_meet_positives, 1, 5), stepping(_meet_positives, 4, 5)
+
+
+@_compiled()
+def _add(weights: np.ndarray, items: np.ndarray, at: int, stop: int, total: np.ndarray) -> None:
+    """The weights of some items, summed into total (64,) uint8."""
+    lines, place, into = weights.ctypes.data, items.ctypes.data, total.ctypes.data
+    for b in range(LANES):
+        total[b] = 0
+    while at + 4 <= stop:
+        _add_four(lines, place + at * GROUP_BYTES, into)
+        at += 4
+    while at < stop:
+        _add_one(lines, place + at * GROUP_BYTES, into)
+        at += 1
+
+
+@_compiled("void(uint8[:, ::1], int64, int32[::1], int64[::1], float64[:, :])")
+def count_cells(
+    weights: np.ndarray, room: int, items: np.ndarray, ends: np.ndarray, cells: np.ndarray
+) -> None:
+    """As `fallback.count_cells`."""
+    total = _counts()
+    at = 0
+    for cell in range(ends.shape[0]):
+        cells[cell] = 0
+        while at < ends[cell]:
+            stop = min(ends[cell], at + room)
+            _add(weights, items, at, stop, total)
+            cells[cell] += total
+            at = stop
+
+
+@_compiled("void(uint8[:, ::1], int32[::1], float64[:, ::1], int64[::1], float64[:, :])")
+def add_up(
+    weights: np.ndarray, items: np.ndarray, values: np.ndarray, ends: np.ndarray, sums: np.ndarray
+) -> None:
+    """As `fallback.add_up`."""
+    state = _lines(3)
+    lines, held = weights.ctypes.data, state.ctypes.data
+    place, value = items.ctypes.data, values.ctypes.data
+    at = 0
+    for part in range(ends.shape[0]):
+        state[0] = 0
+        while at + 4 <= ends[part]:
+            _sum_four(lines, place + at * GROUP_BYTES, value + at * VALUE_BYTES, held)
+            at += 4
+        while at < ends[part]:
+            _sum_one(lines, place + at * GROUP_BYTES, value + at * VALUE_BYTES, held)
+            at += 1
+        sums[part] = state[0]
+    sums[ends.shape[0]] = state[1]
+    sums[ends.shape[0] + 1] = state[2]
+
+
+@_compiled("void(uint8[:, ::1], int64, int32[::1], int64[:, ::1], int64[::1], float64[:, :, :])")
+def rank(  # noqa: C901 - the walk in one piece, its parts being steps
+    weights: np.ndarray,
+    room: int,
+    items: np.ndarray,
+    segments: np.ndarray,
+    rankings: np.ndarray,
+    ranks: np.ndarray,
+) -> None:
+    """As `fallback.rank`."""
+    total, alone = _counts(), np.zeros(1, np.int32)
+    state, tied, precision = _lines(5), np.zeros((2, LANES)), np.zeros(LANES)
+    neg, below, pos, top, bottom = state[0], state[1], state[2], state[3], state[4]
+    lines, place, held = weights.ctypes.data, items.ctypes.data, state.ctypes.data
+    sums, only = total.ctypes.data, alone.ctypes.data
+    at = 0
+    for ranking in range(rankings.shape[0] - 1):
+        state[:] = 0
+        neg[:] = SLIVER
+        bottom[:] = 1
+        precision[:] = 0
+        pending = 0
+        for segment in range(rankings[ranking], rankings[ranking + 1]):
+            while at < segments[segment, 0]:
+                stop = min(segments[segment, 0], at + room)
+                _add(weights, items, at, stop, total)
+                _meet_negatives_of(sums, only, held, held)
+                at = stop
+            while at < segments[segment, 1]:
+                if at + 4 <= segments[segment, 1]:
+                    _meet_four(lines, place + at * GROUP_BYTES, held, held)
+                    at, pending = at + 4, pending + 4
+                else:
+                    _meet_one(lines, place + at * GROUP_BYTES, held, held)
+                    at, pending = at + 1, pending + 1
+                if pending > PENDING - 4:
+                    for b in range(LANES):
+                        precision[b] += top[b] / bottom[b]
+                        top[b], bottom[b] = 0, 1
+                    pending = 0
+            if at < segments[segment, 3]:  # one tie: its negatives lie half below its positives
+                for kind in range(2):
+                    tied[kind] = 0
+                    while at < segments[segment, 2 + kind]:
+                        stop = min(segments[segment, 2 + kind], at + room)
+                        _add(weights, items, at, stop, total)
+                        tied[kind] += total
+                        at = stop
+                for b in range(LANES):
+                    below[b] += tied[0, b] * (pos[b] + tied[1, b] * 0.5)
+                    pos[b] += tied[1, b]
+                    neg[b] += tied[0, b]
+                    precision[b] += tied[1, b] * pos[b] / (pos[b] + neg[b])
+        ranks[0, ranking], ranks[1, ranking], ranks[2, ranking] = pos, neg, below
+        ranks[3, ranking] = precision + top / bottom
