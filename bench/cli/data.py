@@ -41,13 +41,11 @@ def info(data: DataChoice) -> None:
         click.echo("grouping incomplete: each of these images counts as a group of its own")
     frame = manifest.table.assign(group=manifest.native_groups)
     table = Table("class", "images", "groups", "lesions")
-    for label in manifest.classes:
-        rows = frame[frame["label"] == label]
-        lesions = rows["lesion_id"].nunique()
-        table.add_row(label, *map(str, (len(rows), rows["group"].nunique(), lesions)))
-    table.add_row(
-        "all", *map(str, (len(frame), frame["group"].nunique(), frame["lesion_id"].nunique()))
-    )
+    for label in (*manifest.classes, None):
+        rows = frame if label is None else frame[frame["label"] == label]
+        lesions = rows["lesion_id"].nunique() if rows["lesion_id"].notna().any() else "n/a"
+        counts = (len(rows), rows["group"].nunique(), lesions)
+        table.add_row(label or "all", *map(str, counts))
     Console().print(table)
     missing = {c: int(pd.isna(frame[c]).sum()) for c in ("age", "sex", "localization", "source")}
     click.echo("missing: " + ", ".join(f"{column} {count}" for column, count in missing.items()))

@@ -90,7 +90,7 @@ def explore(data: DataChoice, protocol_name: str, *, images: bool) -> Explored:
         pictures=pictures,
         associations=associations(manifest.table, manifest.labels, roles.group_ids, quality),
         board=score(protocol, manifest, roles, rows, {}),
-        balance={part: balance_table(roles, manifest, part) for part in ("train", "val", "test")},
+        balance={part: balance_table(roles, manifest, part) for part in ("test", "val", "train")},
         frozen=frozen,
     )
 
@@ -101,6 +101,7 @@ def folds(protocol: Protocol, source: Source) -> tuple[Roles, bool]:
     Those are dealt by the greedy, whoever deals the protocol's own: it takes any number of groups.
     Raises ProtocolError for a protocol with arms or a control: its folds overlap on purpose.
     """
+    from bench.cli.frozen import known_pairs, missed_pairs
     from bench.errors import ProtocolError
     from bench.protocol import load_roles
     from bench.splits.freeze import freeze
@@ -110,7 +111,10 @@ def folds(protocol: Protocol, source: Source) -> tuple[Roles, bool]:
         raise ProtocolError(f"--protocol {protocol.name}: has arms or is a control; give another")
     if manifest.name not in protocol.roles:
         split = protocol.split.model_copy(update={"dealer": "greedy"})
-        return freeze(manifest, split), False
+        ids = manifest.image_ids.tolist()
+        missed = ((pair.image_a, pair.image_b) for pair in missed_pairs(manifest.name, ids))
+        pairs = [*known_pairs(None, manifest.name, ids), *missed]
+        return freeze(manifest, split, pairs), False
     roles = load_roles(protocol, manifest.name, PROTOCOLS)
     roles.refuse_other_roster(manifest)
     return roles, True

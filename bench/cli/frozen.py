@@ -13,6 +13,9 @@ from bench.data.faults import refuse
 from bench.data.tables import control_fault, read_lines, read_text
 from bench.errors import ProtocolError, RolesError
 
+ARCHIVE = "ISIC_"
+"""What the image ids of the ISIC Archive begin with."""
+
 
 def with_roles(
     text: str, dataset: str, file: str, sha256: str, absent: Mapping[str, Sequence[str]]
@@ -51,16 +54,14 @@ def renamed(text: str, name: str, folds: int | None = None, dealer: str | None =
 def known_pairs(
     given: Path | None, dataset: str, image_ids: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """Pairs of images that must share a group: those of a file, else the dataset's committed ones.
+    """Pairs of images that must share a group: those of a file, else the committed ones.
 
     Of committed ones the pairs whose images the dataset has.
     """
     if given is not None:
         return read_pairs(given)
-    have = set(image_ids)
-    committed = sorted(PROTOCOLS.glob(f"*/{dataset}_duplicates.csv"))
-    pairs = [pair for path in committed for pair in read_pairs(path)]
-    return [pair for pair in pairs if have.issuperset(pair)]
+    listed = _committed("duplicates", dataset, image_ids)
+    return [(line["image_a"], line["image_b"]) for _, line in listed]
 
 
 def missed_pairs(dataset: str, image_ids: Sequence[str]) -> tuple[MissedPair, ...]:
@@ -68,14 +69,33 @@ def missed_pairs(dataset: str, image_ids: Sequence[str]) -> tuple[MissedPair, ..
 
     They stand in `<dataset>_duplicates_missed.csv` beside the roles, which never change.
     """
-    have = set(image_ids)
-    listed = sorted(PROTOCOLS.glob(f"*/{dataset}_duplicates_missed.csv"))
-    pairs = [
+    listed = _committed("duplicates_missed", dataset, image_ids)
+    return tuple(
         MissedPair(line["image_a"], line["image_b"], line.get("verdict", ""), path.name)
-        for path in listed
+        for path, line in listed
+    )
+
+
+def _committed(
+    what: str, dataset: str, image_ids: Sequence[str]
+) -> list[tuple[Path, dict[str, str]]]:
+    """The lines of committed lists that name images of the dataset, each with its file.
+
+    Lists of other datasets count where they speak of the same images: ids of the ISIC Archive are
+    given once, and ISIC 2019 holds HAM10000.
+    """
+    have = set(image_ids)
+    return [
+        (path, line)
+        for path in sorted(PROTOCOLS.glob(f"*/*_{what}.csv"))
         for line in _read_lines(path)
+        if have.issuperset(pair := (line["image_a"], line["image_b"]))
+        and (path.name == f"{dataset}_{what}.csv" or all(map(_is_of_the_archive, pair)))
     ]
-    return tuple(pair for pair in pairs if have.issuperset((pair.image_a, pair.image_b)))
+
+
+def _is_of_the_archive(image_id: str) -> bool:
+    return image_id.startswith(ARCHIVE)
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:

@@ -142,7 +142,7 @@ def verify_roles(protocol_name: str, data: DataChoice, duplicates: Path | None) 
     for pair in missed_pairs(manifest.name, manifest.image_ids.tolist()):
         if group_of[pair.image_a] != group_of[pair.image_b]:
             click.echo(
-                f"known since, and left apart, since frozen roles never change: {pair.image_a} and "
+                f"known, but left apart, for frozen roles never change: {pair.image_a} and "
                 f"{pair.image_b} ({pair.verdict}; {pair.file})"
             )
     return 0

@@ -41,6 +41,8 @@ def metadata_rows(
     if quality is not None:
         features = features.join(quality.reset_index(drop=True))
         chosen[PICTURE] = tuple(quality.columns)
+    import sklearn.ensemble  # noqa: F401 - limits hold for what is loaded
+
     # with so little work a step several threads mostly wait for each other, and burn a processor
     # each while they do (minutes where one thread takes seconds); the trees are the same
     with threadpool_limits(1, user_api="openmp"):

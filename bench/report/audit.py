@@ -25,6 +25,7 @@ PICTURED = 60
 WIDTH = 300
 QUALITY = 80
 SIZES_SHOWN = 8
+STANDINGS = {"frozen": "known, united", "missed": "known, left apart", "new": "new"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,8 @@ def _shown(pair: Pair, files: Mapping[str, Path]) -> Shown:
         _half(pair.image_a, pair.group_a, pair.label_a, files),
         _half(pair.image_b, pair.group_b, pair.label_b, files),
     )
-    return Shown(kind.title, kind.grave, pair.standing, plain(pair.evidence), halves)
+    standing = STANDINGS[pair.standing]
+    return Shown(kind.title, kind.grave, standing, plain(pair.evidence), halves)
 
 
 def _half(image_id: str, group: str, label: str, files: Mapping[str, Path]) -> Half:

@@ -15,7 +15,7 @@ from bench.report.names import name
 from bench.report.numbers import count, fixed, percent
 
 SHOWN = 12
-PLACES = {"sharpness": 0, "brightness": 1, "colour_cast": 1, "hair": 3}
+PLACES = {"sharpness": 0, "brightness": 1, "colour_cast": 1}
 QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -102,12 +102,17 @@ def _quality_grid(kind: str, parts: Mapping[str, pd.DataFrame]) -> Grid:
         (
             name(part, 24).short,
             count(len(own)),
-            *(_quartiles(own[key], PLACES[key]) for key in MEASURES),
+            *(_quartiles(own[key], places) for key, places in PLACES.items()),
+            f"{own['hair'].mean():.2%} ({percent(float((own['hair'] > 0).mean()))})",
         )
         for part, own in parts.items()
     )
-    heads = (kind.capitalize(), "Images", *(TITLES[key] for key in MEASURES))
-    return Grid(f"Median and quartiles by {kind}", heads, lines)
+    heads = (kind.capitalize(), "Images", *(TITLES[key] for key in PLACES), "Hair")
+    caption = (
+        f"Median and quartiles by {kind}; of hair, which most pictures lack, the mean share of the "
+        "picture (and how many have any)"
+    )
+    return Grid(caption, heads, lines)
 
 
 def _quartiles(values: pd.Series, places: int) -> str:

@@ -75,7 +75,7 @@ def strengths(axis: str, found: Sequence[Association]) -> Strengths:
             measure=one.measure,
             order="" if undefined else f"{value.value:.6g}",
             value=fixed(value.value, places),
-            interval="one value only"
+            interval=("one value only" if value.n else "no value")
             if undefined
             else interval(value.low, value.high, places) or "no interval",
             bar=scale.bar(value),

@@ -31,6 +31,14 @@ def test_every_verb_that_takes_data_takes_groups_and_columns():
     assert takers >= 8
 
 
+def test_lesions_that_nobody_names_are_not_counted_as_none(tmp_path: Path):
+    (tmp_path / "manifest.csv").write_text("image,label,group\na,x,1\nb,y,2\n")
+    output = CliRunner().invoke(data, ["info", "--data", str(tmp_path)]).output
+    assert [line.split("│")[1:5] for line in output.splitlines() if "all" in line] == [
+        [" all   ", " 2      ", " 2      ", " n/a     "]
+    ]
+
+
 def test_audit_fails_at_duplicates_and_passes_with_the_groups_it_writes(tmp_path: Path):
     folder = tmp_path / "data"
     folder.mkdir()

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cli import frozen
+from bench.data.sources import open_source
 from tests.cli.test_bad_input import bench, refused, write_metadata
 from tests.conftest import ROOT
+from tests.real_data import ISIC2019, needs_isic2019
 
 KINDS = (
     "groupkfold10",
@@ -129,6 +132,24 @@ def test_pairs_known_since_are_united_by_a_new_protocol_and_named_where_left_apa
     assert "all 1 known pairs of duplicates share a group" in done.stdout, done.stderr
     assert "left apart" not in bench(*verify, "newer", cwd=place).stdout
     listed.unlink()
+
+
+def test_lists_of_other_datasets_count_for_ids_of_the_archive_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(frozen, "PROTOCOLS", tmp_path)
+    (tmp_path / "p").mkdir()
+    listed = tmp_path / "p" / "one_duplicates.csv"
+    listed.write_text("image_a,image_b\nISIC_1,ISIC_2\na,b\n")
+    ids = ["ISIC_1", "ISIC_2", "a", "b"]
+    assert frozen.known_pairs(None, "one", ids) == [("ISIC_1", "ISIC_2"), ("a", "b")]
+    assert frozen.known_pairs(None, "other", ids) == [("ISIC_1", "ISIC_2")]
+    assert frozen.known_pairs(None, "other", ids[1:]) == []
+
+
+@needs_isic2019
+def test_isic_2019_holds_the_pairs_that_ham10000_is_known_for():
+    ids = open_source(ISIC2019.parent).manifest.image_ids.tolist()
+    assert len(frozen.known_pairs(None, "isic2019", ids)) == 120
+    assert len(frozen.missed_pairs("isic2019", ids)) == 4
 
 
 def test_the_folds_of_arms_are_named_and_not_counted(protocols, place):
