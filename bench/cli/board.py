@@ -72,14 +72,20 @@ Rows = tuple[list[RowPredictions], dict[str, RowFacts]]
 
 
 def score_and_render(
-    bench: Bench, results: Path, costs: np.ndarray | None = None, *, latex: bool = False
+    bench: Bench,
+    results: Path,
+    costs: np.ndarray | None = None,
+    *,
+    latex: bool = False,
+    with_images: bool = False,
 ) -> tuple[Leaderboard, Path]:
     """Score every row of the results and the committed ones; write the leaderboard's pages, and
     the texts beside the predictions.
     """
     from bench.cli.row_texts import write_row_texts
 
-    scored = write_board(bench, results, *gather(bench, results), costs, latex=latex)
+    found = gather(bench, results)
+    scored = write_board(bench, results, *found, costs, latex=latex, with_images=with_images)
     write_row_texts(bench, results)
     return scored
 
@@ -144,17 +150,25 @@ def write_board(
     costs: np.ndarray | None = None,
     *,
     latex: bool = False,
+    with_images: bool = False,
 ) -> tuple[Leaderboard, Path]:
     """Score these rows; write the leaderboard's pages.
 
     costs  what each mistake costs (C, C)
     latex  write the parts of a paper, too
+    with_images  as in `board_files`
     """
     from bench.report.html import write
 
     folder = leaderboard_folder(results, bench.protocol.name, bench.source.manifest.name)
     study, files = board_files(
-        bench, results, rows, facts, costs=costs, compared=compared_pages(folder)
+        bench,
+        results,
+        rows,
+        facts,
+        costs=costs,
+        compared=compared_pages(folder),
+        with_images=with_images,
     )
     write(files, folder)
     if latex:
@@ -173,11 +187,14 @@ def board_files(
     costs: np.ndarray | None = None,
     compared: Sequence[tuple[str, str]] = (),
     home: str = "",
+    with_images: bool = False,
 ) -> tuple[Study, dict[str, str]]:
     """Score these rows; the leaderboard's pages by name, that of data and protocol among them.
 
-    home  address of the site's index from them, where they stand in a site
+    home         address of the site's index from them, where they stand in a site
+    with_images  small pictures of what a row does worst on go into its page; needs the images
     """
+    from bench.cli.pictures import pictures
     from bench.cli.study import study_of
     from bench.report.html import render
     from bench.report.leak import leak
@@ -197,7 +214,8 @@ def board_files(
     study = study_of(bench, leaderboard)
     beside = render_study(study, home)
     page = next(iter(beside))
-    pages = render(leaderboard, compared, looks, meter, study=page, home=home)
+    shown = pictures(bench, results, looks) if with_images else {}
+    pages = render(leaderboard, compared, looks, meter, pictures=shown, study=page, home=home)
     return study, {**pages, **beside}
 
 

@@ -37,7 +37,7 @@ def gradcam(
     """
     bench = open_bench(protocol_name, data, images=True)
     print_data(bench)
-    jobs = list(_jobs(bench, results, rows, folds))
+    jobs = list(finished_jobs(bench, results, rows, folds))
     if not jobs:
         raise ResultsError(
             f"{results}: no finished job of {protocol_name} on {bench.source.manifest.name} "
@@ -45,7 +45,7 @@ def gradcam(
         )
     without = 0
     for folder, record in jobs:
-        path = _checkpoint(folder, record)
+        path = best_checkpoint(folder, record)
         if path is None:
             without += 1
             click.echo(
@@ -57,7 +57,7 @@ def gradcam(
     return 1 if without else 0
 
 
-def _jobs(
+def finished_jobs(
     bench: Bench, results: Path, rows: tuple[str, ...], folds: tuple[int, ...] | None
 ) -> Iterator[tuple[Path, Any]]:
     """The finished jobs that are asked for. Raises ResultsError for a row that is not there."""
@@ -81,7 +81,7 @@ def _jobs(
             yield folder, record
 
 
-def _checkpoint(folder: Path, record: Any) -> Path | None:
+def best_checkpoint(folder: Path, record: Any) -> Path | None:
     """The job's best checkpoint, if it is there. Raises ResultsError where it is another."""
     from bench.files import sha256_of
 

@@ -27,17 +27,31 @@ from bench.errors import DataError
     is_flag=True,
     help="Write the parts of a paper, too: tables, figures, methods, references.",
 )
+@click.option(
+    "--with-images",
+    is_flag=True,
+    help="Put small pictures of the lesions a row does worst on into its page, with Grad-CAM where "
+    "its checkpoints are. Needs the images.",
+)
 def report(
-    protocol_name: str, data: DataChoice, results: Path, costs: Path | None, *, latex: bool
+    protocol_name: str,
+    data: DataChoice,
+    results: Path,
+    costs: Path | None,
+    *,
+    latex: bool,
+    with_images: bool,
 ) -> None:
     """Score and render again from what is in the results folder, beside the committed rows."""
     from bench.run.results import refuse_unwritable
 
-    bench = open_bench(protocol_name, data)
+    bench = open_bench(protocol_name, data, images=with_images)
     matrix = read_costs(costs, bench.source.manifest.classes) if costs else None
     refuse_unwritable(results)
     print_data(bench)
-    leaderboard, page = score_and_render(bench, results, matrix, latex=latex)
+    leaderboard, page = score_and_render(
+        bench, results, matrix, latex=latex, with_images=with_images
+    )
     print_table(leaderboard)
     print_arms(leaderboard)
     click.echo(f"leaderboard: {page}")

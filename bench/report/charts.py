@@ -41,10 +41,11 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A linear scale from low to high."""
+    """A linear scale from low to high; whole: of numbers without fractions."""
 
     low: float
     high: float
+    whole: bool = False
 
     def share(self, value: float) -> float:
         """Where a value lies, as a share of the width, never outside it."""
@@ -76,7 +77,8 @@ class Scale:
         """The distance of its ticks: about four of them, at round numbers."""
         rough = (self.high - self.low) / 4
         power = 10.0 ** math.floor(math.log10(rough))
-        return next(step * power for step in STEPS if step * power >= rough * (1 - 1e-9))
+        step = next(step * power for step in STEPS if step * power >= rough * (1 - 1e-9))
+        return max(1.0, float(round(step))) if self.whole else step
 
     @property
     def ticks(self) -> tuple[Tick, ...]:

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import numpy as np
 
-from bench.estimates import Leaderboard, LeaderboardRow
+from bench.estimates import Estimate, Leaderboard, LeaderboardRow
 from bench.report.catalogue import metric
+from bench.report.cells import cell
 from bench.report.charts import Scale, Tick, scale_of
 from bench.report.names import plain
 from bench.report.numbers import (
@@ -32,6 +34,7 @@ from bench.report.tables import (
 )
 
 SHADES = 9
+Calls = Sequence[Sequence[Estimate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,22 @@ class Confusion:
     open: bool
 
 
-def confusion(board: Leaderboard, row: LeaderboardRow, *, is_open: bool) -> Confusion:
-    """A row's confusion matrix as counts and row shares."""
+def confusion(
+    board: Leaderboard, row: LeaderboardRow, *, is_open: bool, calls: Calls = ()
+) -> Confusion:
+    """A row's confusion matrix as counts and row shares. calls: the shares with their intervals."""
     counts = np.asarray(row.confusion, dtype=np.float64)
     totals = counts.sum(axis=1)
     classes = class_heads(board)
     lines = tuple(
         tuple(
-            _confusion_cell(counts[truth, said_], totals[truth], classes, truth, said_)
+            _confusion_cell(
+                counts[truth, said_],
+                totals[truth],
+                classes,
+                (truth, said_),
+                _interval(board, calls[truth][said_]) if calls else "",
+            )
             for said_ in range(len(classes))
         )
         for truth in range(len(classes))
@@ -81,8 +92,9 @@ def confusion(board: Leaderboard, row: LeaderboardRow, *, is_open: bool) -> Conf
 
 
 def _confusion_cell(
-    number: float, total: float, classes: tuple[Head, ...], truth: int, called: int
+    number: float, total: float, classes: tuple[Head, ...], at: tuple[int, int], ends: str
 ) -> ConfusionCell:
+    truth, called = at
     share = number / total if total > 0 else math.nan
     what = f"{classes[truth].label} called {classes[called].label}"
     return ConfusionCell(
@@ -90,8 +102,14 @@ def _confusion_cell(
         share=percent(share),
         shade=0 if math.isnan(share) else math.ceil(share * SHADES),
         hit=truth == called,
-        title=f"{what}: {count(number)} of {count(total)} ({percent(share)})",
+        title=f"{what}: {count(number)} of {count(total)} ({percent(share)}){ends}",
     )
+
+
+def _interval(board: Leaderboard, share: Estimate) -> str:
+    """`; share 0.208 [0.181, 0.236], 95% BCa interval, n = 1,113`."""
+    shown = cell(share, metric("recall"), board.interval)
+    return f"; share {shown.text}, {shown.title}"
 
 
 def confusions(board: Leaderboard, shown: int = 4) -> tuple[Confusion, ...]:
@@ -183,6 +201,7 @@ class Recipe:
     head: RowHead
     open: bool
     command: str
+    check: str
     passport: str
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -197,6 +216,14 @@ def _pairs(mapping: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 def recipes(board: Leaderboard) -> tuple[Recipe, ...]:
     """How to make each row again."""
     return tuple(_recipe(board, row) for row in board.rows)
+
+
+def _check(board: Leaderboard, row: LeaderboardRow) -> str:
+    """The command that prints the hashes of a second making; none where nothing was trained."""
+    if not row.facts.command or row.kind != "trained":
+        return ""
+    folder = "/".join((board.protocol, board.dataset.name, row.name.removesuffix(" (committed)")))
+    return f"find results/{quote(folder)} -name predictions.parquet -exec sha256sum {{}} +"
 
 
 def _recipe(board: Leaderboard, row: LeaderboardRow) -> Recipe:
@@ -217,6 +244,7 @@ def _recipe(board: Leaderboard, row: LeaderboardRow) -> Recipe:
         head=row_head(board, row),
         open=False,
         command=plain(row.facts.command, lines=True),
+        check=plain(_check(board, row)),
         passport=plain(row.facts.passport, lines=True).strip("\n"),
         facts=tuple(facts),
         notes=tuple(map(plain, (*row.facts.notes, *(row.facts.guards or {}).values()))),

@@ -18,6 +18,7 @@ from bench.errors import ResultsError
 from bench.estimates import Leaderboard, LeaderboardRow
 from bench.files import safe_name, write_atomically
 from bench.report.export import leaderboard_csv, leaderboard_json, per_class_csv
+from bench.report.hardest import Pictured
 from bench.report.leak import Leak
 from bench.report.method import method_page
 from bench.report.method_export import closeup_json, subgroups_csv
@@ -39,6 +40,7 @@ def render(
     closeups: Mapping[str, Closeup] | None = None,
     meter: Leak | None = None,
     *,
+    pictures: Mapping[str, Mapping[str, Pictured]] | None = None,
     study: str = "",
     home: str = "",
 ) -> dict[str, str]:
@@ -47,6 +49,7 @@ def render(
     compared  pages of comparisons to link: address and words
     closeups  what is known of rows beyond the leaderboard, by row: each makes a page of its own
     meter     what the leakage meter found on the same data
+    pictures  of images, by row and image id
     study     address of the page of data and protocol, where there is one
     home      address of the site's index, where the pages stand in one
     """
@@ -57,7 +60,9 @@ def render(
     more: dict[str, str] = {}
     for row in leaderboard.rows:
         if row.name in names:
-            more |= _method_files(leaderboard, row, closeups[row.name], names[row.name], home)
+            shown = (pictures or {}).get(row.name, {})
+            look = closeups[row.name]
+            more |= _method_files(leaderboard, row, look, names[row.name], home, shown)
     return more | {
         "index.html": render_page(
             "leaderboard.html.j2",
@@ -85,13 +90,18 @@ def page_names(rows: Sequence[str]) -> dict[str, str]:
 
 
 def _method_files(
-    board: Leaderboard, row: LeaderboardRow, look: Closeup, file: str, home: str
+    board: Leaderboard,
+    row: LeaderboardRow,
+    look: Closeup,
+    file: str,
+    home: str,
+    pictures: Mapping[str, Pictured],
 ) -> dict[str, str]:
     data = {
         f"{file}.json": "everything on this page",
         f"{file}.csv": "one line a subgroup and metric",
     }
-    shown = method_page(board, row, look, data)
+    shown = method_page(board, row, look, data, pictures)
     return {
         f"{METHODS}/{file}.html": render_page(
             "method.html.j2", page=shown, home=f"../{home}" if home else ""

@@ -13,8 +13,10 @@ from bench.report import words
 from bench.report.catalogue import metric
 from bench.report.cells import Cell, cell
 from bench.report.details import Confusion, Recipe, confusion, recipes
+from bench.report.hardest import Hardest, Pictured, hardest
 from bench.report.lines import Graph
 from bench.report.method_graphs import (
+    class_curves,
     decision_graph,
     learning_graphs,
     ranking_graphs,
@@ -74,6 +76,7 @@ class MethodPage:
     kicker: str
     head: RowHead
     headline: str
+    level: str
     standfirst: tuple[str, ...]
     banners: tuple[Banner, ...]
     badges: tuple[Badge, ...]
@@ -85,7 +88,9 @@ class MethodPage:
     malignant: Grid | None
     operating: Grid | None
     ranking: tuple[Graph, ...]
+    curves: tuple[tuple[str, tuple[Graph, ...]], ...]
     confusions: tuple[Confusion, ...]
+    hardest: Hardest | None
     calibration: Grid
     calibration_note: str
     reliability: tuple[Graph, ...]
@@ -104,9 +109,17 @@ class MethodPage:
 
 
 def method_page(
-    board: Leaderboard, row: LeaderboardRow, look: Closeup, files: Mapping[str, str]
+    board: Leaderboard,
+    row: LeaderboardRow,
+    look: Closeup,
+    files: Mapping[str, str],
+    pictures: Mapping[str, Pictured] | None = None,
 ) -> MethodPage:
-    """Everything a row's page says and draws. files: names of its data files and what they are."""
+    """Everything a row's page says and draws.
+
+    files     names of its data files and what they are
+    pictures  of images, by their id
+    """
     here = replace(board, pages={})  # this is the page that rows would link to
     close = replace(board.interval, resamples=look.resamples)
     colours = dict(zip(board.classes, swatches(board.classes), strict=True))
@@ -115,6 +128,7 @@ def method_page(
         kicker=" · ".join(("One row", said(board.dataset.title), plain(board.protocol))),
         head=row_head(here, row),
         headline=told.headline(board, row),
+        level=f"{board.interval.level * 100:g}%",
         standfirst=tuple(told.standfirst(row)),
         banners=tuple(Banner(*one) for one in words.banners(board)),
         badges=page_badges(board),
@@ -126,13 +140,15 @@ def method_page(
         malignant=_malignant(look, close),
         operating=_operating(look.operating, close),
         ranking=ranking_graphs(look, colours),
-        confusions=(confusion(here, row, is_open=True),),
+        curves=class_curves(row, look, colours, board.interval),
+        confusions=(confusion(here, row, is_open=True, calls=look.calls),),
+        hardest=hardest(look, colours, pictures or {}),
         calibration=_calibration(board, look, close),
         calibration_note=told.calibration_note(look),
         reliability=reliability_graphs(look),
         extras=_extras(look, close),
         decisions=(*decision_graph(look), selective_graph(look)),
-        gaps=tuple(_gap(gap) for gap in look.gaps),
+        gaps=tuple(_gap(gap) for gap in sorted(look.gaps, key=lambda gap: not gap.beyond_chance)),
         gaps_note=told.gaps_note(look),
         subgroups=tuple(_subgroups(look, close)),
         unsplit=tuple((ATTRIBUTES[key], plain(why)) for key, why in look.unsplit.items()),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from bench.closeup import Closeup, Curve, CurvePoint
-from bench.estimates import LeaderboardRow
+from bench.closeup import Closeup, Curve, CurvePoint, RankCurves
+from bench.estimates import IntervalFacts, LeaderboardRow
 from bench.report.catalogue import metric
+from bench.report.cells import cell
 from bench.report.charts import Scale, scale_of
 from bench.report.lines import Asked, Graph, diagonal, graph
 from bench.report.names import name, plain, said
@@ -121,6 +122,36 @@ def ranking_graphs(look: Closeup, swatches: dict[str, str]) -> tuple[Graph, ...]
     )
 
 
+def class_curves(
+    row: LeaderboardRow, look: Closeup, colours: dict[str, str], facts: IntervalFacts
+) -> tuple[tuple[str, tuple[Graph, ...]], ...]:
+    """ROC, then precision-recall curves, target by target with their bands."""
+
+    def titled(one: RankCurves, key: str) -> str:
+        table = row.table.per_class.get(one.target) or {}
+        if one.target not in colours and look.malignant is not None:
+            table = look.malignant.per_class["malignant"]
+        known = f", {metric(key).label} {cell(table[key], metric(key), facts).text}"
+        return f"{name(one.target, 24).short}{known if key in table else ''}"
+
+    def drawn(one: RankCurves, which: str) -> Graph:
+        roc = which == "roc"
+        axes = ("false positive rate", "sensitivity") if roc else ("recall", "precision")
+        told = f"{axes[1]} against {axes[0]}, {name(one.target, 24).short}".capitalize()
+        curve = Asked("", colours.get(one.target, "s0"), getattr(one, which), "band")
+        chance = [Asked("", "guide", diagonal())] if roc else []
+        title = titled(one, "auc" if roc else "ap")
+        return graph(title, told, axes, [*chance, curve], UNIT, UNIT)
+
+    return (
+        ("ROC, one by one", tuple(drawn(one, "roc") for one in look.ranking)),
+        (
+            "Precision and recall, one by one",
+            tuple(drawn(one, "precision_recall") for one in look.ranking),
+        ),
+    )
+
+
 def learning_graphs(row: LeaderboardRow) -> tuple[Graph, ...]:
     """A graph for each column of the histories, a line for each training; none without histories.
 
@@ -140,7 +171,7 @@ def _learning_graph(row: LeaderboardRow, key: str) -> Graph:
             epochs = table.get("epoch") or tuple(float(at + 1) for at in range(len(table[key])))
             pairs = [(x, y) for x, y in zip(epochs, table[key], strict=True) if math.isfinite(y)]
             curve = tuple(CurvePoint(x, y) for x, y in pairs)
-            lines.append(Asked(plain(slot), f"k{index % STYLES}", curve))
+            lines.append(Asked(plain(slot), f"f{index % STYLES}", curve))
             values += [y for _, y in pairs]
             last = max([last, *(x for x, _ in pairs)])
     title = plain(KNOWN_COLUMNS.get(key) or _val_title(key))
@@ -149,7 +180,7 @@ def _learning_graph(row: LeaderboardRow, key: str) -> Graph:
         f"{title} by epoch, a line for each of {count(len(lines))} trainings of {said(row.name)}",
         ("epoch", title),
         lines,
-        Scale(1.0, max(last, 2.0)),
+        Scale(1.0, max(last, 2.0), whole=True),
         scale_of(values, (-math.inf, math.inf)),
     )
 

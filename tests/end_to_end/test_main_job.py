@@ -156,6 +156,17 @@ def test_gradcam_draws_every_class_and_leaves_the_job_done(finished):
     assert "5 jobs, 5 of them done already" in again.stdout
 
 
+def test_a_rows_page_shows_its_hardest_images_where_they_are_asked_for(finished):
+    done = bench("report", "--protocol", "groupkfold5", "--with-images", cwd=finished)
+    assert done.returncode == 0, done.stderr
+    row = row_folder(finished, "custom_cnn").name
+    board = finished / "results/groupkfold5/synthetic/leaderboard"
+    page = (board / "methods" / f"{row}.html").read_text()
+    assert page.count('<img src="data:image/jpeg;base64,') == 2 * page.count('alt="Grad-CAM') > 20
+    assert bench("report", "--protocol", "groupkfold5", cwd=finished).returncode == 0
+    assert "<img" not in (board / "methods" / f"{row}.html").read_text()
+
+
 def test_gradcam_says_which_jobs_have_no_checkpoint(finished):
     fold = row_folder(finished, "custom_cnn") / "seed0" / "fold2"
     away = (fold / "checkpoints").rename(fold / "elsewhere")

@@ -15,7 +15,9 @@ import pytest
 from bench.estimates import RowFacts
 from bench.manifest import Manifest
 from bench.report.export import leaderboard_json
+from bench.report.hardest import Pictured
 from bench.report.html import page_names, render, write
+from bench.report.names import name as written
 from bench.report.words import plural
 from bench.score.closeup import closeups
 from bench.score.extras import parse_costs
@@ -164,6 +166,52 @@ def test_learning_failures_recipe_and_command_stand_there(page):
     assert "100 resamples" in page.by_id("methods").text
 
 
+def test_a_shares_interval_is_told_on_hover(page, looks):
+    share = looks["Plain"].calls[0][0]
+    cell = page.by_id("confusion").one("tbody").one("td")
+    assert f"; share {share.value:.2f} [" in cell.attributes["title"]
+    assert "interval, n = 160" in cell.attributes["title"]
+
+
+def test_every_curve_has_its_band_and_area(page, looks):
+    for panel, which in (("curves-1", "AUC"), ("curves-2", "AP")):
+        figures = page.by_id(panel).all("figure")
+        assert len(figures) == len(looks["Plain"].ranking) == len(CLASSES) + 1
+        assert all(len(one.all("polygon", "band")) == 1 for one in figures)
+        assert all(f", {which} 0." in one.text for one in figures)
+
+
+def test_the_hardest_lesions_stand_with_all_their_images(page, looks):
+    lesions = page.by_id("hardest").all("tbody")
+    assert len(lesions) == len(looks["Plain"].hardest) == 12
+    for shown, lesion in zip(lesions, looks["Plain"].hardest, strict=True):
+        assert lesion.lesion_id in shown.text
+        assert shown.one("th").attributes["rowspan"] == str(len(lesion.images))
+        for line, image in zip(shown.all("tr"), lesion.images, strict=True):
+            assert image.image_id in line.text
+            assert f"{image.loss:.2f}" in line.text
+    assert "report --with-images" in page.by_id("hardest").text
+    assert not page.all("img")
+
+
+def test_pictures_stand_in_the_page_where_they_are_given(board, looks):
+    one = looks["Plain"].hardest[0].images[0].image_id
+    pictures = {"Plain": {one: Pictured(b"image", b"cam")}}
+    files = render(board, (), looks, pictures=pictures)
+    shown = read(files[pages_of(board)["Plain"]]).by_id("hardest").all("img")
+    sources = [img.attributes["src"] for img in shown]
+    assert sources == ["data:image/jpeg;base64,aW1hZ2U=", "data:image/jpeg;base64,Y2Ft"]
+    assert all(one in img.attributes["alt"] for img in shown)
+    assert "<img" not in files[pages_of(board)["blind"]]
+
+
+def test_how_to_compare_the_hashes_is_told(page):
+    told = [one.text for one in page.by_id("reproduce").all("code")]
+    assert told[1] == (
+        "find results/drawn3/drawn/Plain -name predictions.parquet -exec sha256sum {} +"
+    )
+
+
 def test_guards_that_spoke_stand_on_the_page_and_as_a_mark_in_the_leaderboard(page, made, board):
     assert "it holds 90% of its start" in page.by_id("guards").text
     marked = [one for one in read(made["index.html"]).all("span", "badge") if "guard" in one.text]
@@ -227,6 +275,25 @@ def test_hostile_names_do_no_harm(made, board):
         assert not [key for key in element.attributes if key.startswith("on")]
         assert "style" not in element.attributes
     assert WORST[:40] in tree.one("h1").text
+
+
+@pytest.mark.parametrize("bad", [*hostile.HOSTILE, "../../x", "+1", "@a\tb"])
+def test_hostile_ids_of_images_do_no_harm(board, looks, bad):
+    lesion = looks["Plain"].hardest[0]
+    image = replace(lesion.images[0], image_id=bad)
+    worse = replace(lesion, lesion_id=bad, group_id=f"{bad}g", images=(image,))
+    changed = looks | {"Plain": replace(looks["Plain"], hardest=(worse,))}
+    pictures = {"Plain": {bad: Pictured(b"x", b"x")}}
+    text = render(board, (), changed, pictures=pictures)[pages_of(board)["Plain"]]
+    tree = read(text)
+    section = tree.by_id("hardest")
+    assert len(tree.all("script")) == 1
+    assert len(section.all("img")) == 2
+    assert not section.all("a")
+    for element in section.all():
+        assert not [key for key in element.attributes if key.startswith("on")]
+        assert not element.attributes.get("src", "").startswith("javascript")
+    assert " ".join(written(bad).short.split()) in section.text
 
 
 def test_page_names_are_safe_and_differ_whatever_the_case():
