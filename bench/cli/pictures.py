@@ -88,16 +88,13 @@ def _classifier(path: Path) -> Any:
 
 def _cam(classifier: Any, image: np.ndarray, called: str) -> bytes:
     from bench.errors import MethodError
-    from bench.train.cam_sheet import overlay
-    from bench.train.gradcam import heat_maps
+    from bench.train.cam_sheet import explained
 
-    prepared = classifier.prepare(image)
     try:
-        (heat,) = heat_maps(classifier, prepared, [classifier.classes.index(called)])
+        return _jpeg(explained(classifier, image, classifier.classes.index(called)))
     except MethodError as error:
         click.echo(f"no Grad-CAM: {error}", err=True)
         return b""
-    return _jpeg(overlay(prepared, heat))
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:

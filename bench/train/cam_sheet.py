@@ -36,6 +36,12 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return np.asarray((0.5 * image + 0.5 * coloured).astype(np.uint8))
 
 
+def explained(classifier: Classifier, image: np.ndarray, code: int) -> np.ndarray:
+    """An image (H, W, 3) uint8 RGB as the model gets it (S, S, 3), under the map of a class."""
+    prepared = classifier.prepare(image)
+    return overlay(prepared, heat_maps(classifier, prepared, [code])[0])
+
+
 def sheet(classifier: Classifier, title: str, examples: Sequence[Example]) -> Image.Image:
     """The picture: a title, then a row an example: image, map of the called class, of the true."""
     height = CAPTION + len(examples) * (CAPTION + SIDE + GAP)
