@@ -9,7 +9,28 @@ import re
 import stat
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file of a row that a site offers.
+
+    name    its path in the site
+    source  where its content lies
+    place   seed and fold of its training, "" for a submission
+    finished  when the job ended or the submission was accepted: UTC, ISO 8601
+    """
+
+    name: str
+    source: Path
+    row: str
+    place: str
+    finished: str
+    sha256: str
+    size: int
+
 
 WAITING = {
     stat.S_IFIFO: "a named pipe",

@@ -57,10 +57,14 @@ def open_bench(protocol_name: str, data: DataChoice, *, images: bool = False) ->
     """Read the protocol, the data's manifest and the frozen roles; prove that they fit and leak
     nothing. Raises BenchError that says what does not.
     """
+    return prove_bench(protocol_name, data.open(images=images))
+
+
+def prove_bench(protocol_name: str, source: Source) -> Bench:
+    """The same of a dataset that is open already."""
     from bench.splits.leakage import verify
 
     protocol = load_protocol(protocol_name, PROTOCOLS)
-    source = data.open(images=images)
     roles = load_roles(protocol, source.manifest.name, PROTOCOLS)
     roles.refuse_other_roster(source.manifest)
     proven = verify(roles, source.manifest, protocol)

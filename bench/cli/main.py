@@ -19,6 +19,7 @@ VERBS = {
     "report": ("report", "Score and render again from what is in the results folder."),
     "compare": ("compare", "Compare two rows, or more, on the same images."),
     "ensemble": ("ensemble", "Join rows of the results by weights chosen on val."),
+    "publish": ("publish", "Make a static site of every leaderboard."),
     "gradcam": ("gradcam", "Draw where trained models looked."),
     "submit": ("submit", "Take predictions made elsewhere as a row of the leaderboard."),
     "protocol": ("protocol", "List, show, freeze and verify protocols."),

@@ -27,10 +27,10 @@ COLUMNS = (
 )
 
 
-def render_contrast(found: Contrast) -> dict[str, str]:
-    """The files of a comparison, by name."""
+def render_contrast(found: Contrast, home: str = "") -> dict[str, str]:
+    """The files of a comparison, by name. home: address of the site's index, if in one."""
     return {
-        "index.html": render_page("compare.html.j2", page=page(found)),
+        "index.html": render_page("compare.html.j2", page=page(found), home=home),
         "disagreements.csv": disagreements_csv(found),
         "comparison.json": comparison_json(found),
     }

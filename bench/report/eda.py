@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -145,16 +145,21 @@ def _parted(every: Mapping[str, Association]) -> tuple[list[Association], list[A
     return image, [one for one in every.values() if one not in image]
 
 
-def _gallery(key: str, found: Explored) -> Gallery:
-    labels = dict(zip(found.manifest.image_ids, found.manifest.table["label"], strict=True))
+def gallery(key: str, pictures: Sequence[tuple[str, bytes]], labels: Mapping[str, str]) -> Gallery:
+    """Small JPEGs with their image ids and labels, as a page shows them."""
     shown = tuple(
         (
             f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}",
             f"{name(image_id).short}, {name(str(labels[image_id]), 24).short}",
         )
-        for image_id, jpeg in found.pictures[key]
+        for image_id, jpeg in pictures
     )
     return Gallery(name(key.replace("_", " "), 24).short, shown)
+
+
+def _gallery(key: str, found: Explored) -> Gallery:
+    labels = dict(zip(found.manifest.image_ids, found.manifest.table["label"], strict=True))
+    return gallery(key, found.pictures[key], labels)
 
 
 def _boxes(

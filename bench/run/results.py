@@ -87,6 +87,21 @@ def leakage_meters(leaderboard: Path, roster_sha256: str) -> Iterator[tuple[str,
             yield "/".join(("../../..", *map(quote, parts))), found
 
 
+def asked_comparisons(leaderboard: Path) -> list[dict[str, Any]]:
+    """What every comparison in a leaderboard's folder was asked: rows, metric, rope, margin."""
+    found = []
+    for path in sorted(leaderboard.glob("compare/*/comparison.json")):
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            first = told["pairs"][0]
+            belief, margin = first.get("belief") or {}, first.get("non_inferiority") or {}
+            asked = {"rows": tuple(told["rows"]), "metric": told["metric"]}
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            continue  # no comparison of ours
+        found.append(asked | {"rope": belief.get("rope"), "margin": margin.get("margin")})
+    return found
+
+
 def compare_folder(leaderboard: Path, rows: Sequence[str]) -> Path:
     """Where the page of a comparison goes: a folder named after its rows, in their order.
 

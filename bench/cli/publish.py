@@ -1,0 +1,222 @@
+"""`publish`: every leaderboard with its pages, tables and predictions as a static site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.places import COMMITTED, PROTOCOLS, existing_results_option, source_options
+from bench.data.sources import DataChoice
+from bench.errors import DataError, ResultsError, listing
+
+if TYPE_CHECKING:
+    from bench.cli.board import Bench, Rows
+    from bench.data.sources import Source
+    from bench.report.eda import Gallery
+    from bench.report.site import Board
+
+EXAMPLES = 6
+SEED = 20180814
+HOME = "../../index.html"
+
+
+@click.command()
+@click.option(
+    "--to", type=click.Path(file_okay=False, path_type=Path), required=True,
+    help="Folder of the site: a new or empty one, or a site that publish made.",
+)  # fmt: skip
+@source_options
+@click.option(
+    "--also", "others", type=click.Path(exists=True, path_type=Path), multiple=True,
+    help="Folder of a further dataset; repeatable. The synthetic set needs none.",
+)  # fmt: skip
+@existing_results_option
+@click.option("--protocol", "-p", "only", multiple=True, help="Only this protocol; repeatable.")
+@click.option(
+    "--with-images",
+    is_flag=True,
+    help="Show small copies of some images of the data. Without it no image is published.",
+)
+def publish(
+    to: Path,
+    data: DataChoice,
+    others: tuple[Path, ...],
+    results: Path,
+    only: tuple[str, ...],
+    *,
+    with_images: bool,
+) -> None:
+    """Make a static site of every leaderboard, to be looked at as files or on any host.
+
+    Publishing again changes only what changed. A folder that holds anything else is refused.
+    """
+    from bench.report.site import render_site
+    from bench.swap import put_right, replace_folder
+
+    put_right(to)
+    refuse_foreign(to, results)
+    choices = [data, *(DataChoice(folder) for folder in others)]
+    if data.folder is not None:
+        choices.append(DataChoice())
+    sources = open_sources(choices, images=with_images)
+    boards, absent = [], []
+    for protocol, dataset in found_boards(results, only):
+        if dataset in sources:
+            click.echo(f"{protocol} on {sources[dataset].manifest.title}", err=True)
+            boards.append(make_board(protocol, sources[dataset], results, images=with_images))
+        else:
+            absent.append((protocol, dataset))
+    _refuse_lost(absent, results)
+    if not boards:
+        raise DataError(
+            f"nothing to publish: neither {results} nor the committed rows hold a row of "
+            f"{listing(sorted(sources))}; run or submit one, or give the data of others with --also"
+        )
+    told = [f"{protocol} on {dataset}: its metadata was not given" for protocol, dataset in absent]
+    changes = replace_folder(to, render_site(boards, told))
+    for sentence in told:
+        click.echo(f"left out: {sentence} (--data or --also DIR)", err=True)
+    pictures = "small copies of some images" if with_images else "no image"
+    click.echo(
+        f"site: {to / 'index.html'} ({len(boards)} leaderboards, "
+        f"{changes.size / 2**20:.1f} MiB, {pictures}): {changes.new} files new, "
+        f"{changes.changed} changed, {changes.removed} removed, {changes.same} as they were"
+    )
+
+
+def refuse_foreign(to: Path, results: Path) -> None:
+    """Raise ResultsError for a folder that is no site of ours, or that holds more than one."""
+    from bench.report.site import MARK, SUMS, is_mark, listed_files
+    from bench.swap import files_in
+
+    inside = to.resolve()
+    if inside.is_relative_to(results.resolve()) or results.resolve().is_relative_to(inside):
+        raise ResultsError(f"--to {to}: lies in the results folder, or holds it; name another")
+    if not to.exists():
+        return
+    if not to.is_dir():
+        raise ResultsError(f"--to {to}: is a file; name a folder")
+    if not any(to.iterdir()):
+        return
+    try:
+        mark = is_mark((to / MARK).read_text(encoding="utf-8"))
+        known = listed_files((to / SUMS).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        mark, known = False, set()
+    if not mark:
+        raise ResultsError(f"--to {to}: is neither empty nor a site of publish; name another")
+    strange = sorted(set(files_in(to)) - known)
+    if strange:
+        raise ResultsError(
+            f"--to {to}: holds files that are not the site's: {listing(strange)}; move them away, "
+            "or publish into a folder of its own"
+        )
+
+
+def open_sources(choices: Sequence[DataChoice], *, images: bool) -> dict[str, Source]:
+    """The datasets by name. Raises DataError for two of one name."""
+    found: dict[str, Source] = {}
+    for choice in choices:
+        source = choice.open(images=images)
+        name = source.manifest.name
+        if name in found and found[name].folder != source.folder:
+            raise DataError(f"{source.folder}: is {name}, as {found[name].folder} is; give one")
+        found[name] = source
+    return found
+
+
+def found_boards(results: Path, only: Sequence[str]) -> list[tuple[str, str]]:
+    """Protocol and dataset of every board with a row, here or committed, of known protocols."""
+    from bench.protocol import load_protocol, load_protocols
+    from bench.run.published import boards_in
+
+    for name in only:
+        load_protocol(name, PROTOCOLS)
+    known = load_protocols(PROTOCOLS)
+    every = sorted({*boards_in(results), *boards_in(COMMITTED)})
+    return [
+        (protocol, dataset)
+        for protocol, dataset in every
+        if protocol in known and dataset in known[protocol].roles and protocol in (only or known)
+    ]
+
+
+def _refuse_lost(absent: Sequence[tuple[str, str]], results: Path) -> None:
+    """Raise DataError where rows of the user's own would be missing without a word."""
+    from bench.run.published import boards_in
+
+    lost = sorted({dataset for one, dataset in set(boards_in(results)) & set(absent)})
+    if lost:
+        raise DataError(
+            f"{results} holds rows of {listing(lost)}, but no --data or --also names a folder with "
+            "the metadata; give it (no image is needed)"
+        )
+
+
+def make_board(protocol: str, source: Source, results: Path, *, images: bool) -> Board:
+    """A board scored, with its pages, comparisons, files and pictures."""
+    from bench.cli.board import board_files, gather, prove_bench
+    from bench.report.site import Board
+    from bench.run.published import downloads
+
+    bench = prove_bench(protocol, source)
+    gathered = gather(bench, results)
+    compared = dict(_comparisons(bench, results, gathered))
+    links = [(f"{folder}/index.html", title) for folder, (title, _) in compared.items()]
+    study, pages = board_files(bench, results, *gathered, compared=links, home=HOME)
+    for folder, (_, files) in compared.items():
+        pages |= {f"{folder}/{name}": text for name, text in files.items()}
+    roots = (results, COMMITTED)
+    offers = downloads(roots, protocol, source.manifest.name, bench.roles_sha256)
+    shown = {row.name for row in study.board.rows}
+    kept = [one for one in offers if one.row in shown]
+    return Board(study, pages, kept, _galleries(source) if images else ())
+
+
+def _comparisons(
+    bench: Bench, results: Path, gathered: Rows
+) -> Iterator[tuple[str, tuple[str, dict[str, str]]]]:
+    """Every comparison that was made of rows that are still there, made anew: folder, files."""
+    from bench.report.contrast_export import render_contrast
+    from bench.run.results import asked_comparisons, compare_folder, leaderboard_folder
+    from bench.score.versus import Question, contrast
+
+    rows, facts = gathered
+    there = {row.name for row in rows}
+    name = bench.source.manifest.name
+    for asked in asked_comparisons(leaderboard_folder(results, bench.protocol.name, name)):
+        names = list(asked["rows"])
+        if not there.issuperset(names):
+            continue
+        question = Question(asked["metric"], margin=asked["margin"])
+        if asked["rope"]:
+            question = replace(question, rope=asked["rope"])
+        found = contrast(
+            bench.protocol, bench.source.manifest, bench.roles, rows, facts, names, question
+        )
+        folder = compare_folder(Path(), names).as_posix()
+        yield folder, (" against ".join(names), render_contrast(found, f"../../{HOME}"))
+
+
+def _galleries(source: Source) -> tuple[Gallery, ...]:
+    """Small copies of some images of each class."""
+    import numpy as np
+
+    from bench.data.images import find_images, loader
+    from bench.data.quality import examples, thumbnail
+    from bench.report.eda import gallery
+
+    manifest = source.manifest
+    table = manifest.table.assign(group=manifest.native_groups)
+    chosen = examples(table, EXAMPLES, np.random.default_rng(SEED))
+    load = loader(find_images(source))
+    labels = dict(zip(manifest.image_ids, manifest.table["label"], strict=True))
+    return tuple(
+        gallery(label, [(one, thumbnail(load(one))) for one in chosen[label]], labels)
+        for label in manifest.classes
+        if label in chosen
+    )

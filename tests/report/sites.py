@@ -1,0 +1,65 @@
+"""Sites for tests: boards on the synthetic set with rows that were handed in, never trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+
+from bench.estimates import Leaderboard
+from bench.files import Download, sha256_of
+from bench.report.html import render
+from bench.report.site import Board
+from bench.report.study_page import render_study
+from tests.conftest import ROOT
+from tests.report import boards, hostile, studies
+
+HOME = "../../index.html"
+
+
+def handed_in(path: Path, seed: int = 0) -> Path:
+    """Random predictions for every image of the synthetic set, as `submit` takes them."""
+    roles = pd.read_csv(ROOT / "protocols" / "groupkfold5" / "synthetic.csv", comment="#")
+    probs = np.random.default_rng(seed).dirichlet(np.ones(len(boards.CLASSES)), len(roles))
+    frame = pd.DataFrame(probs, columns=[f"p_{label}" for label in boards.CLASSES])
+    frame.insert(0, "image_id", roles["image_id"])
+    frame.to_csv(path, index=False)
+    return path
+
+
+def board(found: Leaderboard, offers: Sequence[Download] = (), protocol: str = "groupkfold5"):
+    """A board of the site with these numbers on the synthetic set's study."""
+    study = replace(studies.study(protocol), board=found)
+    beside = render_study(study, HOME)
+    return Board(study, {**render(found, study="dataset.html", home=HOME), **beside}, offers)
+
+
+def offers(folder: Path, rows: Sequence[str]) -> list[Download]:
+    """A file for every row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for number, row in enumerate(rows):
+        path = folder / f"{number}.parquet"
+        path.write_bytes(bytes([number]) * 100)
+        name = f"results/groupkfold5/synthetic/row-{number}/seed0/fold0/predictions.parquet"
+        finished = f"2026-01-{number + 1:02d}T00:00:00+00:00"
+        made.append(Download(name, path, row, "seed0/fold0", finished, sha256_of(path), 100))
+    return made
+
+
+def two_boards(folder: Path) -> list[Board]:
+    """One like the real thing, one of everything that could go wrong."""
+    worst = hostile.worst()
+    return [
+        board(boards.leaderboard(), offers(folder, [r.name for r in boards.leaderboard().rows])),
+        board(replace(worst, protocol="holdout"), protocol="holdout"),
+    ]
+
+
+def path_in(home: str, address: str) -> str:
+    """The path of an address in a site."""
+    return unquote(address.removeprefix(home))

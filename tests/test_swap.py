@@ -1,0 +1,126 @@
+"""A folder is replaced as a whole: after any interruption the old one is there, or the new."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench import swap
+from bench.errors import ResultsError
+from bench.swap import files_in, put_right, replace_folder
+
+OLD = {"index.html": b"old", "a/b.csv": b"same", "gone.txt": b"gone"}
+NEW = {"index.html": b"new", "a/b.csv": b"same", "c/d.json": b"{}"}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in files_in(folder)}
+
+
+def beside(folder: Path) -> set[str]:
+    return {path.name for path in folder.parent.iterdir()} - {folder.name}
+
+
+def test_what_changed_is_changed_and_the_rest_stays_the_very_same_file(tmp_path):
+    folder = tmp_path / "site"
+    replace_folder(folder, OLD)
+    kept = (folder / "a" / "b.csv").stat()
+    changes = replace_folder(folder, NEW)
+    assert content(folder) == NEW
+    assert (changes.new, changes.changed, changes.removed, changes.same) == (1, 1, 1, 1)
+    after = (folder / "a" / "b.csv").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (kept.st_ino, kept.st_mtime_ns)
+    assert beside(folder) == set()
+
+
+def test_an_empty_folder_is_taken_and_a_missing_parent_made(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "deep" / "er"):
+        replace_folder(folder, NEW)
+        assert content(folder) == NEW
+
+
+def test_files_are_copied_never_linked_to_their_source(tmp_path):
+    source = tmp_path / "source.bin"
+    source.write_bytes(b"one")
+    replace_folder(tmp_path / "site", {"x.bin": source})
+    source.write_bytes(b"two")
+    assert content(tmp_path / "site") == {"x.bin": b"one"}
+
+
+@pytest.mark.parametrize("with_exchange", [True, False])
+def test_after_an_interruption_anywhere_the_old_or_the_new_is_there(
+    tmp_path, monkeypatch, with_exchange
+):
+    """Every call that touches the disk is made the last one in turn."""
+    names = ("rename", "mkdir", "open", "read_bytes")
+
+    class Cut(BaseException):
+        pass
+
+    def run(limit: int) -> bool:
+        folder = tmp_path / f"site{limit}"
+        replace_folder(folder, OLD)
+        left = limit
+
+        def counted(call):
+            def cut(*args, **kwargs):
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise Cut
+                return call(*args, **kwargs)
+
+            return cut
+
+        with monkeypatch.context() as patch:
+            for name in names:
+                patch.setattr(Path, name, counted(getattr(Path, name)))
+            patch.setattr(os, "fsync", counted(os.fsync))
+            patch.setattr(os, "link", counted(os.link))
+            if with_exchange:
+                patch.setattr(swap, "exchange", counted(swap.exchange))
+            else:
+                patch.setattr(swap, "exchange", lambda *_: False)
+            # what the process would clean up at its end does not happen to one that is killed
+            patch.setattr(swap.shutil, "rmtree", lambda *_, **__: None)
+            try:
+                replace_folder(folder, NEW)
+            except Cut:
+                done = False
+            else:
+                done = True
+        put_right(folder)
+        assert content(folder) in (OLD, NEW)
+        replace_folder(folder, NEW)
+        assert content(folder) == NEW
+        assert not [name for name in beside(folder) if name.startswith(f".{folder.name}.")]
+        return done
+
+    limit = 0
+    while not run(limit):
+        limit += 1
+    assert limit > 8
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks Linux for an exchange")
+def test_two_folders_are_exchanged_in_one_step_where_the_system_can(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    if swap.exchange(tmp_path / "one", tmp_path / "two"):
+        assert (tmp_path / "one" / "two").exists()
+        assert (tmp_path / "two" / "one").exists()
+
+
+def test_a_second_publisher_is_refused(tmp_path):
+    folder = tmp_path / "site"
+    folder.mkdir()
+    with (
+        swap.FileLock(tmp_path / ".site.lock"),
+        pytest.raises(ResultsError, match="another process"),
+    ):
+        replace_folder(folder, NEW)
+    assert files_in(folder) == []
