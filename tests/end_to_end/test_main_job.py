@@ -242,7 +242,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(tmp_path):
     wait_until(lambda: bool(children(runner.pid)))
     job_processes = children(runner.pid)
     runner.send_signal(signal.SIGTERM)
-    _, said = runner.communicate(timeout=60)
+    _, said = runner.communicate(timeout=300)
     assert runner.returncode == 143
     assert "the same command goes on from here" in said
     # a job that was being started when the signal came ends by itself: its runner's pipe closes
