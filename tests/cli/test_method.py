@@ -84,3 +84,15 @@ def test_every_method_is_listed_with_its_passport(installed):
     for name in ("custom_cnn", "swin_tiny", "brown"):
         assert f"{name}\n{name}: " in done.stdout
     assert "installed  brown 1.0" in done.stdout
+
+
+def test_a_check_that_fails_is_told_in_a_line_and_by_the_exit_code(tmp_path):
+    (tmp_path / "mine.py").write_text('"""mine."""\nimport nothing_there\n')
+    done = bench("method", "check", "mine.py", "--to", "kept", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.split()[:2] == ["FAILED", "imports"]
+    assert "No module named 'nothing_there'" in line
+    assert (tmp_path / "kept" / "probes" / "import" / "log.txt").is_file()
+    refused(bench("method", "check", "nothing.py", cwd=tmp_path), "nothing.py: no such method file")
+    refused(bench("method", "check", "resnet19", cwd=tmp_path), "unknown method 'resnet19'")
