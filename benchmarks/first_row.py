@@ -3,7 +3,7 @@
     python -m benchmarks.first_row > benchmarks/results/first_row.txt
 
 In an empty folder, on the synthetic set: `method new`, `method check`, `run` of the new file and of
-a baseline on five folds, `compare`. Wall seconds, the synthetic images drawn already. `--kind` names
+a baseline on five folds, `compare`. Wall seconds, the synthetic images drawn already. `--kind` is
 the starting file (default: recipe), `--against` the baseline (default: custom_cnn).
 """
 

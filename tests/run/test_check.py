@@ -17,37 +17,47 @@ ALSO = {
 """What else a fault breaks by its nature."""
 
 
-def checked(method, tmp_path, monkeypatch, **limits):
-    """Verdicts by check."""
-    source = open_synthetic()
+@pytest.fixture(scope="module")
+def source():
+    """The synthetic set, proven once."""
+    return open_synthetic()
+
+
+@pytest.fixture
+def checked(tmp_path, monkeypatch, source):
+    """What gives the verdicts on a method, by check."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    checkup = Checkup(method, BASELINES, tmp_path / "check", **limits)
-    return {verdict.check: verdict for verdict in checkup.verdicts(source)}
+
+    def check(method, **limits):
+        checkup = Checkup(method, BASELINES, tmp_path / "check", **limits)
+        return {verdict.check: verdict for verdict in checkup.verdicts(source)}
+
+    return check
 
 
 def failed(verdicts):
     return {name for name, verdict in verdicts.items() if verdict.passed is False}
 
 
-def test_a_sound_method_is_green_throughout(tmp_path, monkeypatch):
+def test_a_sound_method_is_green_throughout(tmp_path, checked):
     file = tmp_path / "sound.py"
     file.write_text(SOUND)
-    verdicts = checked(str(file), tmp_path, monkeypatch)
+    verdicts = checked(str(file))
     assert list(verdicts) == ["imports", *CHECKS]
     assert {name: v.said for name, v in verdicts.items() if v.passed is not True} == {}
 
 
 @pytest.mark.parametrize("wrong", BROKEN)
-def test_a_broken_method_fails_the_check_meant_for_it_and_no_other(tmp_path, monkeypatch, wrong):
+def test_a_broken_method_fails_the_check_meant_for_it_and_no_other(tmp_path, checked, wrong):
     meant, source = BROKEN[wrong]
     file = tmp_path / "broken.py"
     file.write_text(source)
-    verdicts = checked(str(file), tmp_path, monkeypatch, seconds=12, memory_gib=1.5)
+    verdicts = checked(str(file), seconds=12, memory_gib=1.5)
     assert failed(verdicts) == {meant} | ALSO.get(wrong, set())
     assert ";" in verdicts[meant].said or meant == "imports"
 
 
 @pytest.mark.parametrize("name", method_names(BASELINES))
-def test_every_baseline_and_example_is_green(tmp_path, monkeypatch, name):
-    verdicts = checked(name, tmp_path, monkeypatch)
+def test_every_baseline_and_example_is_green(checked, name):
+    verdicts = checked(name, seconds=300)
     assert {name: v.said for name, v in verdicts.items() if v.passed is not True} == {}
