@@ -51,7 +51,7 @@ def test_new_files_of_every_kind_and_an_installed_method_become_rows(installed):
     ]
     ran = bench(
         "run", "--protocol", "groupkfold5", *words, "--method", "brown", "--folds", "0",
-        "--image-size", 32, "--set", "epochs=1", cwd=installed,
+        "--image-size", 32, "--set", "epochs=1", "--set", "metadata=late", cwd=installed,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     board = installed / "results" / "groupkfold5" / "synthetic" / "leaderboard" / "leaderboard.json"
@@ -68,6 +68,7 @@ def test_new_files_of_every_kind_and_an_installed_method_become_rows(installed):
     record = json.loads(record.read_text())
     assert record["job"]["recipe"]["model"] == "build_model"
     assert record["facts"]["pretraining_data"] == "none"
+    assert record["facts"]["fusion_weights"]["metadata"] > 0
 
 
 def test_a_file_that_is_there_is_not_written_over(tmp_path):

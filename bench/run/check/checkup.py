@@ -14,7 +14,7 @@ from bench.errors import MethodError, listing
 from bench.job import Job, JobFile, Place
 from bench.method import Recipe
 from bench.run.check.cohort import FOLDS, Cohort, small_cohort
-from bench.run.check.probe import BATCH_PER_CLASS, Probe
+from bench.run.check.probe import BATCH_PER_CLASS, LOG, OUTCOME, Probe
 from bench.run.check.verdicts import Findings, Verdict, judged
 from bench.run.check.watch import Outcome, begun_seconds, has_history, watch
 from bench.run.registry import installed_methods, method_names
@@ -92,7 +92,7 @@ class Checkup:
         run("permuted labels", "permuted")
         if told["engine"]:
             size = BATCH_PER_CLASS * len(cohort.manifest.classes)
-            steps = {"epochs": 5, "batch_size": size}
+            steps = {"epochs": 8, "batch_size": size}
             run("one batch", "one batch, often", overrides=BY_HEART | steps)
         else:
             run("one batch", "one batch", overrides=BY_HEART | {"epochs": 60})
@@ -128,7 +128,7 @@ class Checkup:
 
     def _watch(self, probe: Probe, stop_when: Callable[[Probe], bool] | None = None) -> Outcome:
         self.tell(probe.name)
-        (probe.folder / "outcome.json").unlink(missing_ok=True)
+        _put_aside(probe.folder)
         self.outcomes[probe.name] = watch(probe, lambda: stop_when is not None and stop_when(probe))
         return self.outcomes[probe.name]
 
@@ -171,6 +171,13 @@ class Checkup:
             device="cpu",
         )
         return JobFile(id=job.id, command="", job=job, place=place)
+
+
+def _put_aside(folder: Path) -> None:
+    """Keep the log of an earlier probe of this folder by another name; forget its outcome."""
+    (folder / OUTCOME).unlink(missing_ok=True)
+    if (folder / LOG).exists():
+        (folder / LOG).rename(folder / f"earlier_{LOG}")
 
 
 class _Inputs:
