@@ -1,4 +1,9 @@
-"""`method check`: sound methods are green; each broken one fails the check meant for it."""
+"""`method check`: sound methods are green; each broken one fails the check meant for it.
+
+    python -m pytest tests/run/test_check.py -m slow -s > docs/check.txt
+
+checks the large baselines, too.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +62,19 @@ def test_a_broken_method_fails_the_check_meant_for_it_and_no_other(tmp_path, che
     assert ";" in verdicts[meant].said or meant == "imports"
 
 
-@pytest.mark.parametrize("name", method_names(BASELINES))
+LARGE = {path.stem for path in BASELINES.glob("*.py")} - {"custom_cnn"}
+"""Networks whose fourteen trainings take a core for minutes."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        for name in method_names(BASELINES)
+    ],
+)
 def test_every_baseline_and_example_is_green(checked, name):
     verdicts = checked(name, seconds=300)
+    for verdict in verdicts.values():
+        print(f"{name:20}  {verdict.check:36}  {verdict.said}")
     assert {name: v.said for name, v in verdicts.items() if v.passed is not True} == {}
