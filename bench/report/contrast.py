@@ -8,13 +8,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.contrast import Contrast, Disagreement, Pair, Spread
+from bench.closeup import CurvePoint
+from bench.contrast import Contrast, Disagreement, Disputed, Pair, Spread
 from bench.estimates import Estimate
 from bench.report import contrast_words as words
 from bench.report.catalogue import metric
 from bench.report.cells import Cell, cell
 from bench.report.charts import Scale, Tick, scale_of_estimates
 from bench.report.contrast_explained import how_made
+from bench.report.lines import Asked, Graph, diagonal, graph
 from bench.report.names import Name, name, plain, said
 from bench.report.numbers import (
     UNDEFINED,
@@ -27,12 +29,13 @@ from bench.report.numbers import (
     signed,
 )
 from bench.report.pairs import PairPanel, pair_panel
+from bench.report.palette import swatches
 from bench.report.ranks_drawn import critical_difference
 from bench.report.vega import Drawing
 from bench.report.words import GROUPING, SYNTHETIC, plural
 
-SHOWN = 40
-"""So many images stand on the page; all of them in the CSV."""
+SHOWN, DRAWN = 60, 1000
+"""So many images stand in the page's table and in its drawing; all of them in the CSV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,29 @@ class Dispute:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """What a row called an image, in the class's colour, and what it gave the truth."""
+
+    label: str
+    swatch: str
+    p: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLine:
+    """An image that one row of a pair gets right more often than the other."""
+
+    image: Name
+    group: Name
+    truth: str
+    swatch: str
+    a: Called
+    b: Called
+    right: str
+    apart: str
+
+
+@dataclass(frozen=True, slots=True)
 class PairView:
     """One pair in full."""
 
@@ -78,8 +104,9 @@ class PairView:
     metrics: Table
     classes: tuple[Table, ...]
     disputes: tuple[Dispute, ...]
-    images: tuple[tuple[str, ...], ...]
+    images: tuple[ImageLine, ...]
     images_all: str
+    cloud: Graph | None
     more: tuple[tuple[str, str], ...]
     zero: str
 
@@ -147,7 +174,8 @@ def pair_view(found: Contrast, pair: Pair, at: int = 0) -> PairView:
         metrics=_metrics(found, pair, f"metrics-{at}"),
         classes=tuple(_classes(found, pair, at)),
         disputes=tuple(_dispute(found, line, scale) for line in pair.disagreements),
-        images=tuple(_image(pair, number) for number in range(min(SHOWN, len(pair.disputed)))),
+        images=tuple(_image(found, pair, one) for one in pair.disputed[:SHOWN]),
+        cloud=_cloud(found, pair),
         images_all=count(len(pair.disputed)),
         more=tuple(_more(pair)),
         zero=scale.at(0.0),
@@ -229,17 +257,53 @@ def _dispute(found: Contrast, line: Disagreement, scale: Scale) -> Dispute:
     )
 
 
-def _image(pair: Pair, number: int) -> tuple[str, ...]:
-    one = pair.disputed[number]
-    a_right = one.a_right > one.b_right
-    who = pair.comparison.a if a_right else pair.comparison.b
-    return (
-        plain(one.image_id),
-        plain(one.group_id),
-        plain(one.label),
-        f"{plain(one.a_called)} ({fixed(one.a_probability, 2)})",
-        f"{plain(one.b_called)} ({fixed(one.b_probability, 2)})",
-        said(who),
+def _image(found: Contrast, pair: Pair, one: Disputed) -> ImageLine:
+    who = pair.comparison.a if one.a_right > one.b_right else pair.comparison.b
+    colours = dict(zip(found.classes, swatches(found.classes), strict=True))
+    apart = abs(one.a_probability - one.b_probability)
+
+    def called(label: str, p: float) -> Called:
+        return Called(plain(label), colours[label], fixed(p, 2))
+
+    return ImageLine(
+        image=name(one.image_id),
+        group=name(one.group_id),
+        truth=plain(one.label),
+        swatch=colours[one.label],
+        a=called(one.a_called, one.a_probability),
+        b=called(one.b_called, one.b_probability),
+        right=said(who),
+        apart=fixed(apart, 2),
+    )
+
+
+def _cloud(found: Contrast, pair: Pair) -> Graph | None:
+    """Every disputed image as a point: what each row gave its truth, in the colour of its class."""
+    one = pair.comparison
+    shown = [
+        Asked(
+            plain(label),
+            swatch,
+            tuple(
+                CurvePoint(image.a_probability, image.b_probability)
+                for image in pair.disputed[:DRAWN]
+                if image.label == label
+            ),
+            "dots",
+        )
+        for label, swatch in zip(found.classes, swatches(found.classes), strict=True)
+    ]
+    if not pair.disputed:
+        return None
+    count_ = counted(min(DRAWN, len(pair.disputed)), "image")
+    return graph(
+        f"What each gave the truth, {count_}",
+        f"Probability of the truth by {said(one.b)} against that by {said(one.a)}, {count_} on "
+        "which one alone is right",
+        (f"p of the truth by {said(one.a)}", f"p of the truth by {said(one.b)}"),
+        [Asked("as sure of the truth", "guide", diagonal()), *shown],
+        Scale(0.0, 1.0),
+        Scale(0.0, 1.0),
     )
 
 

@@ -46,7 +46,8 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A curve to draw: `shape` is "line", "band" (with its interval) or "points" (with stems)."""
+    """A curve to draw: `shape` is "line", "band" (with its interval), "points" (with stems) or
+    "dots" (no line between them)."""
 
     label: str
     kind: str
@@ -94,6 +95,9 @@ def _line(asked: Asked, x: Scale, y: Scale) -> Line:
             marks=tuple((_at(x, point.x), _up(y, point.y)) for point in curve),
             stems=tuple((_at(x, p.x), _up(y, p.low), _up(y, p.high)) for p in known),
         )
+    if asked.shape == "dots":
+        marks = tuple((_at(x, point.x), _up(y, point.y)) for point in curve)
+        return Line(asked.label, asked.kind, "", marks=marks)
     band = ""
     if asked.shape == "band":
         ends = [(p.x, p.high) for p in known] + [(p.x, p.low) for p in reversed(known)]

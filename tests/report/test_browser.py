@@ -179,13 +179,25 @@ def test_a_metric_is_chosen_from_the_list(browser, folder):
         assert caption.inner_text().startswith("Precision")
 
 
+def test_images_of_a_comparison_sort_by_class_and_doubt(browser, compared_folder):
+    with Visit(browser, compared_folder) as visit:
+        table = visit.page.locator("#disagreement table.images:visible")
+        table.get_by_role("button", name="Truth").click()
+        truths = table.locator("tbody td:nth-child(3)").all_inner_texts()
+        assert truths == sorted(truths)
+        table.get_by_role("button", name="Apart").press("Enter")
+        apart = [float(one) for one in table.locator("tbody td:nth-child(6)").all_inner_texts()]
+        assert apart == sorted(apart, reverse=True)
+        assert visit.complaints == []
+
+
 def test_a_rows_name_leads_to_its_recipe(browser, board, folder):
     with Visit(browser, folder) as visit:
         visit.page.locator("#ranking a.name").nth(1).click()
         recipe = visit.page.locator("#row-2")
         assert recipe.get_attribute("open") is not None
-        assert recipe.locator("code").inner_text() == board.rows[1].facts.command
-        assert recipe.locator("code").is_visible()
+        assert recipe.locator("code").first.inner_text() == board.rows[1].facts.command
+        assert recipe.locator("code").first.is_visible()
 
 
 def test_the_keyboard_alone_reaches_everything(browser, folder):

@@ -10,13 +10,17 @@ from dataclasses import replace
 import pytest
 
 from bench.contrast import Contrast, Detectable, NonInferiority
-from bench.estimates import RowFacts
+from bench.estimates import MetricTable, RowFacts
+from bench.report.contrast import SHOWN
 from bench.report.contrast_export import disagreements_csv, render_contrast
 from bench.report.contrast_words import headline, non_inferior, standfirst, verdict
+from bench.report.export import FORMULA
 from bench.report.html import render
+from bench.report.palette import swatches
 from bench.score.versus import Question, contrast
-from tests.report import boards
+from tests.report import boards, hostile
 from tests.report.contrasts import compared
+from tests.report.reading import read
 from tests.score.cohorts import World
 
 NAN = float("nan")
@@ -102,6 +106,60 @@ def test_every_disputed_image_stands_in_the_csv(three):
     lines = list(csv.DictReader(io.StringIO(disagreements_csv(three))))
     assert len(lines) == sum(len(pair.disputed) for pair in three.pairs)
     assert all(line["a_right"] != line["b_right"] for line in lines)
+
+
+def test_disputed_images_are_drawn_and_listed_in_their_classes_colours(two):
+    tree = read(render_contrast(two)["index.html"])
+    (pair,) = two.pairs
+    drawn = tree.by_id("disagreement").one("figure")
+    assert f"{len(pair.disputed)} images" in drawn.text
+    assert len(drawn.all("line", "dot")) == len(pair.disputed)
+    lines = tree.by_id("disagreement").one("table", "images").one("tbody").all("tr")
+    assert len(lines) == min(SHOWN, len(pair.disputed))
+    for line, image in zip(lines, pair.disputed, strict=False):
+        assert image.image_id in line.text
+        swatch = swatches(two.classes)[two.classes.index(image.label)]
+        assert swatch in line.all("td")[1].one("span").attributes["class"].split()
+        assert f"{abs(image.a_probability - image.b_probability):.2f}" in line.text
+
+
+@pytest.mark.parametrize("bad", [*hostile.HOSTILE, "@SUM(A1)", "+1", "-1"])
+def test_hostile_ids_and_classes_do_no_harm(two, bad):
+    (pair,) = two.pairs
+    classes = (bad, *two.classes[1:])
+    old = two.classes[0]
+
+    def renamed(table: MetricTable) -> MetricTable:
+        by_class = {bad if key == old else key: one for key, one in table.per_class.items()}
+        return replace(table, per_class=by_class)
+
+    image = replace(
+        pair.disputed[0], image_id=bad, group_id=bad, label=bad, a_called=bad, b_called=classes[1]
+    )
+    lines = tuple(
+        replace(one, label=bad) if one.label == old else one for one in pair.disagreements
+    )
+    changed = replace(
+        pair, disputed=(image,), disagreements=lines, differences=renamed(pair.differences)
+    )
+    found = replace(
+        two,
+        classes=classes,
+        pairs=(changed,),
+        tables={row: renamed(table) for row, table in two.tables.items()},
+    )
+    files = render_contrast(found)
+    tree = read(files["index.html"])
+    assert len(tree.all("script")) == len(tree.all("style")) == 1
+    assert not tree.all("img")
+    for element in tree.all():
+        assert not [key for key in element.attributes if key.startswith("on")]
+        assert "javascript:" not in element.attributes.get("href", "")
+    (line,) = csv.DictReader(io.StringIO(files["disagreements.csv"]))
+    for cell in (line["image_id"], line["group_id"], line["truth"], line["a_called"]):
+        assert not cell.startswith(FORMULA)
+        assert cell in (bad, f"'{bad}")
+    json.loads(files["comparison.json"])
 
 
 def test_the_page_shows_the_verdict_and_escapes_names(three):

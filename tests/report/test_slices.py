@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from bench.report.html import render
+from bench.report.html import render, write
 from bench.report.leak import leak
 from bench.run.results import leakage_meters
 from bench.score.closeup import closeups
 from tests.report.reading import read
+from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a fixture
 from tests.report.test_method import dressed
 from tests.score.cohorts import World
 
@@ -109,3 +110,65 @@ def test_a_leakage_meter_on_the_same_data_is_told_and_linked(world, rows, tmp_pa
     assert (
         leak("", json.loads(meter_file("x", roster)) | {"arms": {"arms": [], "rows": []}}) is None
     )
+
+
+@pytest.fixture(scope="module")
+def site(world, rows, looks, tmp_path_factory):
+    where = tmp_path_factory.mktemp("sliced")
+    write(render(world.score(*rows), closeups=looks), where)
+    return where
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+
+@needs_chromium
+def test_another_unit_shows_the_same_metric(browser, site):  # noqa: F811
+    with Visit(browser, site) as visit:
+        section = visit.page.locator("#intervals")
+        section.locator("select:visible").nth(1).select_option(label="Accuracy")
+        section.get_by_label("Unit").select_option(label="Patients")
+        assert section.locator("table:visible").count() == 1
+        caption = section.locator("table:visible caption").inner_text()
+        assert caption.startswith("Accuracy of every row")
+        assert caption.endswith("Patients")
+        assert visit.complaints == []
+
+
+@needs_chromium
+def test_a_subset_is_chosen_and_sorted_by(browser, site):  # noqa: F811
+    with Visit(browser, site) as visit:
+        section = visit.page.locator("#subsets")
+        section.get_by_label("Subsets by").select_option(label="Sex")
+        table = section.locator("table:visible")
+        assert table.count() == 1
+        table.get_by_role("button", name="female").click()
+        assert table.locator("tbody a.name").all_inner_texts() == ["good", "poor"]
+        table.get_by_role("button", name="female").click()
+        assert table.locator("tbody a.name").all_inner_texts() == ["poor", "good"]
+
+
+@needs_chromium
+def test_from_the_leaderboard_down_to_the_image_and_back(browser, site):  # noqa: F811
+    with Visit(browser, site) as visit:
+        visit.page.get_by_role("button", name="Dark page").click()
+        visit.page.get_by_role("link", name="a closer look at poor").click()
+        assert visit.page.url.endswith("methods/poor.html")
+        assert visit.page.get_by_role("button", name="Light page").is_visible()
+        visit.page.get_by_role("navigation").get_by_role("link", name="Hardest lesions").click()
+        assert visit.page.locator("#hardest tbody").first.is_visible()
+        visit.page.get_by_role("link", name="The whole leaderboard").click()
+        assert visit.page.url.endswith("index.html")
+        assert visit.complaints == []
+        assert {one.split(":")[0] for one in visit.asked} == {"file"}
+
+
+@needs_chromium
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_a_leaderboard_of_slices(browser, site, theme):  # noqa: F811
+    from axe_playwright_python.sync_playwright import Axe
+
+    with Visit(browser, site, color_scheme=theme) as visit:
+        visit.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        found = Axe().run(visit.page, options={"resultTypes": ["violations"]})
+        assert found.violations_count == 0, found.generate_report()
