@@ -54,6 +54,7 @@ def publish(
 
     Publishing again changes only what changed. A folder that holds anything else is refused.
     """
+    from bench.report.numbers import counted
     from bench.report.site import render_site
     from bench.swap import put_right, replace_folder
 
@@ -82,7 +83,7 @@ def publish(
         click.echo(f"left out: {sentence} (--data or --also DIR)", err=True)
     pictures = "small copies of some images" if with_images else "no image"
     click.echo(
-        f"site: {to / 'index.html'} ({len(boards)} leaderboards, "
+        f"site: {to / 'index.html'} ({counted(len(boards), 'leaderboard')}, "
         f"{changes.size / 2**20:.1f} MiB, {pictures}): {changes.new} files new, "
         f"{changes.changed} changed, {changes.removed} removed, {changes.same} as they were"
     )

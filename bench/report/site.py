@@ -203,7 +203,7 @@ def _index(boards: Sequence[Board], absent: Sequence[str]) -> IndexPage:
     return IndexPage(
         title=TITLE,
         headline=f"{counted(len(boards), 'leaderboard')} on {counted(len(groups), 'dataset')}, "
-        f"{counted(len(methods), 'row')} of methods.",
+        f"{counted(len(methods), 'method')}.",
         standfirst=(STANDFIRST,),
         synthetic=bool(boards) and all(board.study.manifest.synthetic for board in boards),
         datasets=groups,
