@@ -101,6 +101,7 @@ class FoldTask:
     devices   processes that share the job, each on a device of its own; this is one of them
     checkpoint_seconds  longest time that an interruption may undo
     tensorboard  folder for TensorBoard's events, or None: tell it nothing
+    dataset   its name, for what is written down
     """
 
     classes: tuple[str, ...]
@@ -119,6 +120,7 @@ class FoldTask:
     devices: int = 1
     checkpoint_seconds: float = 60.0
     tensorboard: Path | None = None
+    dataset: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bench.cli.board import Bench, open_bench, print_data
+from bench.cli.checkpoints import best_checkpoint
 from bench.cli.options import Numbers
 from bench.cli.places import protocol_option, results_option, source_options
 from bench.data.sources import DataChoice
@@ -79,23 +80,6 @@ def finished_jobs(
     for folder, record in mine:
         if (not rows or record.job.row in rows) and (folds is None or record.job.fold in folds):
             yield folder, record
-
-
-def best_checkpoint(folder: Path, record: Any) -> Path | None:
-    """The job's best checkpoint, if it is there. Raises ResultsError where it is another."""
-    from bench.files import sha256_of
-
-    kind = "best_ema" if record.facts.get("selected_weights") == "ema" else "best"
-    path = folder / "checkpoints" / f"{kind}.safetensors"
-    if not path.is_file():
-        return None
-    stated = record.files.get(path.relative_to(folder).as_posix())
-    if stated != sha256_of(path):
-        raise ResultsError(
-            f"{path}: is not the file that the record beside it was written for; "
-            f"remove {folder} and run again"
-        )
-    return path
 
 
 def _draw(bench: Bench, folder: Path, record: Any, checkpoint: Path, device: str) -> None:

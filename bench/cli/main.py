@@ -21,6 +21,7 @@ VERBS = {
     "ensemble": ("ensemble", "Join rows of the results by weights chosen on val."),
     "publish": ("publish", "Make a static site of every leaderboard."),
     "gradcam": ("gradcam", "Draw where trained models looked."),
+    "predict": ("predict", "Classify images by trained models."),
     "submit": ("submit", "Take predictions made elsewhere as a row of the leaderboard."),
     "protocol": ("protocol", "List, show, freeze and verify protocols."),
     "data": ("data", "Show what is in a dataset."),

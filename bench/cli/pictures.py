@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.gradcam import best_checkpoint, finished_jobs
+from bench.cli.checkpoints import best_checkpoint
+from bench.cli.gradcam import finished_jobs
 
 if TYPE_CHECKING:
     import numpy as np

@@ -171,6 +171,7 @@ def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]
         devices=job.devices,
         checkpoint_seconds=place.checkpoint_seconds,
         tensorboard=Path(place.folder) / results.TENSORBOARD if tells else None,
+        dataset=job.dataset,
     )
     return loaded.method, task
 

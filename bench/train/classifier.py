@@ -6,15 +6,17 @@ neither the data it was trained on nor its method's file is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from bench.data.images import decode
+from bench.data.looks import Looks
 from bench.data.preprocess import Chain, parse_chain, preprocess_image_cv
 from bench.errors import DataError, ResultsError
 from bench.method import Images, Recipe
@@ -31,6 +33,10 @@ class Classifier:
     """A model in evaluation mode, and what the header of its checkpoint tells.
 
     chain  steps that make its input of an image, as the store's
+    temperature        that its probabilities are tempered by; 1 leaves them
+    image_temperature  that was fitted on val, of the image alone; None where nobody kept it
+    looks              of its training part; None where nobody kept them, or of too few images
+    trained_on         dataset, seed, column of the protocol, images; empty where nobody kept it
     """
 
     model: nn.Module
@@ -39,6 +45,13 @@ class Classifier:
     chain: Chain
     scale: Scale
     temperature: float
+    image_temperature: float | None = None
+    looks: Looks | None = None
+    trained_on: Mapping[str, Any] = field(default_factory=dict)
+
+    def calibrated(self) -> Classifier:
+        """The same, tempered by what was fitted on val, where that is known."""
+        return replace(self, temperature=self.image_temperature or self.temperature)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """The model's input (S, S, 3) uint8 of an image (H, W, 3) uint8 RGB."""
@@ -46,7 +59,10 @@ class Classifier:
 
     def probs(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Class probabilities (N, C) float32 of images (H, W, 3) uint8 RGB of any size."""
-        pixels = np.stack([self.prepare(image) for image in images])
+        return self.prepared_probs(np.stack([self.prepare(image) for image in images]))
+
+    def prepared_probs(self, pixels: np.ndarray) -> np.ndarray:
+        """Class probabilities (N, C) float32 of prepared images (N, S, S, 3) uint8."""
         fabric = fabric_on(self.scale.mean.device.type)
         prepared = Images(pixels, np.arange(len(pixels)))
         probs = predict_probs(fabric, self.model, prepared, self.scale, self.recipe.tta)
@@ -72,6 +88,9 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
         chain=parse_chain(header["chain"]),
         scale=Scale(mean, std),
         temperature=header.get("temperature", 1.0),
+        image_temperature=header.get("image_temperature"),
+        looks=Looks(**header["looks"]) if header.get("looks") else None,
+        trained_on=header.get("trained_on", {}),
     )
 
 
@@ -81,10 +100,15 @@ def ensemble(classifiers: Sequence[Classifier], images: Sequence[np.ndarray]) ->
     Raises ResultsError where their classes differ. Images of the protocol's own dataset were in
     the training of some of the folds: for those the row's own predictions are the honest ones.
     """
+    refuse_other_classes(classifiers)
+    return np.asarray(np.mean([each.probs(images) for each in classifiers], axis=0))
+
+
+def refuse_other_classes(classifiers: Sequence[Classifier]) -> None:
+    """Raise ResultsError unless the classes of all are the same, in one order."""
     orders = {classifier.classes for classifier in classifiers}
     if len(orders) != 1:
         raise ResultsError(f"checkpoints of different classes make no ensemble: {sorted(orders)}")
-    return np.asarray(np.mean([each.probs(images) for each in classifiers], axis=0))
 
 
 def predict_files(

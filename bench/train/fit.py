@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from bench.data.looks import LOOKED_AT, Looks
 from bench.method import FoldTask, Part
 from bench.predictions import Predictions
 from bench.temperature import fit_temperature, temper
@@ -66,6 +67,7 @@ def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -
 
     val, test = probs_of(task.val), probs_of(task.test)
     review_predictions(training, val, test)
+    alone = fit_temperature(val, task.val.labels)
     fusion = fusion_of(task, val)
     val, test = fusion(task.val, val), fusion(task.test, test)
     _tell_outcome(task, training, fabric)
@@ -74,13 +76,28 @@ def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -
     applied = temperature if task.recipe.temperature else 1.0
     wait_for_all(fabric)  # all have read it
     if fabric.is_global_zero:
-        checkpoint.complete_header(path, model, {"temperature": applied})
+        known = {"temperature": applied, "image_temperature": alone, **_told_of_training(task)}
+        checkpoint.complete_header(path, model, known)
 
     def predict(part: Part, probs: np.ndarray) -> Predictions:
         return Predictions(part.image_ids, temper(probs, applied), task.classes)
 
     task.journal.val_predictions(predict(task.val, val))
     return predict(task.test, test)
+
+
+def _told_of_training(task: FoldTask) -> dict[str, Any]:
+    """What a checkpoint tells of its training part: whose it is, and what it looks like."""
+    count, images = len(task.train), task.train.images
+    positions = np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int)
+    looks = Looks.of(images.take(at)[0] for at in positions[:, None])
+    place = {
+        "dataset": task.dataset or "data without a name",
+        "seed": task.seed,
+        "column": task.column,
+        "images": count,
+    }
+    return {"trained_on": place, "looks": looks and looks.told()}
 
 
 def tell_origin(task: FoldTask, own_model: Callable[[int], nn.Module] | None = None) -> None:
