@@ -55,14 +55,18 @@ def _run(bench: Bench, options: Options, *, dry_run: bool) -> int:
 
 
 def undone(job_files: Sequence[Any], options: Options) -> list[Any]:
-    """The jobs that are not done yet. Raises ResultsError where finished jobs would be lost."""
-    from bench.run.results import is_done, refuse_replacing
+    """The jobs that are not done yet, longest first. Raises ResultsError where finished jobs would
+    be lost."""
+    from bench.run.order import longest_first
+    from bench.run.results import is_done, records, refuse_replacing
 
     waiting = [file for file in job_files if not is_done(Path(file.place.folder), file.job)]
     click.echo(f"{len(job_files)} jobs, {len(job_files) - len(waiting)} of them done already")
     if not options.replace:
         refuse_replacing([(Path(file.place.folder), file.job) for file in waiting])
-    return waiting
+    places = dict.fromkeys((file.job.protocol, file.job.dataset) for file in waiting)
+    known = [found for place in places for _, found in records(options.results, *place)]
+    return longest_first(waiting, known)
 
 
 def show_jobs(job_files: Sequence[Any], waiting: Sequence[Any]) -> None:
@@ -133,10 +137,11 @@ def plan(bench: Bench, options: Options) -> list[Any]:
     from bench.job import JobFile, Place
     from bench.run.plan import Ask, Pixels, plan_jobs, recipe_of
     from bench.run.registry import load_method
-    from bench.run.results import job_folder, refuse_unwritable
+    from bench.run.results import job_folder, refuse_unwritable, sweep
     from bench.run.weights import find_weights
 
     refuse_unwritable(options.results)
+    sweep(options.results)
     protocol, manifest = bench.protocol, bench.source.manifest
     asks = []
     methods = [load_method(m, BASELINES) for m in dict.fromkeys(options.methods or DEFAULT_METHODS)]

@@ -10,6 +10,7 @@ import json
 import resource
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,7 +71,9 @@ class Clock:
             self._write()
 
     def _write(self) -> None:
-        write_atomically(self.file, json.dumps(asdict(self.spent())).encode())
+        # on a full disk the job itself says what is wrong: that its cost is not known is less
+        with suppress(OSError):
+            write_atomically(self.file, json.dumps(asdict(self.spent())).encode())
 
 
 def read_spent(file: Path) -> Spent:

@@ -12,9 +12,11 @@ record.json is written last and atomically: it is the mark of done.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from glob import escape
 from pathlib import Path
@@ -37,6 +39,7 @@ TABLE = "test_predictions.csv"
 REPORT = "classification_report.txt"
 TENSORBOARD = "tensorboard"
 LOCK = "job.lock"
+ABANDONED_SECONDS = 24 * 3600
 UNHASHED = frozenset({"record.json", "log.txt", REPORT, LOCK})
 """Files that may change after the record: the log's end, what scoring adds, the lock."""
 
@@ -136,6 +139,16 @@ def refuse_unwritable(results: Path) -> None:
         ) from None
 
 
+def sweep(results: Path) -> None:
+    """Remove what killed processes have half written and nobody has touched for a day."""
+    for scratch in results.glob("**/.*.tmp"):
+        try:
+            if time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
+        except OSError:
+            continue  # gone meanwhile, or not ours to remove
+
+
 def read_record(folder: Path) -> RunRecord | None:
     """The record of a job folder; None where there is none, or none that can be read."""
     path = folder / "record.json"
@@ -197,9 +210,9 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     frame = predictions.to_frame()
     probs = frame.columns[1:]
     frame[probs] = frame[probs].astype("float32")
-    scratch = path.with_name(f".{path.name}.tmp")
-    frame.to_parquet(scratch, index=False, compression="zstd")
-    scratch.replace(path)
+    content = io.BytesIO()
+    frame.to_parquet(content, index=False, compression="zstd")
+    write_atomically(path, content.getvalue())
 
 
 def predictions_table(predictions: Predictions) -> pd.DataFrame:

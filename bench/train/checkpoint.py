@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from bench.errors import ResultsError
 from bench.files import write_atomically
 
 HASH_BYTES = 32
+PROOF = "weights_sha256"
 
 
 def save_last(folder: Path, state: dict[str, Any]) -> None:
@@ -65,10 +67,20 @@ def load_last(folder: Path) -> Kept | None:
 
 
 def save_best(path: Path, model: nn.Module, header: dict[str, Any]) -> None:
-    """Write a model's weights with what is needed to use them."""
+    """Write a model's weights with what is needed to use them, and their hash."""
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    metadata = {name: json.dumps(value) for name, value in header.items()}
+    proven = header | {PROOF: _weights_sha256(tensors)}
+    metadata = {name: json.dumps(value) for name, value in proven.items()}
     write_atomically(path, save(tensors, metadata))
+
+
+def _weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over the names and bytes of weights, in the order of their names."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -94,9 +106,18 @@ def complete_header(path: Path, model: nn.Module, more: dict[str, Any]) -> None:
 
 
 def load_best(path: Path, model: nn.Module) -> None:
-    """Load weights that `save_best` wrote into a model of the same make."""
+    """Load weights that `save_best` wrote into a model of the same make.
+
+    Raises ResultsError where they are not what was written.
+    """
     try:
-        model.load_state_dict(load_file(path))
+        tensors = load_file(path)
+        with safe_open(path, framework="pt") as stream:
+            stated = json.loads((stream.metadata() or {}).get(PROOF, "null"))
+        # files of earlier versions state no hash
+        if stated is not None and stated != _weights_sha256(tensors):
+            raise ValueError("its weights are not what its hash was made of")  # noqa: TRY301
+        model.load_state_dict(tensors)
     except Exception as error:
         raise ResultsError(
             f"{path}: the checkpoint cannot be read ({error}); remove its folder and run again"
