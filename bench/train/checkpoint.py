@@ -79,7 +79,7 @@ def _weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     found = hashlib.sha256()
     for name in sorted(tensors):
         found.update(name.encode())
-        found.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        found.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
