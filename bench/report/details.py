@@ -122,12 +122,13 @@ def confusions(board: Leaderboard, shown: int = 4) -> tuple[Confusion, ...]:
 
 @dataclass(frozen=True, slots=True)
 class FoldLine:
-    """A row's values fold by fold, drawn and written, with its spread over seeds."""
+    """A row's values fold by fold, drawn and written, with their spread and that over seeds."""
 
     head: RowHead
     dots: tuple[str, ...]
     mean: str
     values: tuple[str, ...]
+    fold_sd: str
     seed_sd: str
 
 
@@ -190,6 +191,7 @@ def _fold_line(board: Leaderboard, row: LeaderboardRow, key: str, scale: Scale) 
         dots=tuple(at for at in map(scale.at, known) if at),
         mean=scale.at(float(np.mean(known))) if known else "",
         values=tuple(fixed(value, places) for value in values),
+        fold_sd=fixed(float(np.std(known, ddof=1)), max(places, 3)) if len(known) > 1 else "–",
         seed_sd="–" if math.isnan(sd) else fixed(sd, max(places, 3)),
     )
 

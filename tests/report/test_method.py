@@ -296,6 +296,10 @@ def test_hostile_ids_of_images_do_no_harm(board, looks, bad):
     assert " ".join(written(bad).short.split()) in section.text
 
 
+def test_a_rows_page_stays_below_half_a_megabyte(made, board):
+    assert all(len(made[file].encode()) < 500_000 for file in pages_of(board).values())
+
+
 def test_page_names_are_safe_and_differ_whatever_the_case():
     names = page_names(
         [*hostile.HOSTILE, "A", "a", "..", ".hidden", "resnet18@c5025f27", "x" * 300]

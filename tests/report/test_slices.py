@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from bench.report.html import render, write
+from bench.report.html import render, render_page, write
 from bench.report.leak import leak
+from bench.report.view import page as page_of
 from bench.run.results import leakage_meters
 from bench.score.closeup import closeups
 from tests.report.reading import read
@@ -117,6 +119,28 @@ def site(world, rows, looks, tmp_path_factory):
     where = tmp_path_factory.mktemp("sliced")
     write(render(world.score(*rows), closeups=looks), where)
     return where
+
+
+def test_fifty_methods_with_units_and_subsets_stay_below_five_megabytes(world, rows, looks):
+    board = world.score(*rows)
+    names = [f"a_method_of_the_longer_kind@{at:08x}" for at in range(50)]
+    methods = [replace(board.rows[at % 2], name=name) for at, name in enumerate(names)]
+    more = {f"further_{at}": one for at, one in enumerate(board.rows[0].table.metrics.values())}
+    methods = [
+        replace(row, table=replace(row.table, metrics={**row.table.metrics, **more}))
+        for row in methods
+    ]
+    many = replace(
+        board,
+        rows=(*methods, *board.rows[2:]),
+        metrics=(*board.metrics, *list(more)[: 20 - len(board.metrics)]),
+        tie_groups=(),
+        mean_ranks={},
+    )
+    every = {name: looks[("good", "poor")[at % 2]] for at, name in enumerate(names)}
+    text = render_page("leaderboard.html.j2", page=page_of(many, (), every), study="", home="")
+    assert len(text.encode()) < 5_000_000
+    assert text.count("a_method_of_the_longer_kind@00000031") > 20
 
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
