@@ -1,6 +1,6 @@
-"""Pictures of pages for the README: what a browser shows of a page's head, as a small PNG.
+"""Pictures of pages for the README: what a browser shows of a page, as a small PNG.
 
-    python -m benchmarks.pictures PAGE.html PICTURE.png [--width 1400] [--height 900]
+    python -m benchmarks.pictures PAGE.html PICTURE.png [--width 1400] [--height 900] [--at SECTION]
 
 Of synthetic data only. Needs Debian's chromium (`apt-get install chromium`).
 """
@@ -12,7 +12,7 @@ import io
 import shutil
 from pathlib import Path
 
-COLOURS = 128
+COLOURS = 256
 
 
 def main() -> None:
@@ -22,13 +22,14 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--width", type=int, default=1400)
     parser.add_argument("--height", type=int, default=900)
+    parser.add_argument("--at", default="", help="id of the section to begin at; else the head")
     asked = parser.parse_args()
-    asked.picture.write_bytes(small_png(taken(asked.page, asked.width, asked.height)))
+    asked.picture.write_bytes(small_png(taken(asked.page, asked.width, asked.height, asked.at)))
     print(f"{asked.picture}: {asked.picture.stat().st_size:,} bytes")
 
 
-def taken(page: Path, width: int, height: int) -> bytes:
-    """The head of a page in its light theme, as PNG."""
+def taken(page: Path, width: int, height: int, section: str) -> bytes:
+    """A page from a section on, or its head, in its light theme, as PNG."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -38,17 +39,18 @@ def taken(page: Path, width: int, height: int) -> bytes:
             offline=True, color_scheme="light", viewport={"width": width, "height": height}
         )
         tab = context.new_page()
-        tab.goto(page.resolve().as_uri())
+        tab.goto(page.resolve().as_uri() + (f"#{section}" if section else ""))
         shot = tab.screenshot()
         browser.close()
     return shot
 
 
 def small_png(png: bytes) -> bytes:
-    """The same with few colours, as pages of text need no more."""
+    """The same with few colours: rare ones, too, since those are the classes'."""
     from PIL import Image
 
-    few = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS)
+    whole = Image.open(io.BytesIO(png)).convert("RGB")
+    few = whole.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     out = io.BytesIO()
     few.save(out, "PNG", optimize=True)
     return out.getvalue()
