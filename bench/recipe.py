@@ -25,7 +25,7 @@ def _by_class(value: Any) -> Any:
         return value
     pairs = [pair.partition(":") for pair in value.split(",")]
     if not all(name and number for name, _, number in pairs):
-        raise ValueError("takes class:number,class:number such as mel:2,bkl:1.5")
+        raise ValueError("takes name:number,name:number such as mel:2,bkl:1.5")
     return {name.strip(): number for name, _, number in pairs}
 
 
@@ -87,6 +87,8 @@ class Recipe(BaseModel):
     """Each layer below the head learns at this share of the rate of the one above it."""
     body_lr_scale: Positive = 1.0
     """The body learns at this multiple of lr; the head at lr."""
+    lr_scales: ByClass = {}
+    """Further multiples by parameter names, as patterns: `conv_stem*:0.1,blocks.0.*:0.2`."""
     schedule: Literal["constant", "plateau", "cosine", "one_cycle"] = "constant"
     """one_cycle rises from lr / 25 to lr and falls to lr / 250,000, both as a cosine."""
     warmup_epochs: NonNegative = 0.0

@@ -33,7 +33,7 @@ def test_none_is_nothing_or_a_word_as_the_switch_has_it():
         ("epoch=3", "unknown switch 'epoch'; known are model"),
         ("mixup_prob=1.5", "mixup_prob"),
         ("optimizer=magic", "optimizer='magic'"),
-        ("class_loss_scale=mel", "class_loss_scale='mel': takes class:number,class:number"),
+        ("class_loss_scale=mel", "class_loss_scale='mel': takes name:number,name:number"),
         ("class_loss_scale=mel:0", "class_loss_scale.mel='0': input should be greater than 0"),
     ],
 )

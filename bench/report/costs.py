@@ -12,12 +12,20 @@ from bench.report.numbers import brief, duration, size
 from bench.report.rows import RowHead, row_head
 from bench.report.tables import Head
 
+
+def share(value: float) -> str:
+    """A share of one as per cent."""
+    return f"{100 * value:.0f}%"
+
+
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "train_seconds": ("Training time", duration),
     "peak_memory_bytes": ("Peak memory", size),
     "parameters": ("Parameters", brief),
     "wall_seconds": ("Wall time", duration),
     "images_per_second": ("Images per second", brief),
+    "gpu_peak_memory_bytes": ("Peak memory of the GPU", size),
+    "utilisation": ("Use of the device", share),
 }
 
 

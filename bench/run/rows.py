@@ -237,11 +237,13 @@ def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
         ("parameters", fmean),
         ("images_per_second", fmean),
         ("epochs", fmean),
+        ("gpu_peak_memory_bytes", max),
+        ("utilisation", fmean),
     ):
         told = [record.facts.get(name) for record in records]
         values = [float(value) for value in told if isinstance(value, int | float)]
         if len(values) == len(records):
-            cost[name] = round(combine(values), 1)
+            cost[name] = round(combine(values), 3 if name == "utilisation" else 1)
     return cost
 
 

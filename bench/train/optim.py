@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench.errors import MethodError
+from bench.errors import MethodError, listing
 from bench.method import Recipe
 from bench.train.models import head_names, layers
 
@@ -44,7 +45,8 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Groups of one weight decay and one multiple of the learning rate (`lr_scale`) each.
 
     Biases and norms do not decay. The multiple is the layer's power of `layer_decay`, times
-    `body_lr_scale` outside the head. Raises MethodError where a model does not tell its layers.
+    `body_lr_scale` outside the head, times what `lr_scales` says of the name. Raises MethodError
+    where a model does not tell its layers.
     """
     scales = rate_scales(model, recipe)
     learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -73,6 +75,13 @@ def rate_scales(model: nn.Module, recipe: Recipe) -> dict[str, float]:
         depth = layers(model)
         top = max(depth.values())
         scales = {name: scales[name] * recipe.layer_decay ** (top - depth[name]) for name in names}
+    for pattern, factor in recipe.lr_scales.items():
+        meant = [name for name in names if fnmatchcase(name, pattern)]
+        if not meant:
+            raise MethodError(
+                f"lr_scales: no parameter is called {pattern!r}; there are {listing(names)}"
+            )
+        scales |= {name: scales[name] * factor for name in meant}
     return scales
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
 
+from bench.errors import MethodError
 from bench.method import Recipe
 from bench.train.freezing import Freezing
-from bench.train.models import build_model, head_names, layers
+from bench.train.models import CustomCNN, build_model, head_names, layers
 from bench.train.optim import (
     Schedule,
     accumulation,
@@ -178,3 +179,19 @@ def test_nothing_is_frozen_that_starts_from_scratch():
     freezing.enter(0)
     assert all(p.requires_grad for p in model.parameters())
     assert all(module.training for module in model.modules())
+
+
+def test_groups_of_parameters_learn_at_rates_of_their_own():
+    """As torch's parameter groups say it, written out for the custom CNN."""
+    model = CustomCNN(3)
+    recipe = Recipe().with_overrides(
+        {"lr_scales": "stages.0.*:0.1,head.bias:2", "body_lr_scale": 0.5}
+    )
+    found = rate_scales(model, recipe)
+    assert found["stages.0.0.weight"] == pytest.approx(0.05)
+    assert (found["stages.1.0.weight"], found["head.weight"], found["head.bias"]) == (0.5, 1, 2)
+    groups = parameter_groups(model, recipe)
+    assert {group["lr_scale"] for group in groups} == {0.05, 0.5, 1, 2}
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    with pytest.raises(MethodError, match="no parameter is called 'stem'"):
+        rate_scales(model, Recipe().with_overrides({"lr_scales": "stem:0.1"}))
