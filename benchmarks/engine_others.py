@@ -214,28 +214,37 @@ def lightning_trainer(
     return epoch
 
 
-def batches_of(pixels: np.ndarray, labels: np.ndarray, batch: int) -> Iterator[Any]:
+def batches_of(
+    pixels: np.ndarray, labels: np.ndarray, batch: int, device: str
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Normalised images, channels last, with their labels, all made beforehand."""
-    scale = Scale(*(torch.tensor(values)[:, None, None] for values in (MEAN, STD)))
+    scale = Scale(*(torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD)))
     for start in range(0, len(labels) - batch + 1, batch):
         part = slice(start, start + batch)
         images = scale.normalise(scale.unit(pixels[part]))
-        yield images.contiguous(memory_format=torch.channels_last), torch.from_numpy(labels[part])
+        targets = torch.from_numpy(labels[part]).to(device)
+        yield images.contiguous(memory_format=torch.channels_last), targets
 
 
-def bare(model: str, pixels: np.ndarray, labels: np.ndarray, batch: int) -> Epoch:
+def bare(
+    model: str, pixels: np.ndarray, labels: np.ndarray, batch: int, device: str = "cpu"
+) -> Epoch:
     """A bare loop over tensors in memory: nothing but forward, backward and the step."""
-    net = network(model)
-    batches = list(batches_of(pixels, labels, batch))
+    net = network(model).to(device)
+    batches = list(batches_of(pixels, labels, batch, device))
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
 
     def epoch() -> float:
         net.train()
-        started = time.perf_counter()
+        started, loss = time.perf_counter(), torch.zeros(())
         for images, targets in batches:
-            functional.cross_entropy(net(images), targets).backward()
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                logits = net(images)
+            loss = functional.cross_entropy(logits.float(), targets)
+            loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        loss.item()  # a GPU has done all before it can tell this
         return time.perf_counter() - started
 
     return epoch
