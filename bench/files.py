@@ -111,7 +111,7 @@ def safe_name(words: Sequence[str], longest: int = 120) -> str:
     """
     plain = "-vs-".join(re.sub(r"[^A-Za-z0-9@_.-]|^\W", "_", word) for word in words)
     ambiguous = any("-vs-" in word for word in words)
-    if plain != "-vs-".join(words) or len(plain) > longest or ambiguous:
+    if not plain or plain != "-vs-".join(words) or len(plain) > longest or ambiguous:
         own = hashlib.sha256("\0".join(words).encode("utf-8", "backslashreplace")).hexdigest()[:8]
         plain = f"{plain[: longest - 9]}-{own}"
     return plain

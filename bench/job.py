@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, TypeVar
+from pathlib import PurePosixPath
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from bench.errors import ResultsError
 from bench.method import Recipe
@@ -23,6 +24,25 @@ def digest(content: Any) -> str:
     """sha256 of the canonical JSON of plain data."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain_name(name: str) -> str:
+    """A name that may be that of a folder. Raises ValueError for what leads elsewhere."""
+    if not name or name in {".", ".."} or any(mark in name for mark in "/\\\0"):
+        raise ValueError("is no name of a folder")
+    return name
+
+
+def _below(path: str) -> str:
+    """A path of a file below a job's folder. Raises ValueError for one that leaves it."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\\" in path:
+        raise ValueError("is no path below the job's folder")
+    return path
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
+Below = Annotated[str, AfterValidator(_below)]
 
 
 class _Frozen(BaseModel):
@@ -45,10 +65,10 @@ class Job(_Frozen):
     devices         processes that share one training, each on a device of its own
     """
 
-    protocol: str
-    dataset: str
-    row: str
-    method: str
+    protocol: Name
+    dataset: Name
+    row: Name
+    method: Name
     variant: dict[str, Any] = {}
     recipe: Recipe
     method_source: str
@@ -160,7 +180,7 @@ class RunRecord(_Frozen):
     facts: dict[str, Any]
     notes: list[str]
     command: str
-    files: dict[str, str]
+    files: dict[Below, str]
 
 
 def to_json(content: JobFile | RunRecord) -> str:

@@ -49,6 +49,8 @@ class Record:
     group_id: str | None = None
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""With what a cell begins that a spreadsheet takes for a formula."""
 COLUMNS = tuple(field.name for field in fields(Record))
 
 
@@ -100,6 +102,7 @@ class Manifest:
         strange = [label for label in self.malignant if label not in self.classes]
         if strange:
             raise DataError(f"{self.name}: malignant classes it has not: {listing(strange)}")
+        self._refuse_formulas()
         self._refuse_duplicates()
         self._refuse_unknown_labels()
         self._refuse_conflicting_diagnoses()
@@ -163,6 +166,17 @@ class Manifest:
         """The rows as a method may see them: no label, no diagnosis type, no source, no group."""
         visible = [field.name for field in fields(UnlabelledRecord)]
         return unlabelled_records(self.table.iloc[rows].loc[:, visible])
+
+    def _refuse_formulas(self) -> None:
+        """Ids go into tables that people open in spreadsheets, which would calculate these."""
+        for column in ("image_id", "lesion_id", "patient_id", "group_id"):
+            ids = self.table[column].dropna().astype(str)
+            odd = ids[ids.str.startswith(FORMULA)].unique().tolist()
+            if odd:
+                raise DataError(
+                    f"{self.name}: {column}s that a spreadsheet takes for formulas: "
+                    f"{listing([repr(each) for each in odd])}; rename them"
+                )
 
     def _refuse_duplicates(self) -> None:
         ids = self.table["image_id"]

@@ -34,6 +34,10 @@ Dealer = Literal["greedy", "iterative"]
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
 """What a protocol may be called: its name is that of its file."""
+INSIDE = r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)*$"
+"""A path below the folder of protocols; it cannot lead out of it."""
+MOST_FOLDS = 1000
+MOST_BYTES = 1 << 20
 PLACE = r"^fold\d+\.(train|val|test)$"
 
 ROSTER_PREFIX = "# roster_sha256="
@@ -57,14 +61,14 @@ class Split(_Section):
     """
 
     kind: Kind
-    folds: Annotated[int, Field(ge=1)]
-    repeats: Annotated[int, Field(ge=1)] = 1
+    folds: Annotated[int, Field(ge=1, le=MOST_FOLDS)]
+    repeats: Annotated[int, Field(ge=1, le=MOST_FOLDS)] = 1
     seed: int
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)] | None = None
     stratify: list[str] = ["label"]
     dealer: Dealer = "greedy"
-    candidates: Annotated[int, Field(ge=1)] = 1
+    candidates: Annotated[int, Field(ge=1, le=10_000)] = 1
     arms: dict[str, list[str]] = {}
     control: bool = False
 
@@ -93,7 +97,7 @@ class Metrics(_Section):
 class Interval(_Section):
     """How intervals are made: resamples of groups, confidence level, method."""
 
-    resamples: Annotated[int, Field(ge=1)] = 10_000
+    resamples: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     method: Literal["bca", "percentile"] = "bca"
 
@@ -104,7 +108,7 @@ class RolesFile(_Section):
     absent  classes of the dataset that a part of a fold lacks, by place: "fold1.test"
     """
 
-    file: str
+    file: Annotated[str, Field(pattern=INSIDE)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     absent: dict[Annotated[str, Field(pattern=PLACE)], list[str]] = {}
 
@@ -150,10 +154,14 @@ class Protocol(_Section):
 
 def parse_protocol(text: str, where: str) -> Protocol:
     """Read a protocol's TOML. Raises ProtocolError that names the key and `where` it stands."""
+    if len(text) > MOST_BYTES:
+        raise ProtocolError(f"{where}: larger than {MOST_BYTES >> 20} MiB; is it the right file?")
     try:
         protocol = Protocol.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ProtocolError(f"{where}: not TOML: {error}") from None
+    except RecursionError:
+        raise ProtocolError(f"{where}: nested too deep for a protocol") from None
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
         raise ProtocolError(f"{where}: {'; '.join(faults)}") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def read_lines(text: str, where: str, report: Report) -> tuple[tuple[str, ...], 
     header = next(rows, (0, []))[1]
     if not header:
         raise DataError(f"{where}: the file is empty; use the complete original metadata")
-    twice = sorted({column for column in header if column and header.count(column) > 1})
+    twice = sorted(column for column, count in Counter(header).items() if column and count > 1)
     if twice:
         raise DataError(f"{where}: columns that stand there twice: {listing(twice)}")
     return tuple(header), _lines(header, rows, where, report)

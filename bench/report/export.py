@@ -17,8 +17,8 @@ from bench.estimates import (
     LeaderboardRow,
     MetricTable,
 )
+from bench.manifest import FORMULA
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 ENDS = ("value", "low", "high", "n")
 
 

@@ -33,13 +33,13 @@ def write_job_list(path: Path, job_files: Sequence[JobFile]) -> list[JobFile]:
 
 def listed_job(path: Path, index: int) -> JobFile:
     """The job of a line, counted from 0. Raises ResultsError where the plan has changed since."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
     if index >= len(lines):
         raise ResultsError(f"{path}: holds {len(lines)} jobs, none with the number {index}")
     try:
         entry = json.loads(lines[index])
         folder, planned = Path(entry["folder"]), str(entry["id"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ResultsError(f"{path}, line {index + 1}: not of a job list; plan again") from None
     job_json = folder / "job.json"
     try:

@@ -33,6 +33,8 @@ def merge_results(source: Path, target: Path) -> Merged:
     for folder in finished:
         place = target / folder.relative_to(source)
         verdict = _compare(folder, place)
+        if _holds_links(folder):
+            verdict = f"{folder} holds a link; a results folder is files alone"
         if verdict == "equal":
             equal += 1
         elif verdict:
@@ -48,6 +50,11 @@ def merge_results(source: Path, target: Path) -> Merged:
     for folder, place in wanted:
         _copy(folder, place)
     return Merged(len(wanted), equal, unfinished)
+
+
+def _holds_links(folder: Path) -> bool:
+    """Whether a folder from elsewhere would bring in what lies outside of it."""
+    return any(path.is_symlink() for path in [folder, *folder.rglob("*")])
 
 
 def _finished(root: Path) -> tuple[Sequence[Path], int]:

@@ -13,6 +13,7 @@ import csv
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from bench.predictions import SUM_TOLERANCE, Predictions, RowPredictions, Slot
 from bench.protocol import Roles
 from bench.run.pretraining import UNDECLARED, fault_of_pretraining
 from bench.run.registry import RESERVED
+from bench.run.results import read_parquet
 
 MAX_BYTES = 1 << 30
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -136,10 +138,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise PredictionError(f"{path}: {error.strerror}") from None
     if content[:4] == b"PAR1":
-        try:
-            return pd.read_parquet(io.BytesIO(content))
-        except (OSError, ValueError) as error:
-            raise PredictionError(f"{path}: cannot be read as Parquet: {error}") from None
+        return read_parquet(content, str(path))
     try:
         text = content.decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
@@ -161,7 +160,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 def _columns(table: pd.DataFrame, wanted: Wanted, where: str) -> tuple[pd.DataFrame, pd.Series]:
     """The columns `image_id`, `p_<class>` as text or numbers, and the fold column of every row."""
     table = table.rename(columns=str)
-    twice = sorted({name for name in table.columns if list(table.columns).count(name) > 1})
+    twice = sorted(name for name, count in Counter(table.columns).items() if count > 1)
     if twice:
         raise PredictionError(f"{where}: columns that stand there twice: {', '.join(twice)}")
     by_class = {f"p_{name}": f"p_{name}" for name in wanted.classes}

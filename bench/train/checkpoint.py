@@ -61,7 +61,12 @@ def load_last(folder: Path) -> Kept | None:
             continue
         proof, content = stored[:HASH_BYTES], stored[HASH_BYTES:]
         if hashlib.sha256(content).digest() == proof:
-            return Kept(torch.load(io.BytesIO(content), weights_only=True), tuple(refused))
+            try:
+                state = torch.load(io.BytesIO(content), weights_only=True)
+            except Exception:  # noqa: BLE001 - whatever stands there, it is no state of ours
+                state = None
+            if isinstance(state, dict):
+                return Kept(state, tuple(refused))
         refused.append(name)
     return None
 

@@ -1,0 +1,297 @@
+"""What the bench costs at a size that hurts; every part runs the command line as a user does.
+
+    python -m benchmarks.load images  --images 400000 --patients 1038   (about 1 h, 3 GB of disk)
+    python -m benchmarks.load roster  --rows 1000000                    (about 10 min)
+    python -m benchmarks.load jobs    --jobs 2000                       (about 30 min)
+    python -m benchmarks.load methods --methods 200                     (about 30 min)
+    python -m benchmarks.load soak    --jobs 500                        (about 20 min)
+
+on two quiet cores; the times in brackets are guesses, made at a hundredth of the size. Each prints
+a line a step: wall seconds, and the most memory that all its processes held at once (mapped files
+left out). Goals: memory under 4 GiB, overhead of a job under 0.5 s, `status` under 2 s. `soak`
+kills runners, guards and jobs at random and asserts what must hold afterwards.
+
+Images are 16 px; few differ, the rest are links to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import psutil
+
+from bench.run.process import JOB_FOLDER
+from benchmarks import machine
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = ("benign", "malignant")
+DIFFERENT = 256
+TRIVIAL = '''"""trivial: the shares of the training part, for every image."""
+import numpy as np
+from bench.method import Method, Recipe
+from bench.predictions import Predictions
+
+def fit_predict(task):
+    shares = np.bincount(task.train.labels, minlength=len(task.classes)) / len(task.train)
+    return Predictions(task.test.image_ids, np.tile(shares, (len(task.test), 1)), task.classes)
+
+METHOD = Method("trivial", Recipe(image_size=16, epochs=1), fit_predict)
+'''
+
+
+class Place:
+    """A folder with a dataset, protocols, a cache and results of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.data = folder, folder / "data"
+        (folder / "protocols").mkdir()
+        shutil.copy(ROOT / "protocols" / "groupkfold5.toml", folder / "protocols")
+        (folder / "trivial.py").write_text(TRIVIAL, encoding="utf-8")
+        self.environment = os.environ | {
+            "BENCH_CACHE": str(folder / "cache"),
+            "BENCH_PROTOCOLS": str(folder / "protocols"),
+            "HF_HUB_OFFLINE": "1",
+        }
+
+    def make_dataset(self, images: int, patients: int, *, files: bool) -> None:
+        """A manifest of so many images, one in fifty malignant; with files, images of 16 px."""
+        self.data.mkdir()
+        rng = np.random.default_rng(0)
+        ids = np.array([f"IMG_{number:07d}" for number in range(images)])
+        malignant = rng.permutation(images) < max(images // 50, 20)
+        table = pd.DataFrame(
+            {
+                "image": ids,
+                "label": np.where(malignant, CLASSES[1], CLASSES[0]),
+                "group": [f"P{number:06d}" for number in rng.integers(0, patients, images)],
+            }
+        )
+        table.to_csv(self.data / "manifest.csv", index=False)
+        self.table = table
+        if not files:
+            return
+        folder = self.data / "images"
+        folder.mkdir()
+        for number in range(min(DIFFERENT, images)):
+            picture = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+            cv2.imwrite(str(folder / f"{ids[number]}.png"), picture)
+        for number in range(DIFFERENT, images):
+            os.link(folder / f"{ids[number % DIFFERENT]}.png", folder / f"{ids[number]}.png")
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """The bench with these words, its output in bench.log."""
+        with (self.folder / "bench.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, str(ROOT / "bench.py"), *words],
+                cwd=self.folder, env=self.environment, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def step(self, name: str, *words: str, codes: tuple[int, ...] = (0,)) -> float:
+        """Run the bench to its end, print what it cost; the wall seconds."""
+        begun, peak = time.monotonic(), 0
+        process = self.start(*words)
+        while process.poll() is None:
+            peak = max(peak, held_bytes(process.pid))
+            time.sleep(0.1)
+        seconds = time.monotonic() - begun
+        print(f"{name:<28}{seconds:>9.1f} s{peak / 2**20:>9.0f} MiB", flush=True)
+        if process.returncode not in codes:
+            tail = (self.folder / "bench.log").read_text(encoding="utf-8")[-2000:]
+            sys.exit(f"{name}: exit {process.returncode}\n{tail}")
+        return seconds
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """The words that name the dataset."""
+        return ("--data", str(self.data), "--name", "load")
+
+    def freeze(self) -> None:
+        """Freeze roles for the dataset, as protocol `load`."""
+        self.step(
+            "protocol freeze", "protocol", "freeze", "groupkfold5", "--as", "load", *self.source
+        )
+
+    def run_trivial(self, jobs: int) -> tuple[str, ...]:
+        """The words of a run of so many trivial jobs, five a seed."""
+        seeds = ",".join(map(str, range(max(1, jobs // 5))))
+        return (
+            "run",
+            "--protocol",
+            "load",
+            *self.source,
+            "--method",
+            "trivial.py",
+            "--seeds",
+            seeds,
+        )
+
+
+def held_bytes(pid: int) -> int:
+    """Memory that a process and all below it hold for themselves."""
+    total = 0
+    try:
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    for process in processes:
+        try:
+            held = process.memory_info()
+        except psutil.NoSuchProcess:
+            continue
+        total += held.rss - getattr(held, "shared", 0)
+    return total
+
+
+def images(place: Place, asked: argparse.Namespace) -> None:
+    """The shape of ISIC 2024: from the source to the leaderboard, one epoch of the custom CNN."""
+    place.make_dataset(asked.images, asked.patients, files=True)
+    place.step("data info", "data", "info", *place.source)
+    place.step("data audit", "data", "audit", *place.source, "--to", "audit", codes=(0, 1))
+    place.freeze()
+    words = ("--protocol", "load", *place.source, "--method", "custom_cnn", "--image-size", "16")
+    fold = (*words, "--folds", "0", "--set", "epochs=1")
+    place.step("store, plan", "plan", *fold)
+    place.step("one fold, one epoch, score", "run", *fold)
+    place.step("report", "report", "--protocol", "load", *place.source)
+    place.step("verify-results", "verify-results")
+
+
+def roster(place: Place, asked: argparse.Namespace) -> None:
+    """Rows through manifest, roles, proof, submission and score; no image is there."""
+    place.make_dataset(asked.rows, asked.rows // 3, files=False)
+    place.step("data info", "data", "info", *place.source)
+    place.freeze()
+    place.step("protocol verify", "protocol", "verify", "load", *place.source)
+    submit(place, "guess", 0)
+    place.step("report", "report", "--protocol", "load", *place.source)
+
+
+def submit(place: Place, name: str, seed: int) -> None:
+    """Hand in predictions drawn from a seed."""
+    odds = np.random.default_rng(seed).random(len(place.table)).astype(np.float32)
+    file = place.folder / f"{name}.parquet"
+    pd.DataFrame(
+        {"image_id": place.table["image"], "p_benign": 1 - odds, "p_malignant": odds}
+    ).to_parquet(file)
+    words = ("submit", str(file), "--name", name, "--protocol", "load", *place.source)
+    place.step(f"submit {name}", *words, "--pretraining-data", "none")
+
+
+def jobs(place: Place, asked: argparse.Namespace) -> None:
+    """Jobs whose method does next to nothing: what is left is the bench's own."""
+    place.make_dataset(500, 100, files=True)
+    place.freeze()
+    run = place.run_trivial(asked.jobs)
+    plan = place.step("plan, nothing done", *run, "--dry-run")
+    done = place.step(f"run of {asked.jobs} jobs, score", *run)
+    again = place.step("run again, all done", *run)
+    cores = os.cpu_count() or 1
+    print(f"a job, {cores} at once: {(done - again) / asked.jobs:.3f} s; planning {plan:.1f} s")
+    place.step("status", "status")
+    place.step("verify-results", "verify-results")
+
+
+def methods(place: Place, asked: argparse.Namespace) -> None:
+    """A leaderboard of very many rows."""
+    place.make_dataset(2000, 400, files=False)
+    place.freeze()
+    for number in range(asked.methods):
+        submit(place, f"m{number:03d}", number)
+    place.step(f"report of {asked.methods} rows", "report", "--protocol", "load", *place.source)
+    page = place.folder / "results" / "load" / "load" / "leaderboard" / "index.html"
+    print(f"page: {page.stat().st_size / 2**20:.1f} MiB")
+
+
+def soak(place: Place, asked: argparse.Namespace) -> None:
+    """Kill something every few seconds until all jobs are done; then nothing may be left over."""
+    place.make_dataset(500, 100, files=True)
+    place.freeze()
+    draw = random.Random(0)  # noqa: S311 - moments, no secrets
+    run = place.run_trivial(asked.jobs)
+    results, kills, peaks = place.folder / "results", 0, []
+    deadline = time.monotonic() + asked.jobs * 10
+    while len(list(results.glob("**/record.json"))) < asked.jobs:
+        if time.monotonic() > deadline:
+            sys.exit("the soak did not end")
+        runner = place.start(*run)
+        wait = time.monotonic() + draw.uniform(8, 25)
+        while runner.poll() is None and time.monotonic() < wait:
+            time.sleep(draw.uniform(0.5, 3))
+            peaks.append(held_bytes(runner.pid))
+            kills += kill_one_of(draw, runner)
+        if runner.poll() is None:
+            runner.kill()
+            runner.wait()
+            kills += 1
+    place.step("run, to the end", *run)
+    left = [path for path in results.glob("**/.*.tmp") if path.name != ".tmp"]
+    stray = [each.pid for each in processes_of(results)]
+    half = max(peaks[: len(peaks) // 2]), max(peaks[len(peaks) // 2 :])
+    print(f"{kills} kills; memory in the halves {half[0] >> 20} and {half[1] >> 20} MiB")
+    print(f"left behind: {len(stray)} processes, {len(left)} half-written files")
+    if stray or left:
+        sys.exit("the soak left something behind")
+    place.step("verify-results", "verify-results")
+
+
+def kill_one_of(draw: random.Random, runner: subprocess.Popen[bytes]) -> int:
+    """Kill -9 one of the processes below a runner, if there is one; how many were."""
+    try:
+        below = psutil.Process(runner.pid).children(recursive=True)
+        if not below:
+            return 0
+        draw.choice(below).kill()
+    except psutil.NoSuchProcess:
+        return 0
+    return 1
+
+
+def processes_of(results: Path) -> list[psutil.Process]:
+    """What still runs of the jobs of a results folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(JOB_FOLDER, "").startswith(str(results)):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+PARTS: dict[str, Callable[[Place, argparse.Namespace], None]] = {
+    "images": images,
+    "roster": roster,
+    "jobs": jobs,
+    "methods": methods,
+    "soak": soak,
+}
+
+
+def main() -> None:
+    """Run one part in a folder of its own, which is removed afterwards."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=PARTS)
+    for name, default in (("images", 400_000), ("patients", 1038), ("rows", 1_000_000)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--methods", type=int, default=200)
+    asked = parser.parse_args()
+    print(machine.described("numpy", "pandas", used="of which all are used"))
+    with tempfile.TemporaryDirectory(prefix="load-") as folder:
+        PARTS[asked.part](Place(Path(folder)), asked)
+
+
+if __name__ == "__main__":
+    main()
