@@ -185,7 +185,8 @@ def submit(place: Place, name: str, seed: int) -> None:
     pd.DataFrame(
         {"image_id": place.table["image"], "p_benign": 1 - odds, "p_malignant": odds}
     ).to_parquet(file)
-    words = ("submit", str(file), "--name", name, "--protocol", "load", *place.source)
+    dataset = ("--data", str(place.data), "--dataset-name", "load")
+    words = ("submit", str(file), "--name", name, "--protocol", "load", *dataset)
     place.step(f"submit {name}", *words, "--pretraining-data", "none")
 
 
