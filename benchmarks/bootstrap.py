@@ -21,6 +21,7 @@ it is left out unless it lies in a folder of its own:
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 import warnings
 from collections.abc import Callable
@@ -184,7 +185,7 @@ def scipy_macro_f1(run: Run, resamples: int) -> None:
     )
 
 
-def torchmetrics_bootstrapper(run: Run, metric: str, resamples: int) -> None:
+def torchmetrics_bootstrapper(run: Run, resamples: int, metric: str) -> None:
     """The BootStrapper of torchmetrics over images: one metric, one method, percentile."""
     import torch
     from torchmetrics import classification
@@ -209,6 +210,19 @@ def confidenceinterval_macro_f1(run: Run, resamples: int) -> None:
         method="bootstrap_percentile",
         n_resamples=resamples,
     )
+
+
+COMPETITORS: dict[str, Callable[[Run, int], None]] = {
+    "scipy.stats.bootstrap, 1 method, lesions, macro-F1": scipy_macro_f1,
+    "torchmetrics, 1 method, images, macro-F1": functools.partial(
+        torchmetrics_bootstrapper, metric="MulticlassF1Score"
+    ),
+    "torchmetrics, 1 method, images, macro AUC": functools.partial(
+        torchmetrics_bootstrapper, metric="MulticlassAUROC"
+    ),
+    "confidenceinterval, 1 method, images, macro-F1": confidenceinterval_macro_f1,
+}
+"""One metric of one method each, percentile intervals."""
 
 
 def line(what: str, time_of: Timed, note: str = "") -> None:
@@ -237,27 +251,12 @@ def main() -> None:
     ours = timed(lambda: score(*bench, {}), 7)
     line("bench.score, 3 methods, every metric, BCa, ranks, pairs", ours, "fastest of 7")
     grown = peak_mib() - before
-    loop = scaled(lambda: scikit_learn_loop(runs, asked.loop), asked.loop)
+    loop = scaled(lambda resamples: scikit_learn_loop(runs, resamples), asked.loop)
     note = f"scaled from {asked.loop} resamples"
     line("scikit-learn loop, 3 methods, every metric, percentile", loop, note)
-    one = runs[0]
-    for what, work in (
-        ("scipy.stats.bootstrap, lesions, macro-F1", lambda: scipy_macro_f1(one, asked.loop)),
-        (
-            "torchmetrics BootStrapper, images, macro-F1",
-            lambda: torchmetrics_bootstrapper(one, "MulticlassF1Score", asked.loop),
-        ),
-        (
-            "torchmetrics BootStrapper, images, macro AUC",
-            lambda: torchmetrics_bootstrapper(one, "MulticlassAUROC", asked.loop),
-        ),
-        (
-            "confidenceinterval, images, macro-F1",
-            lambda: confidenceinterval_macro_f1(one, asked.loop),
-        ),
-    ):
+    for what, work in COMPETITORS.items():
         try:
-            line(f"{what}, 1 method, percentile", scaled(work, asked.loop), note)
+            line(what, scaled(functools.partial(work, runs[0]), asked.loop), note)
         except ModuleNotFoundError as missing:
             print(f"{what}: not timed, {missing.name} is not installed")
     print(f"\nscikit-learn loop / bench.score: {loop.cpu / ours.cpu:,.0f} times (processor time)")
@@ -266,11 +265,12 @@ def main() -> None:
         large()
 
 
-def scaled(work: Callable[[], object], resamples: int) -> Timed:
-    """What `RESAMPLES` would take, from fewer."""
-    work_of = timed(work)
+def scaled(work: Callable[[int], object], resamples: int) -> Timed:
+    """What `RESAMPLES` would take, from fewer; whatever is imported on first use is not timed."""
+    work(2)
+    spent = timed(lambda: work(resamples))
     factor = RESAMPLES / resamples
-    return Timed(work_of.wall * factor, work_of.cpu * factor)
+    return Timed(spent.wall * factor, spent.cpu * factor)
 
 
 def large() -> None:
