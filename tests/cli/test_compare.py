@@ -1,16 +1,49 @@
-"""`compare` as a user runs it: on references alone, on the committed rows, and with mistakes."""
+"""`compare` as a user runs it: on references alone, on the committed rows, and with mistakes.
+
+One process runs them all, and no row is looked at closely for its own page (`tests/report` does).
+"""
 
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.cli.test_bad_input import bench, refused
+from bench.cli.main import main
+from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT
 from tests.real_data import HAM10000, needs_ham10000
 
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ASKED = ("--protocol", "groupkfold5", "--results", "results")
+
+
+@pytest.fixture
+def bench(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """The command line in this process, run in an empty folder."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bench.score.closeup.closeups", lambda *_: {})
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        asked = ["bench.py", *map(str, words)]
+        monkeypatch.setattr(sys, "argv", asked)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        told = capsys.readouterr()
+        return subprocess.CompletedProcess(asked, int(ended.value.code or 0), told.out, told.err)
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -23,13 +56,13 @@ ASKED = ("--protocol", "groupkfold5", "--results", "results")
         (["majority", "prior", "--margin", "-1"], ["--margin"]),
     ],
 )
-def test_mistakes_are_told_with_what_is_known(words, said, tmp_path):
-    refused(bench("compare", *words, *ASKED, cwd=tmp_path), *said)
+def test_mistakes_are_told_with_what_is_known(bench, words, said, tmp_path):
+    refused(bench("compare", *words, *ASKED), *said)
     assert not list(tmp_path.rglob("*.html"))
 
 
-def test_references_are_compared_and_the_leaderboard_links_to_the_page(tmp_path):
-    done = bench("compare", "majority", "uniform", *ASKED, "--metric", "accuracy", cwd=tmp_path)
+def test_references_are_compared_and_the_leaderboard_links_to_the_page(bench, tmp_path):
+    done = bench("compare", "majority", "uniform", *ASKED, "--metric", "accuracy")
     assert done.returncode == 0, done.stderr
     assert "On synthetic data: " in done.stdout
     assert "majority is not ranked: a reference." in done.stdout
@@ -46,10 +79,10 @@ def test_references_are_compared_and_the_leaderboard_links_to_the_page(tmp_path)
 
 
 @needs_ham10000
-def test_committed_rows_by_their_methods_names(tmp_path):
+def test_committed_rows_by_their_methods_names(bench, tmp_path):
     names = ("resnet18", "efficientnet_phase4@c5025f27", "custom_cnn")
     asked = ("compare", *names, *ASKED, "--data", HAM10000)
-    done = bench(*asked, cwd=tmp_path)
+    done = bench(*asked)
     assert done.returncode == 0, done.stderr
     board = tmp_path / "results/groupkfold5/ham10000/leaderboard"
     (path,) = board.glob("compare/*/comparison.json")

@@ -15,11 +15,14 @@ from scikit_posthocs._plotting import _find_maximal_cliques
 from bench.errors import PredictionError, ProtocolError
 from bench.estimates import Comparison, RowFacts
 from bench.predictions import Slot
+from bench.report.contrast_words import headline, standfirst
+from bench.score.arms import arm_view
 from bench.score.beyond import belief, detectable_difference, non_inferiority
 from bench.score.ranks import mean_ranks, tie_groups
 from bench.score.spread import Parts, spread
 from bench.score.versus import Question, contrast, find_row
 from tests.score.cohorts import World
+from tests.score.test_arms import ArmWorld, in_arms
 
 NAN = float("nan")
 
@@ -132,6 +135,55 @@ def test_a_row_that_is_not_ranked_says_why_and_adjusts_nothing(world, rows):
     assert found.family == 2
     found = compare(world, rows, "strong", "twin", facts=facts)
     assert found.notes == ("twin is not ranked: its pretraining data is not declared",)
+
+
+def test_of_a_protocol_with_arms_the_first_is_compared_and_named():
+    world = ArmWorld(resamples=200)
+    rows = [
+        in_arms(
+            world,
+            whole=world.one_arm("whole", "100%", skill=skill)[2],
+            half=world.one_arm("half", "50%", skill=1.0)[2],
+        )
+        for skill in (2.5, 0.5)
+    ]
+    rows = [replace(row, name=name) for row, name in zip(rows, ("a", "b"), strict=True)]
+    found = compare(world, rows, "a", "b")
+    assert found.arm == "100%"
+    protocol, roles = arm_view(world.protocol, world.roles, "100%")
+    alone = [
+        replace(world.one_arm("whole", "100%", skill=skill)[2], name=name)
+        for name, skill in (("a", 2.5), ("b", 0.5))
+    ]
+    same = contrast(protocol, world.manifest, roles, alone, {}, ("a", "b"), Question("macro_f1"))
+    assert found.pairs[0].comparison == same.pairs[0].comparison
+
+
+def test_a_row_without_the_ranked_arm_is_refused():
+    world = ArmWorld(resamples=200)
+    half = world.one_arm("half", "50%", skill=1.0)[2]
+    whole = world.one_arm("whole", "100%", skill=1.0)[2]
+    rows = [
+        replace(in_arms(world, half=half), name="a"),
+        replace(in_arms(world, whole=whole), name="b"),
+    ]
+    with pytest.raises(PredictionError, match="row a has no predictions in the arm"):
+        compare(world, rows, "a", "b")
+
+
+def test_in_a_control_nothing_is_tested_and_nobody_better():
+    world = World(resamples=200)
+    split = world.protocol.split.model_copy(update={"control": True})
+    world.protocol = world.protocol.model_copy(update={"split": split})
+    found = compare(world, [world.row("a", 4.0), world.row("b", 0.1)], "a", "b", margin=0.5)
+    (pair,) = found.pairs
+    assert found.control
+    assert math.isnan(pair.comparison.p)
+    assert math.isnan(pair.comparison.p_adjusted)
+    assert pair.comparison.verdict == "not settled"
+    assert not pair.non_inferiority.shown
+    assert any("control: groups are divided" in said for said in standfirst(found))
+    assert "no test over folds" in headline(found)
 
 
 def test_an_unknown_metric_is_refused(world, rows):
