@@ -21,7 +21,8 @@ from bench.manifest import Manifest
 from bench.protocol import Interval
 from bench.score.arrange import arrange
 from bench.score.bootstrap import Plan, distributions, point_values
-from bench.score.estimate import FEW_GROUPS, RARELY, interval_of
+from bench.score.denominators import denominators
+from bench.score.estimate import FEW, FEW_GROUPS, RARELY, interval_of
 from bench.score.metrics import IMAGE_METRICS, Key, higher_is_better, keys, ratio
 from bench.score.runs import Run
 from bench.score.views import subset
@@ -43,6 +44,8 @@ GAP_METRICS = (
     "brier",
     *MALIGNANT,
 )
+WIDEST = {"brier": 2.0}
+"""How far apart two values of a metric can lie, 1 if not said."""
 
 
 def attributes(manifest: Manifest) -> dict[str, np.ndarray]:
@@ -82,7 +85,8 @@ def unsplit(manifest: Manifest) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A subgroup with its resamples (metric -> (R,)), where it is large enough."""
+    """A subgroup with its resamples (metric -> (R,)), where it is large enough; those of malignant
+    against benign only where either side is."""
 
     subgroup: Subgroup
     drawn: Mapping[str, np.ndarray]
@@ -126,41 +130,53 @@ def _parts(
         found = _scored(mine, {name: (name, None) for name in IMAGE_METRICS}, plan)
         absent = mine[0].classes - len(np.unique(mine[0].truth))
         if absent:  # F1 of an absent class that was called is 0, which says nothing of the group
-            found["macro_f1"] = (NAN, np.full(plan.resamples, NAN))
+            found["macro_f1"] = (NAN, np.full(plan.resamples, NAN), groups)
         if malignant:
             two = [subset(run, one) for run, one in zip(malignant, chosen, strict=True)]
             found |= _scored(two, MALIGNANT, plan)
         metrics = {
-            metric: _estimate(metric, *own, images, groups, absent, interval)
+            metric: _estimate(metric, *own, images, absent, interval)
             for metric, own in found.items()
         }
         made = Subgroup(name, value, images, groups, too_few=False, metrics=metrics)
-        yield _Part(made, {metric: drawn for metric, (_, drawn) in found.items()})
+        drawn = {metric: drawn for metric, (_, drawn, _) in found.items()}
+        if malignant and _rarer_side(two[0]) < FEW_GROUPS:
+            drawn = {metric: own for metric, own in drawn.items() if metric not in MALIGNANT}
+        yield _Part(made, drawn)
+
+
+def _rarer_side(run: Run) -> int:
+    """Groups of the rarer of two classes."""
+    return min(len(np.unique(run.group[run.truth == code])) for code in range(run.classes))
 
 
 def _scored(
     runs: Sequence[Run], asked: Mapping[str, Key], plan: Plan
-) -> dict[str, tuple[float, np.ndarray]]:
-    """Value and resamples (R,) of the metrics asked for, by the name given to them."""
+) -> dict[str, tuple[float, np.ndarray, int]]:
+    """Value, resamples (R,) and groups of the metrics asked for, by the name given to them."""
     arranged = [arrange(run) for run in runs]
     points = point_values(arranged, runs[0].groups).mean(axis=0)
     (drawn,) = distributions([arranged], plan)
+    groups = denominators(runs)[1]
     places = {key: place for place, key in enumerate(keys(runs[0].classes))}
-    return {name: (float(points[places[key]]), drawn[places[key]]) for name, key in asked.items()}
+    return {
+        name: (float(points[at]), drawn[at], int(groups[at]))
+        for name, at in ((name, places[key]) for name, key in asked.items())
+    }
 
 
 def _estimate(
     metric: str,
     value: float,
     drawn: np.ndarray,
-    images: int,
     groups: int,
+    images: int,
     absent: int,
     interval: Interval,
 ) -> Estimate:
     plain = interval.model_copy(update={"method": "percentile"})
     low, high, method = interval_of(metric, value, drawn, NAN, groups, plain)
-    marks: tuple[str, ...] = ()
+    marks: tuple[str, ...] = (FEW,) if np.isfinite(value) and groups < FEW_GROUPS else ()
     if not np.isfinite(value) and absent:
         marks = (f"undefined: {absent} class{'es' if absent > 1 else ''} absent",)
     return Estimate(value, low, high, images, method, marks)
@@ -185,9 +201,10 @@ def _gaps(parts: Sequence[_Part], metric: str, level: float) -> list[Gap]:
         better = (points[at] >= 0) != (not higher_is_better(metric))
         best, worst = (first, second) if better else (second, first)
         half = critical * spread[at]
-        size = abs(float(points[at]))
+        size, widest = abs(float(points[at])), WIDEST.get(metric, 1.0)
+        low, high = np.clip([size - half, size + half], -widest, widest)
         count = best.subgroup.images + worst.subgroup.images
-        difference = Estimate(size, size - half, size + half, count, "max-t")
+        difference = Estimate(size, float(low), float(high), count, "max-t")
         names = (worst.subgroup.value, best.subgroup.value)
         found.append(Gap(attribute, metric, *names, difference, len(pairs)))
     return found
@@ -199,7 +216,7 @@ def _value(part: _Part, metric: str) -> float:
 
 def _usable(part: _Part, metric: str) -> bool:
     """Whether the metric is defined in a subgroup, and in all but a few of its resamples."""
-    known = metric in part.subgroup.metrics and np.isfinite(_value(part, metric))
+    known = metric in part.drawn and np.isfinite(_value(part, metric))
     return bool(known and np.isnan(part.drawn[metric]).mean() < RARELY)
 
 

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import sklearn.metrics as oracle
 
+from bench.closeup import Subgroup
+from bench.estimates import Estimate
 from bench.manifest import Manifest, Record
 from bench.score.bootstrap import DrawnOnce
+from bench.score.estimate import FEW_GROUPS
 from bench.score.runs import cohort, join
-from bench.score.subgroups import attributes, max_t, subgroups, unsplit
+from bench.score.subgroups import MALIGNANT, _gaps, _Part, attributes, max_t, subgroups, unsplit
 from bench.score.views import two_classes
 from tests.score.cohorts import World
 
@@ -112,6 +115,42 @@ def test_a_gap_names_the_worst_and_lies_within_its_interval(found):
         assert gap.difference.value == pytest.approx(max(values.values()) - min(values.values()))
         assert gap.difference.low < gap.difference.value < gap.difference.high
         assert gap.pairs >= 1
+
+
+def test_few_malignant_lesions_are_marked_and_enter_no_gap(world, run, found):
+    """Of a class of a few hundred images, some subgroups hold fewer than fifty lesions."""
+    marked = 0
+    for group in found[0]:
+        for name in MALIGNANT:
+            one = group.metrics.get(name)
+            if one is None or not np.isfinite(one.value):
+                continue
+            mine = attributes(world.manifest)[group.attribute][run.place] == group.value
+            malignant = mine & np.isin(run.truth, [1])
+            few = len(np.unique(run.group[malignant])) < FEW_GROUPS
+            assert ("few lesions" in one.marks) >= few
+            marked += few
+            if few:
+                own = [
+                    gap
+                    for gap in found[1]
+                    if (gap.attribute, gap.metric) == (group.attribute, name)
+                ]
+                assert all(group.value not in (gap.worst, gap.best) for gap in own)
+    assert marked
+
+
+def test_a_gap_is_no_wider_than_its_metric():
+    few, many = (
+        _Part(Subgroup("age", name, 60, 60, too_few=False, metrics=metrics), {"accuracy": drawn})
+        for name, metrics, drawn in (
+            ("old", {"accuracy": Estimate(0.02)}, np.tile([0.0, 0.2], 50)),
+            ("young", {"accuracy": Estimate(0.98)}, np.tile([0.8, 1.0], 50)[::-1]),
+        )
+    )
+    (gap,) = _gaps([few, many], "accuracy", 0.95)
+    assert (gap.worst, gap.difference.high) == ("old", 1.0)
+    assert 0 < gap.difference.low < gap.difference.value == pytest.approx(0.96)
 
 
 def test_max_t_of_one_pair_is_about_a_normal_interval():
