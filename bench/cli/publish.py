@@ -168,7 +168,9 @@ def make_board(protocol: str, source: Source, results: Path, *, images: bool) ->
     gathered = gather(bench, results)
     compared = dict(_comparisons(bench, results, gathered))
     links = [(f"{folder}/index.html", title) for folder, (title, _) in compared.items()]
-    study, pages = board_files(bench, results, *gathered, compared=links, home=HOME)
+    study, pages = board_files(
+        bench, results, *gathered, compared=links, home=HOME, with_images=images
+    )
     for folder, (_, files) in compared.items():
         pages |= {f"{folder}/{name}": text for name, text in files.items()}
     roots = (results, COMMITTED)

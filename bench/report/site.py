@@ -283,7 +283,9 @@ def _images(board: Board) -> bytes:
         kicker=" · ".join(("Pictures", said(study.manifest.title), plain(study.protocol.name))),
         heading=plain(study.manifest.title),
         about=f"Small copies of {counted(shown, 'image')}, drawn at random from each class, no two "
-        f"of one group; no other image is part of this site. Licence of the data: {licence}.",
+        "of one group. The page of a row may show small copies of the images it does worst on, "
+        "each with its id. No other image is part of this site. Licence of the data: "
+        f"{licence}.",
         galleries=board.galleries,
     )
     up = "../" * len(PurePosixPath(board.folder).parts)
