@@ -32,6 +32,9 @@ BY_HEART: dict[str, Any] = {
 }  # fmt: skip
 """Nothing that keeps a training from learning one batch by heart: what is left is the model, the
 optimizer and its learning rate."""
+STEPS, EPOCHS = 24, 60
+"""Of learning by heart: for the engine each is a step on the whole batch, and a state is kept after
+it; with batches drawn anew, batch norm sees other images each time, and deep networks stumble."""
 SAFE_THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -90,12 +93,9 @@ class Checkup:
         run("shuffled", "shuffled")
         run("halved", "halved")
         run("permuted labels", "permuted")
-        if told["engine"]:
-            size = BATCH_PER_CLASS * len(cohort.manifest.classes)
-            steps = {"epochs": 8, "batch_size": size}
-            run("one batch", "one batch, often", overrides=BY_HEART | steps)
-        else:
-            run("one batch", "one batch", overrides=BY_HEART | {"epochs": 60})
+        batch = {"batch_size": BATCH_PER_CLASS * len(cohort.manifest.classes)}
+        steps = {"epochs": STEPS if told["engine"] else EPOCHS}
+        run("one batch", "one batch", overrides=BY_HEART | batch | steps)
         tested = cohort.roles.image_ids[cohort.roles.rows(0, "test")]
         cohort.write_metadata(swapped=tested)
         inputs.reread()

@@ -28,7 +28,6 @@ from bench.run.registry import ENGINE, load_method
 
 OUTCOME, LOG, BEGUN = "outcome.json", "log.txt", "begun"
 BATCH_PER_CLASS = 2
-STEPS_AN_EPOCH = 12
 
 
 @dataclass(frozen=True)
@@ -131,23 +130,14 @@ def _permuted(task: FoldTask) -> FoldTask:
     return replace(task, train=replace(task.train, labels=labels))
 
 
-def _one_batch(task: FoldTask, times: int = 1) -> FoldTask:
-    """The same few images of every class for learning, choosing and testing; for learning so many
-    times an epoch."""
+def _one_batch(task: FoldTask) -> FoldTask:
+    """The same few images of every class for learning, choosing and testing."""
     labels = task.train.labels
     rows = [np.flatnonzero(labels == label)[:BATCH_PER_CLASS] for label in np.unique(labels)]
     chosen = np.sort(np.concatenate(rows))
     part = _taken(task.train, chosen)
     batch = LabelledPart(part.records, part.images, labels[chosen], task.train.group_ids[chosen])
-    again = np.tile(chosen, times)
-    taught = _taken(task.train, again)
-    train = LabelledPart(taught.records, taught.images, labels[again], task.train.group_ids[again])
-    return replace(task, train=train, val=batch, test=part)
-
-
-def _one_batch_often(task: FoldTask) -> FoldTask:
-    """An epoch of many steps: the engine evaluates and keeps its state after each epoch."""
-    return _one_batch(task, times=STEPS_AN_EPOCH)
+    return replace(task, train=batch, val=batch, test=part)
 
 
 def _taken(part: Part, positions: np.ndarray) -> Part:
@@ -162,5 +152,4 @@ WAYS: Mapping[str, Callable[[FoldTask], FoldTask]] = {
     "halved": _halved,
     "permuted": _permuted,
     "one batch": _one_batch,
-    "one batch, often": _one_batch_often,
 }
