@@ -203,6 +203,16 @@ def test_undeclared_or_overlapping_pretraining_is_not_ranked(tmp_path, declared,
     assert (why in facts.unranked) if why else facts.unranked == ""
 
 
+@pytest.mark.parametrize(("declared", "ranked"), [(None, False), ("none", True)])
+def test_a_method_that_trains_itself_is_ranked_where_it_declares_what_it_has_seen(
+    tmp_path, declared, ranked
+):
+    job = make_job(0, recipe=Recipe(pretraining_data=declared))
+    finish(tmp_path, job, facts={"initial_weights": None})
+    ((_, facts),) = collect(tmp_path)
+    assert (facts.unranked == "") is ranked
+
+
 def test_a_record_holds_no_path_of_the_machine(tmp_path):
     folder = finish(tmp_path, make_job(0))
     text = (folder / "record.json").read_text()
