@@ -104,13 +104,13 @@ def _state(folder: Path) -> JobState:
 
 def _planned(folder: Path, job_file: JobFile) -> JobState:
     job = job_file.job
-    if results.is_locked(folder):
-        return JobState(folder, "running", job, heartbeat=_seconds_silent(folder))
     record = results.read_record(folder)
-    if record is not None and record.id == job.id:
+    if record is not None and record.id == job.id:  # a job that begins again has none
         if (folder / results.PREDICTIONS).is_file():
             return JobState(folder, "done", job, seconds=record.wall_seconds)
         return JobState(folder, "damaged", job, "its predictions are gone")
+    if results.is_locked(folder):
+        return JobState(folder, "running", job, heartbeat=_seconds_silent(folder))
     log = folder / "log.txt"
     if not log.exists():
         return JobState(folder, "waiting", job)
