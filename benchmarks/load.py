@@ -17,6 +17,8 @@ Images are noise of 16 px, each its own.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import random
 import shutil
@@ -175,16 +177,32 @@ def roster(place: Place, asked: argparse.Namespace) -> None:
     place.step("report", "report", "--protocol", "load", *place.source)
 
 
+def guesses(place: Place, seed: int) -> bytes:
+    """Predictions drawn from a seed, as Parquet."""
+    odds = np.random.default_rng(seed).random(len(place.table)).astype(np.float32)
+    return pd.DataFrame(
+        {"image_id": place.table["image"], "p_benign": 1 - odds, "p_malignant": odds}
+    ).to_parquet()
+
+
 def submit(place: Place, name: str, seed: int) -> None:
     """Hand in predictions drawn from a seed."""
-    odds = np.random.default_rng(seed).random(len(place.table)).astype(np.float32)
     file = place.folder / f"{name}.parquet"
-    pd.DataFrame(
-        {"image_id": place.table["image"], "p_benign": 1 - odds, "p_malignant": odds}
-    ).to_parquet(file)
+    file.write_bytes(guesses(place, seed))
     dataset = ("--data", str(place.data), "--dataset-name", "load")
     words = ("submit", str(file), "--name", name, "--protocol", "load", *dataset)
     place.step(f"submit {name}", *words, "--pretraining-data", "none")
+
+
+def keep_like_m000(place: Place, name: str, seed: int) -> None:
+    """Leave what `submit` leaves, without the leaderboard that it would render each time."""
+    board = place.folder / "results" / "load" / "load"
+    content = guesses(place, seed)
+    stated = json.loads((board / "m000" / "submission.json").read_text(encoding="utf-8"))
+    stated |= {"name": name, "sha256": hashlib.sha256(content).hexdigest()}
+    (board / name).mkdir()
+    (board / name / stated["file"]).write_bytes(content)
+    (board / name / "submission.json").write_text(json.dumps(stated), encoding="utf-8")
 
 
 def jobs(place: Place, asked: argparse.Namespace) -> None:
@@ -205,8 +223,9 @@ def methods(place: Place, asked: argparse.Namespace) -> None:
     """A leaderboard of very many rows."""
     place.make_dataset(2000, 400, files=False)
     place.freeze()
-    for number in range(asked.methods):
-        submit(place, f"m{number:03d}", number)
+    submit(place, "m000", 0)
+    for number in range(1, asked.methods):
+        keep_like_m000(place, f"m{number:03d}", number)
     place.step(f"report of {asked.methods} rows", "report", "--protocol", "load", *place.source)
     page = place.folder / "results" / "load" / "load" / "leaderboard" / "index.html"
     print(f"page: {page.stat().st_size / 2**20:.1f} MiB")
