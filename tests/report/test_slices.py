@@ -73,7 +73,13 @@ def meter_file(name: str, roster: str) -> str:
 
     rows = [
         {"name": name, "arm": "clean", **table(0.5), "difference": None},
-        {"name": name, "arm": "leaky", **table(0.6), "difference": table(0.1)},
+        {
+            "name": name,
+            "arm": "leaky",
+            **table(0.6),
+            "difference": table(0.1),
+            "over_seeds": table(0.05)["metrics"],
+        },
         {"name": "half", "arm": "clean", **table(0.5), "difference": None},
     ]
     return json.dumps(
@@ -107,6 +113,7 @@ def test_a_leakage_meter_on_the_same_data_is_told_and_linked(world, rows, tmp_pa
     section = read(render(board, meter=leak(*one))["index.html"]).by_id("leak")
     assert "<i>cnn" in section.text
     assert "+0.10 [0.00, 0.20]" in section.text
+    assert "over seeds [−0.05, 0.15]" in section.text  # noqa: RUF001
     assert "half" not in section.text
     assert section.one("a").attributes["href"] == one[0]
     assert (
