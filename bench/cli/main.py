@@ -22,6 +22,7 @@ VERBS = {
     "publish": ("publish", "Make a static site of every leaderboard."),
     "gradcam": ("gradcam", "Draw where trained models looked."),
     "predict": ("predict", "Classify images by trained models."),
+    "demo": ("demo", "Classify images in a web page, or write the files of one."),
     "submit": ("submit", "Take predictions made elsewhere as a row of the leaderboard."),
     "protocol": ("protocol", "List, show, freeze and verify protocols."),
     "data": ("data", "Show what is in a dataset."),
