@@ -125,6 +125,7 @@ class Place(_Frozen):
     checkpoint_seconds  longest time that an interruption may undo
     timeout_seconds, memory_gib, disk_gib  what one process of the job may take at most; None: all
     tensorboard   whether the training tells TensorBoard how it goes
+    unlabelled    folder of the pixels of images without labels; None: the job has none
     """
 
     method_file: str
@@ -138,6 +139,7 @@ class Place(_Frozen):
     memory_gib: float | None = None
     disk_gib: float | None = None
     tensorboard: bool = True
+    unlabelled: str | None = None
 
 
 class JobFile(_Frozen):

@@ -102,6 +102,7 @@ class FoldTask:
     checkpoint_seconds  longest time that an interruption may undo
     tensorboard  folder for TensorBoard's events, or None: tell it nothing
     dataset   its name, for what is written down
+    unlabelled  images of no part of the fold, which nobody has labelled; None: there are none
     """
 
     classes: tuple[str, ...]
@@ -121,6 +122,7 @@ class FoldTask:
     checkpoint_seconds: float = 60.0
     tensorboard: Path | None = None
     dataset: str = ""
+    unlabelled: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,13 @@ class Recipe(BaseModel):
     erasing_prob: Share = 0.0
     """Random erasing (Zhong et al. 2020): a rectangle becomes the image's mean colour."""
 
+    # images that nobody has labelled
+    unlabelled: str = ""
+    """Hash of a folder of them, set by `run --unlabelled DIR`; a teacher trained by this recipe
+    labels them for the fold's model (`bench.train.pseudo`)."""
+    pseudo_threshold: Share = 0.9
+    """Calibrated probability from which the teacher's label is learned from."""
+
     # choice on val
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     ema_warmup: bool = True

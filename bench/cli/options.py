@@ -59,6 +59,7 @@ class Options:
     job_disk: float | None
     tensorboard: bool
     weights: Path | None
+    unlabelled: Path | None
     replace: bool
 
 
@@ -154,6 +155,12 @@ _OPTIONS = (
         type=click.Path(exists=True, path_type=Path),
         help="Pretrained weights: a file, or a folder with <model>.safetensors. Say what they have "
         "seen with --set pretraining_data=...; undeclared ones are not ranked.",
+    ),
+    click.option(
+        "--unlabelled",
+        type=click.Path(path_type=Path),
+        help="Folder of images without labels, for pseudo-labels; refused if any is a copy of a "
+        "test or val image. Each fold's model labels its own (--set pseudo_threshold=0.9).",
     ),
     click.option(
         "--replace", is_flag=True, help="Train finished jobs again that other code or weights made."

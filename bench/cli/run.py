@@ -169,6 +169,13 @@ def plan(bench: Bench, options: Options) -> list[Any]:
     # planned once without pixels, so that a wrong option is told before images are read
     nothing = dict.fromkeys(chains, Pixels("", {}, native=True))
     plan_jobs(protocol, manifest, bench.roles_sha256, asks, nothing, **ways)  # type: ignore[arg-type]
+    further: dict[Any, Any] = {}
+    if options.unlabelled is not None:
+        from bench.cli.unlabelled import unlabelled_stores
+
+        further = unlabelled_stores(bench, options.unlabelled, chains)
+        files = next(iter(further.values())).index.files_sha256[:16]
+        asks = [replace(ask, overrides={**ask.overrides, "unlabelled": files}) for ask in asks]
     stores = {chain: _store(bench, chain) for chain in chains}
     own = manifest.native_size
     pixels = {
@@ -205,6 +212,9 @@ def plan(bench: Bench, options: Options) -> list[Any]:
                 memory_gib=options.job_memory,
                 disk_gib=options.job_disk,
                 tensorboard=options.tensorboard,
+                unlabelled=_text(further[chain].folder.resolve())
+                if (chain := preprocessing(job.recipe)) in further
+                else None,
             ),
         )
         for ask, job in planned
@@ -274,7 +284,11 @@ def _command(protocol: str, options: Options, ask: Any) -> str:
     words = ["python", "bench.py", "run", "--protocol", protocol]
     words += options.data.words()
     words += ["--method", ask.loaded.given]
+    if options.unlabelled is not None:
+        words += ["--unlabelled", options.unlabelled.name]
     for key, value in ask.overrides.items():
+        if key == "unlabelled":
+            continue
         words += (
             ["--image-size", str(value)] if key == "image_size" else ["--set", f"{key}={value}"]
         )

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from bench.data.folds import read_fold
@@ -24,7 +25,8 @@ from bench.data.store import open_store
 from bench.errors import MethodError, PredictionError, ResultsError
 from bench.files import write_atomically
 from bench.job import Job, JobFile, Place, RunRecord, to_json
-from bench.method import FoldTask, Journal, Method
+from bench.manifest import UnlabelledRecord
+from bench.method import FoldTask, Images, Journal, Method, Part
 from bench.predictions import Predictions
 from bench.run import results
 from bench.run.clock import Clock, Spent, read_spent
@@ -172,8 +174,21 @@ def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]
         checkpoint_seconds=place.checkpoint_seconds,
         tensorboard=Path(place.folder) / results.TENSORBOARD if tells else None,
         dataset=job.dataset,
+        unlabelled=_unlabelled(job, place),
     )
     return loaded.method, task
+
+
+def _unlabelled(job: Job, place: Place) -> Part | None:
+    """The job's images without labels. Raises ResultsError where they are not the planned ones."""
+    if place.unlabelled is None:
+        return None
+    store = open_store(Path(place.unlabelled))
+    if store.index.files_sha256[:16] != job.recipe.unlabelled:
+        raise ResultsError(f"{place.unlabelled}: holds other images than the job was planned for")
+    ids = store.index.image_ids
+    records = tuple(UnlabelledRecord(image_id) for image_id in ids)
+    return Part(records, Images(store.pixels, np.arange(len(ids))))
 
 
 def _refuse_other_pixels(job: Job, found: str, place: Place) -> None:

@@ -27,6 +27,7 @@ from bench.train.evaluate import Scale, predict_probs
 from bench.train.fusion import fusion_of
 from bench.train.loop import Training
 from bench.train.models import build_model, unmatched_weights
+from bench.train.pseudo import taught
 from bench.train.review import review_checkpoints, review_predictions
 
 
@@ -41,6 +42,8 @@ def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) ->
 
 
 def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> Predictions:
+    if task.recipe.unlabelled:
+        task = taught(task, lambda teacher: _fit_predict(teacher, own_model))
     fabric = build_fabric(task)
     torch.manual_seed(draws.derived_seed(task.seed, task.column, draws.WEIGHTS))
     model = build_model(task.recipe, len(task.classes), task.weights, own_model)
