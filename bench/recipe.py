@@ -144,6 +144,15 @@ class Recipe(BaseModel):
     """Of the rarest class; the others' shrink with count^(1/4)."""
     ldam_scale: Positive = 30.0
 
+    # small classes (`bench.train.supcon`)
+    supcon_epochs: Count = 0
+    """Epochs of supervised contrastive pretraining of the body on train, before all others."""
+    supcon_temperature: Positive = 0.1
+    head: Literal["linear", "prototypes"] = "linear"
+    """prototypes: a head of cosines, which starts from the mean features of each class."""
+    prototype_scale: Positive = 10.0
+    """Logits are this times the cosine (with loss=ldam: ldam_scale)."""
+
     # mixing
     cutmix_prob: Share = 0.0
     cutmix_alpha: Positive = 1.0

@@ -52,6 +52,10 @@ def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -
     scale = Scale.of(model, fabric.device)
     tell_origin(task, own_model)
 
+    if task.recipe.supcon_epochs or task.recipe.head == "prototypes":
+        from bench.train.supcon import start_from_classes
+
+        start_from_classes(task, fabric, model, scale)
     training = Training(task, fabric, model, scale)
     if task.weights is not None:
         passed = unmatched_weights(model, task.weights, task.recipe.unmatched_weights)

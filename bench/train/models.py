@@ -109,7 +109,9 @@ def build_model(
     else:
         model = _timm_model(recipe, num_classes)
     if recipe.loss == "ldam":
-        _give_cosine_head(model, recipe.ldam_scale)
+        _give_cosine_head(model, recipe.ldam_scale, "loss=ldam")
+    elif recipe.head == "prototypes":
+        _give_cosine_head(model, recipe.prototype_scale, "head=prototypes")
     if weights is not None:
         load_body(model, weights, recipe.unmatched_weights)
     return model
@@ -147,13 +149,13 @@ def _timm_model(recipe: Recipe, num_classes: int) -> nn.Module:
     return model
 
 
-def _give_cosine_head(model: nn.Module, scale: float) -> None:
+def _give_cosine_head(model: nn.Module, scale: float, switch: str) -> None:
     """Put a head of cosines in place of the linear one."""
     if not hasattr(model, "get_classifier"):
-        raise MethodError("loss=ldam: the model has no get_classifier() that tells its head")
+        raise MethodError(f"{switch}: the model has no get_classifier() that tells its head")
     head = model.get_classifier()  # type: ignore[operator]
     if not isinstance(head, nn.Linear):
-        raise MethodError(f"loss=ldam needs a linear head; this model's is {type(head).__name__}")
+        raise MethodError(f"{switch} needs a linear head; this model's is {type(head).__name__}")
     path = next(name for name, module in model.named_modules() if module is head)
     parent, _, name = path.rpartition(".")
     cosines = CosineHead(head.in_features, head.out_features, scale)

@@ -8,15 +8,15 @@ both, and no test image is among the unlabelled ones (`bench.data.unlabelled`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from bench.errors import MethodError
-from bench.method import FoldTask, Images, Journal, LabelledPart, Part
+from bench.method import FoldTask, Images, LabelledPart, Part
 from bench.predictions import Predictions
+from bench.train.stages import StageJournal
 
 TEACHER = "teacher"
 
@@ -39,28 +39,6 @@ class TwoStores(Images):
         return taken
 
 
-class TeacherJournal:
-    """Tells of a teacher what must be known; the history is the student's."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-
-    def epoch(self, row: Mapping[str, float]) -> None:
-        """Print nothing, keep nothing."""
-
-    def fact(self, name: str, value: Any) -> None:
-        """Keep how good it is on val, and its temperature."""
-        if name in ("val_score", "temperature"):
-            self.journal.fact(f"{TEACHER}_{name}", value)
-
-    def note(self, sentence: str) -> None:
-        """Pass it on, as the teacher's."""
-        self.journal.note(f"{TEACHER}: {sentence}")
-
-    def val_predictions(self, predictions: Predictions) -> None:
-        """Not wanted."""
-
-
 def taught(task: FoldTask, fit: Callable[[FoldTask], Predictions]) -> FoldTask:
     """The student's task: its training part with what a teacher is sure of behind it.
 
@@ -76,7 +54,7 @@ def taught(task: FoldTask, fit: Callable[[FoldTask], Predictions]) -> FoldTask:
         test=task.unlabelled,
         unlabelled=None,
         folder=task.folder / TEACHER,
-        journal=TeacherJournal(task.journal),
+        journal=StageJournal(task.journal, TEACHER),
         tensorboard=None,
     )
     predictions = fit(teacher)

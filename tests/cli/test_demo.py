@@ -130,7 +130,8 @@ from importlib.machinery import PathFinder
 class Needed(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        return None if name.partition(".")[0] in absent else PathFinder.find_spec(name, path, target)
+        if name.partition(".")[0] not in absent:
+            return PathFinder.find_spec(name, path, target)
 sys.meta_path[:] = [Needed if each is PathFinder else each for each in sys.meta_path]
 sys.path.insert(0, ".")
 import bench
