@@ -171,8 +171,9 @@ def plan(bench: Bench, options: Options) -> list[Any]:
     plan_jobs(protocol, manifest, bench.roles_sha256, asks, nothing, **ways)  # type: ignore[arg-type]
     further: dict[Any, Any] = {}
     if options.unlabelled is not None:
-        from bench.cli.unlabelled import unlabelled_stores
+        from bench.cli.unlabelled import refuse_deaf, unlabelled_stores
 
+        refuse_deaf([loaded.method for loaded in methods])
         further = unlabelled_stores(bench, options.unlabelled, chains)
         files = next(iter(further.values())).index.files_sha256[:16]
         asks = [replace(ask, overrides={**ask.overrides, "unlabelled": files}) for ask in asks]

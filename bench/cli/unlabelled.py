@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,19 @@ import click
 import numpy as np
 
 from bench.cli.board import Bench
+from bench.errors import BenchError, listing
+
+
+def refuse_deaf(methods: Sequence[Any]) -> None:
+    """Raise BenchError for methods that train themselves, and would not look at the folder."""
+    from bench.run.registry import trained_by_engine
+
+    deaf = [method.name for method in methods if not trained_by_engine(method)]
+    if deaf:
+        raise BenchError(
+            f"--unlabelled: {listing(deaf)} trains without the bench's engine, which would make "
+            "pseudo-labels; leave the option or the method out"
+        )
 
 
 def unlabelled_stores(bench: Bench, folder: Path, chains: Iterable[Any]) -> dict[Any, Any]:

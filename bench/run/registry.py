@@ -157,6 +157,12 @@ def _package_sha256(package: str) -> str:
     return digest.hexdigest()
 
 
+def trained_by_engine(method: Method) -> bool:
+    """Whether the bench's engine trains a method, and not the method itself."""
+    fit = method.fit_predict
+    return bool(getattr(fit, "func", fit) is pkgutil.resolve_name(ENGINE))
+
+
 def split_passport(source: str, path: Path) -> tuple[str, str]:
     """A method file's docstring, and the source below it."""
     try:

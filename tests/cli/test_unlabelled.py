@@ -32,5 +32,7 @@ def test_a_folder_teaches_and_one_with_a_test_image_is_refused(tmp_path):
     shutil.copy(tested, folder / "innocent.png")
     again = bench(*ASKED, *SMALL, "--unlabelled", "further", cwd=tmp_path)
     refused(again, "1 images are copies", f"innocent is {tested.stem}", "remove them")
+    deaf = ("run", "--protocol", "groupkfold5", "--method", "metadata_logistic")
+    refused(bench(*deaf, "--unlabelled", "further", cwd=tmp_path), "metadata_logistic trains")
     missing = bench(*ASKED, "--unlabelled", "nowhere", cwd=tmp_path)
     refused(missing, "--unlabelled nowhere: no such folder")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pkgutil
 import sys
 import time
 import traceback
@@ -24,7 +23,7 @@ from bench.job import JobFile, Place
 from bench.method import FoldTask, Images, LabelledPart, Part
 from bench.run.execute import FolderJournal, keep_predictions, prepare_task
 from bench.run.guard import guarded
-from bench.run.registry import ENGINE, load_method
+from bench.run.registry import load_method, trained_by_engine
 
 OUTCOME, LOG, BEGUN = "outcome.json", "log.txt", "begun"
 BATCH_PER_CLASS = 2
@@ -90,13 +89,12 @@ def _work(probe: Probe) -> int:
 def _describe(probe: Probe) -> dict[str, Any]:
     """What the method is called, wants and is trained by."""
     loaded = load_method(probe.method, probe.baselines)
-    fit: Any = loaded.method.fit_predict
     return {
         "name": loaded.method.name,
         "recipe": loaded.method.recipe.model_dump(mode="json"),
         "source_sha256": loaded.source_sha256,
         "address": loaded.address,
-        "engine": getattr(fit, "func", fit) is pkgutil.resolve_name(ENGINE),
+        "engine": trained_by_engine(loaded.method),
     }
 
 
