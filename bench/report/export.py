@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from bench.estimates import (
@@ -42,6 +43,8 @@ def plain_data(value: Any) -> Any:
         return [plain_data(inner) for inner in value]
     if hasattr(value, "tolist"):
         return plain_data(value.tolist())
+    if is_dataclass(value):
+        return {field.name: plain_data(getattr(value, field.name)) for field in fields(value)}
     return number(value) if isinstance(value, int | float) else str(value)
 
 

@@ -54,6 +54,10 @@ class DrawnOnce(Plan):
         """All batches in order."""
         return [batch.copy() for batch in super().batches(0, self.resamples, compiled())]
 
+    def draw(self) -> None:
+        """Draw now what will be kept: several threads would each draw it for themselves."""
+        _ = self.kept
+
     def batches(self, first: int, count: int, kernels: Kernels) -> Iterator[np.ndarray]:
         """As the plan's own; the compiled and the plain loops draw the same."""
         del kernels

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from bench.closeup import Calibration, Closeup, OperatingPoint, RankCurves
+from bench.data.threads import map_on_all_cores
 from bench.estimates import Estimate, MetricTable
 from bench.manifest import Manifest
 from bench.predictions import RowPredictions
@@ -52,7 +53,10 @@ def closeups(
     resamples = min(RESAMPLES, protocol.interval.resamples)
     plan = DrawnOnce(who.groups, resamples, protocol.split.seed)
     look = _Look(manifest, who, plan, protocol.interval, costs)
-    return {row.name: look.at(read_row(row, protocol, who)) for row in rows if row.kind != KIND}
+    asked = [row for row in rows if row.kind != KIND]
+    plan.draw()
+    looks = map_on_all_cores(lambda row: look.at(read_row(row, protocol, who)), asked)
+    return {row.name: one for row, one in zip(asked, looks, strict=True)}
 
 
 class _Look:
