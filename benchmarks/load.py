@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from bench.run.guard import held_bytes
 from bench.run.process import JOB_FOLDER
 from benchmarks import machine
 
@@ -102,7 +103,7 @@ class Place:
         begun, peak = time.monotonic(), 0
         process = self.start(*words)
         while process.poll() is None:
-            peak = max(peak, held_bytes(process.pid))
+            peak = max(peak, held_bytes(family(process.pid)))
             time.sleep(0.1)
         seconds = time.monotonic() - begun
         print(f"{name:<28}{seconds:>9.1f} s{peak / 2**20:>9.0f} MiB", flush=True)
@@ -137,20 +138,12 @@ class Place:
         )
 
 
-def held_bytes(pid: int) -> int:
-    """Memory that a process and all below it hold for themselves."""
-    total = 0
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all below it; none where it has ended."""
     try:
-        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
-        return 0
-    for process in processes:
-        try:
-            held = process.memory_info()
-        except psutil.NoSuchProcess:
-            continue
-        total += held.rss - getattr(held, "shared", 0)
-    return total
+        return []
 
 
 def images(place: Place, asked: argparse.Namespace) -> None:
@@ -246,7 +239,7 @@ def soak(place: Place, asked: argparse.Namespace) -> None:
         wait = time.monotonic() + draw.uniform(8, 25)
         while runner.poll() is None and time.monotonic() < wait:
             time.sleep(draw.uniform(0.5, 3))
-            peaks.append(held_bytes(runner.pid))
+            peaks.append(held_bytes(family(runner.pid)))
             kills += kill_one_of(draw, runner)
         if runner.poll() is None:
             runner.kill()

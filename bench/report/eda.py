@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bench.estimates import Association
-from bench.report import eda_words, words
+from bench.report import eda_words
 from bench.report.catalogue import metric
 from bench.report.cells import Cell, cell
 from bench.report.eda_charts import boxes
@@ -27,11 +27,10 @@ from bench.report.eda_tables import (
     strengths,
 )
 from bench.report.explored import MEASURES, TITLES, Explored
+from bench.report.headed import Headed, of_the_data
 from bench.report.names import name, plain, said
 from bench.report.rows import REFERENCE
-from bench.report.tables import ClassCount, class_counts
 from bench.report.vega import Drawing
-from bench.report.view import Banner, Fact, data_sheet, page_badges
 
 WORDS = ("sex", "localization", "dx_type", "source")
 METRICS = ("macro_f1", "balanced_accuracy", "macro_auc")
@@ -55,20 +54,9 @@ class Blind:
 
 
 @dataclass(frozen=True, slots=True)
-class EdaPage:
+class EdaPage(Headed):
     """The page, ready to be laid out."""
 
-    title: str
-    kicker: str
-    heading: str
-    headline: str
-    standfirst: tuple[str, ...]
-    banners: tuple[Banner, ...]
-    badges: tuple[Any, ...]
-    facts: tuple[Fact, ...]
-    counts: tuple[ClassCount, ...]
-    unit: str
-    unit_title: str
     group_sizes: tuple[Grid, ...]
     galleries: tuple[Gallery, ...]
     extremes: tuple[Gallery, ...]
@@ -100,12 +88,7 @@ def eda_page(found: Explored) -> EdaPage:
         heading="What is in this dataset",
         headline=eda_words.headline(found),
         standfirst=eda_words.standfirst(found),
-        banners=tuple(Banner(*one) for one in words.banners(board)),
-        badges=page_badges(board),
-        facts=data_sheet(board),
-        counts=class_counts(board),
-        unit=words.plural(board.dataset.unit),
-        unit_title=words.plural(board.dataset.unit).capitalize(),
+        **of_the_data(board),
         group_sizes=group_sizes(manifest),
         galleries=tuple(
             _gallery(label, found) for label in manifest.classes if label in found.pictures

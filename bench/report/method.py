@@ -14,6 +14,7 @@ from bench.report.catalogue import metric
 from bench.report.cells import Cell, cell
 from bench.report.details import Confusion, Recipe, confusion, recipes
 from bench.report.hardest import Hardest, Pictured, hardest
+from bench.report.headed import Banner, Fact, data_sheet, page_badges, page_banners
 from bench.report.lines import Graph
 from bench.report.method_graphs import (
     class_curves,
@@ -29,7 +30,6 @@ from bench.report.palette import swatches
 from bench.report.rows import Badge, RowHead, row_head, spelled
 from bench.report.slices import ATTRIBUTES, TOO_FEW
 from bench.report.tables import metric_order
-from bench.report.view import Banner, Fact, data_sheet, page_badges
 
 SHOWN_BY_SUBGROUP = (
     "accuracy",
@@ -130,7 +130,7 @@ def method_page(
         headline=told.headline(board, row),
         level=f"{board.interval.level * 100:g}%",
         standfirst=tuple(told.standfirst(row)),
-        banners=tuple(Banner(*one) for one in words.banners(board)),
+        banners=page_banners(board),
         badges=page_badges(board),
         facts=data_sheet(board),
         units=_units(board, row, look, close),

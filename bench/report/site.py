@@ -22,12 +22,12 @@ from bench.report.cells import Cell, cell
 from bench.report.eda import Gallery
 from bench.report.export import as_csv, number, text_cell
 from bench.report.feed import Entry, feed
+from bench.report.headed import page_badges
 from bench.report.html import as_bytes, page_names, render_page
 from bench.report.names import Name, name, plain, said
 from bench.report.numbers import count, counted, size
 from bench.report.rows import REFERENCE, Badge
 from bench.report.study import Study
-from bench.report.view import page_badges
 
 MARK = "site.json"
 SUMS = "SHA256SUMS"

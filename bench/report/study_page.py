@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from bench.report import words
 from bench.report.eda_tables import Grid, fold_grid, missing
@@ -18,6 +17,7 @@ from bench.report.guidelines import (
     guidelines,
     guidelines_csv,
 )
+from bench.report.headed import Headed, of_the_data
 from bench.report.html import render_page
 from bench.report.names import plain, said
 from bench.report.numbers import count, counted
@@ -31,8 +31,6 @@ from bench.report.study_tables import (
     parts_grid,
     used_grid,
 )
-from bench.report.tables import ClassCount, class_counts
-from bench.report.view import Banner, Fact, data_sheet, page_badges
 
 NAME = "dataset"
 FILES = (
@@ -42,20 +40,9 @@ FILES = (
 
 
 @dataclass(frozen=True, slots=True)
-class StudyPage:
+class StudyPage(Headed):
     """The page, ready to be laid out."""
 
-    title: str
-    kicker: str
-    heading: str
-    headline: str
-    standfirst: tuple[str, ...]
-    banners: tuple[Banner, ...]
-    badges: tuple[Any, ...]
-    facts: tuple[Fact, ...]
-    counts: tuple[ClassCount, ...]
-    unit: str
-    unit_title: str
     flow: tuple[Step, ...]
     parts: Grid
     used: Grid
@@ -83,12 +70,7 @@ def study_page(study: Study) -> StudyPage:
         heading=plain(study.protocol.title),
         headline=_headline(study),
         standfirst=_standfirst(study),
-        banners=tuple(Banner(*one) for one in words.banners(board)),
-        badges=page_badges(board),
-        facts=data_sheet(board),
-        counts=class_counts(board),
-        unit=words.plural(board.dataset.unit),
-        unit_title=words.plural(board.dataset.unit).capitalize(),
+        **of_the_data(board),
         flow=flow(study),
         parts=parts_grid(study),
         used=used_grid(study),

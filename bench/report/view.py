@@ -23,19 +23,17 @@ from bench.report.details import (
     fold_panels,
     recipes,
 )
+from bench.report.headed import Headed, of_the_data, page_badges
 from bench.report.leak import Leak
-from bench.report.names import Span, isolated, name, plain, said, spans
-from bench.report.numbers import counted
+from bench.report.names import name, plain, said
 from bench.report.pairs import PairPanel, pair_panels, shown_pairs
 from bench.report.ranking import Ranking, RankShares, rank_shares, ranking
 from bench.report.ranks_drawn import critical_difference
-from bench.report.rows import Badge, badge, badges, reference_text
+from bench.report.rows import Badge, badges, reference_text
 from bench.report.slices import Slice, subset_slices, unit_slices
 from bench.report.tables import (
-    ClassCount,
     Panel,
     Table,
-    class_counts,
     class_panels,
     glance,
 )
@@ -44,37 +42,9 @@ from bench.report.vega import Drawing
 
 
 @dataclass(frozen=True, slots=True)
-class Banner:
-    """A warning at the top of the page."""
-
-    kind: str
-    heading: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A line of the data sheet."""
-
-    term: str
-    text: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Headed):
     """A leaderboard page, ready to be laid out."""
 
-    title: str
-    kicker: str
-    heading: str
-    headline: str
-    standfirst: tuple[str, ...]
-    banners: tuple[Banner, ...]
-    badges: tuple[Badge, ...]
-    facts: tuple[Fact, ...]
-    counts: tuple[ClassCount, ...]
-    unit: str
-    unit_title: str
     primary: str
     primary_title: str
     level: str
@@ -109,47 +79,6 @@ FILES = (
     ("leaderboard.csv", "one line a method"),
     ("per_class.csv", "one line a method, class and metric"),
 )
-
-
-def page_badges(board: Leaderboard) -> tuple[Badge, ...]:
-    """What is true of all rows: synthetic, and what a group is."""
-    facts = board.dataset
-    found = [badge("synthetic")] if facts.synthetic else []
-    if facts.unit in ("lesion", "image"):
-        found.append(badge(f"{facts.unit}-level"))
-    else:
-        found.append(Badge(f"{plain(facts.unit)}-level", words.grouping(facts)))
-    return tuple(found)
-
-
-def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
-    """What the numbers come from."""
-    facts = board.dataset
-    amount = counted(facts.images, "image")
-    if facts.unit != "image":
-        amount += f" of {counted(facts.groups, facts.unit)}"
-    said_already = "synthetic" in facts.title.lower()
-    kind = "Synthetic: " if facts.synthetic and not said_already else ""
-    repeats = f", {board.repeats} repeats" if board.repeats > 1 else ""
-    arms = ""
-    if board.arms:
-        first, *others = (plain(arm.name) for arm in board.arms.arms)
-        arms = f" of the arm {first}, beside {', '.join(others)}"
-    sheet = [
-        (
-            "Data",
-            f"{kind}{isolated(name(facts.title, 80).short)}, {amount}",
-        ),
-        ("Unit", words.unit(board)),
-        (
-            "Grouping",
-            f"grouping incomplete: {counted(facts.ungrouped, 'image')}" if facts.ungrouped else "",
-        ),
-        ("Protocol", f"{plain(board.protocol)}: {counted(board.folds, 'fold')}{repeats}{arms}"),
-        ("Licence", facts.licence or "not stated"),
-        ("Citation", facts.citation or "not stated"),
-    ]
-    return tuple(Fact(term, spans(text)) for term, text in sheet if text)
 
 
 MOST_TIES = 6
@@ -190,12 +119,7 @@ def page(
         heading=plain(board.protocol_title),
         headline=words.headline(board),
         standfirst=words.standfirst(board),
-        banners=tuple(Banner(*one) for one in words.banners(board)),
-        badges=page_badges(board),
-        facts=data_sheet(board),
-        counts=class_counts(board),
-        unit=words.plural(board.dataset.unit),
-        unit_title=words.plural(board.dataset.unit).capitalize(),
+        **of_the_data(board),
         primary=metric(board.primary).label,
         primary_title=metric(board.primary).title,
         level=f"{board.interval.level * 100:g}%",

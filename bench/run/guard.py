@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,7 +128,8 @@ class _Watch:
         """What the job has taken too much of, or ""."""
         folder, memory, disk = Path(self.place.folder), self.place.memory_gib, self.place.disk_gib
         _trim_log(folder / LOG)
-        if memory is not None and _memory_bytes() > memory * GIB:
+        below = psutil.Process().children(recursive=True)
+        if memory is not None and held_bytes(below) > memory * GIB:
             return f"took more memory than --job-memory {memory:g} GiB"
         if disk is not None and _folder_bytes(folder) > disk * GIB:
             return f"wrote more than --job-disk {disk:g} GiB into its folder"
@@ -153,10 +154,10 @@ def _end_descendants() -> None:
         psutil.wait_procs(found, timeout=1)
 
 
-def _memory_bytes() -> int:
-    """Memory that the work holds for itself: mapped files, such as the store, are not counted."""
+def held_bytes(processes: Iterable[psutil.Process]) -> int:
+    """Memory that processes hold for themselves: mapped files, such as the store, do not count."""
     total = 0
-    for process in psutil.Process().children(recursive=True):
+    for process in processes:
         try:
             held = process.memory_info()
         except psutil.NoSuchProcess:
