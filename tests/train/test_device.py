@@ -63,6 +63,7 @@ def test_a_compiled_model_trains_as_the_plain_one_and_leaves_plain_weights(make_
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, of its compiler
 def test_a_model_compiled_to_code_trains_as_the_plain_one(make_task):
     expected = fit_predict(make_task(SHORT, "plain")).probs
     found = fit_predict(make_task(SHORT.with_overrides({"compile": True}), "compiled")).probs
