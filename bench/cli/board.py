@@ -251,6 +251,8 @@ def print_table(leaderboard: Leaderboard) -> None:
         marks += [] if row.complete else [f"incomplete: folds {list(row.folds)}"]
         if row.kind != "reference" and not row.clears_reference:
             marks.append(f"[red]does not clear {leaderboard.best_reference}[/red]")
+        if row.kind != "reference" and row.facts.unranked:
+            marks.append(f"unranked: {row.facts.unranked}")
         table.add_row(
             str(row.rank.best or ""),
             row.name,

@@ -41,6 +41,8 @@ def test_a_submission_stands_on_the_leaderboard_with_its_own_numbers(tmp_path):
     assert row["per_class"]["mel"]["sens_at_spec_90"]["value"] is None
     assert "training not verified" in (folder / "leaderboard" / "index.html").read_text()
     refused(bench(*asked, cwd=tmp_path), "holds a submission already", "--replace")
+    silent = bench(*asked, "--replace", cwd=tmp_path)
+    assert "unranked:" in silent.stdout
 
 
 def test_a_broken_submission_leaves_nothing_behind(tmp_path):
