@@ -64,17 +64,21 @@ def test_a_broken_method_fails_the_check_meant_for_it_and_no_other(tmp_path, che
 
 LARGE = {path.stem for path in BASELINES.glob("*.py")} - {"custom_cnn"}
 """Networks whose fourteen trainings take a core for minutes."""
+SECONDS = 300
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        pytest.param(
+            name,
+            marks=[pytest.mark.slow, pytest.mark.timeout(15 * SECONDS)] if name in LARGE else [],
+        )
         for name in method_names(BASELINES)
     ],
 )
 def test_every_baseline_and_example_is_green(checked, name):
-    verdicts = checked(name, seconds=300)
+    verdicts = checked(name, seconds=SECONDS)
     for verdict in verdicts.values():
         print(f"{name:20}  {verdict.check:36}  {verdict.said}")
     assert {name: v.said for name, v in verdicts.items() if v.passed is not True} == {}
