@@ -1,15 +1,16 @@
 """What the bench costs at a size that hurts; every part runs the command line as a user does.
 
-    python -m benchmarks.load images  --images 400000 --patients 1038   (about 1 h, 3 GB of disk)
-    python -m benchmarks.load roster  --rows 1000000                    (about 10 min)
-    python -m benchmarks.load jobs    --jobs 2000                       (about 30 min)
-    python -m benchmarks.load methods --methods 200                     (about 30 min)
-    python -m benchmarks.load soak    --jobs 500                        (about 20 min)
+    python -m benchmarks.load images  --images 400000 --patients 1038   (3 GB of disk)
+    python -m benchmarks.load roster  --rows 1000000
+    python -m benchmarks.load jobs    --jobs 2000
+    python -m benchmarks.load methods --methods 200
+    python -m benchmarks.load soak    --jobs 500
 
-on two quiet cores; the times in brackets are guesses, made at a hundredth of the size. Each prints
-a line a step: wall seconds, and the most memory that all its processes held at once (mapped files
-left out). Goals: memory under 4 GiB, overhead of a job under 0.5 s, `status` under 2 s. `soak`
-kills runners, guards and jobs at random and asserts what must hold afterwards.
+Each prints a line a step: wall seconds; processor seconds of all its processes, which other work
+beside it changes little; the most memory that they held at once (mapped files left out); the
+machine's load. Goals: memory under 4 GiB, overhead of a job under 0.5 s, `status` under 2 s. `soak`
+kills runners, what they fork jobs from, guards and jobs at random, and asserts what must hold
+afterwards. Texts in `benchmarks/results/load_*.txt`.
 
 Images are noise of 16 px, each its own.
 """
@@ -21,6 +22,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -35,7 +37,7 @@ import pandas as pd
 import psutil
 
 from bench.run.guard import held_bytes
-from bench.run.process import JOB_FOLDER
+from bench.run.nursery import JOB_MARK, mark_of
 from benchmarks import machine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +60,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data = folder, folder / "data"
-        (folder / "protocols").mkdir()
+        (folder / "protocols").mkdir(exist_ok=True)
         shutil.copy(ROOT / "protocols" / "groupkfold5.toml", folder / "protocols")
         (folder / "trivial.py").write_text(TRIVIAL, encoding="utf-8")
         self.environment = os.environ | {
@@ -69,7 +71,7 @@ class Place:
 
     def make_dataset(self, images: int, patients: int, *, files: bool) -> None:
         """A manifest of so many images, one in fifty malignant; with files, images of 16 px."""
-        self.data.mkdir()
+        self.data.mkdir(exist_ok=True)
         rng = np.random.default_rng(0)
         ids = np.array([f"IMG_{number:07d}" for number in range(images)])
         malignant = rng.permutation(images) < max(images // 50, 20)
@@ -85,10 +87,14 @@ class Place:
         if not files:
             return
         folder = self.data / "images"
-        folder.mkdir()
+        if folder.is_dir():
+            return
+        half = folder.with_name("images.half")
+        half.mkdir()
         for image_id in ids:
             picture = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
-            cv2.imwrite(str(folder / f"{image_id}.png"), picture)
+            cv2.imwrite(str(half / f"{image_id}.png"), picture)
+        half.rename(folder)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """The bench with these words, its output in bench.log."""
@@ -98,19 +104,23 @@ class Place:
                 cwd=self.folder, env=self.environment, stdout=log, stderr=log,
             )  # fmt: skip
 
-    def step(self, name: str, *words: str, codes: tuple[int, ...] = (0,)) -> float:
-        """Run the bench to its end, print what it cost; the wall seconds."""
-        begun, peak = time.monotonic(), 0
+    def step(self, name: str, *words: str, codes: tuple[int, ...] = (0,)) -> tuple[float, float]:
+        """Run the bench to its end, print what it cost; seconds of the wall, of a processor."""
+        begun, before, peak = time.monotonic(), processor_seconds(), 0
         process = self.start(*words)
         while process.poll() is None:
             peak = max(peak, held_bytes(family(process.pid)))
-            time.sleep(0.1)
-        seconds = time.monotonic() - begun
-        print(f"{name:<28}{seconds:>9.1f} s{peak / 2**20:>9.0f} MiB", flush=True)
+            time.sleep(0.2)
+        seconds, spent = time.monotonic() - begun, processor_seconds() - before
+        print(
+            f"{name:<28}{seconds:>9.1f} s{spent:>9.1f} s{peak / 2**20:>9.0f} MiB"
+            f"{os.getloadavg()[0]:>7.1f}",
+            flush=True,
+        )
         if process.returncode not in codes:
             tail = (self.folder / "bench.log").read_text(encoding="utf-8")[-2000:]
             sys.exit(f"{name}: exit {process.returncode}\n{tail}")
-        return seconds
+        return seconds, spent
 
     @property
     def source(self) -> tuple[str, ...]:
@@ -138,6 +148,12 @@ class Place:
         )
 
 
+def processor_seconds() -> float:
+    """Of all processes that this one has started and waited for, and those below them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def family(pid: int) -> list[psutil.Process]:
     """A process and all below it; none where it has ended."""
     try:
@@ -150,7 +166,8 @@ def images(place: Place, asked: argparse.Namespace) -> None:
     """The shape of ISIC 2024: from the source to the leaderboard, one epoch of the custom CNN."""
     place.make_dataset(asked.images, asked.patients, files=True)
     place.step("data info", "data", "info", *place.source)
-    place.step("data audit", "data", "audit", *place.source, "--to", "audit", codes=(0, 1))
+    audit = ("data", "audit", *place.source, "--no-near", "--to", "audit")
+    place.step("data audit", *audit, codes=(0, 1))
     place.freeze()
     words = ("--protocol", "load", *place.source, "--method", "custom_cnn", "--image-size", "16")
     fold = (*words, "--folds", "0", "--set", "epochs=1")
@@ -203,11 +220,12 @@ def jobs(place: Place, asked: argparse.Namespace) -> None:
     place.make_dataset(500, 100, files=True)
     place.freeze()
     run = place.run_trivial(asked.jobs)
-    plan = place.step("plan, nothing done", *run, "--dry-run")
+    place.step("plan, nothing done", *run, "--dry-run")
     done = place.step(f"run of {asked.jobs} jobs, score", *run)
     again = place.step("run again, all done", *run)
-    cores = os.cpu_count() or 1
-    print(f"a job, {cores} at once: {(done - again) / asked.jobs:.3f} s; planning {plan:.1f} s")
+    wall, processor = ((one - two) / asked.jobs for one, two in zip(done, again, strict=True))
+    told = f"{wall:.3f} s of the wall ({os.cpu_count()} at once), {processor:.3f} s of a processor"
+    print(f"a job: {told}")
     place.step("status", "status")
     place.step("verify-results", "verify-results")
 
@@ -225,35 +243,50 @@ def methods(place: Place, asked: argparse.Namespace) -> None:
 
 
 def soak(place: Place, asked: argparse.Namespace) -> None:
-    """Kill something every few seconds until all jobs are done; then nothing may be left over."""
+    """Kill something after every few jobs until all are done; then nothing may be left over."""
     place.make_dataset(500, 100, files=True)
     place.freeze()
     draw = random.Random(0)  # noqa: S311 - moments, no secrets
     run = place.run_trivial(asked.jobs)
-    results, kills, peaks = place.folder / "results", 0, []
-    deadline = time.monotonic() + asked.jobs * 10
-    while len(list(results.glob("**/record.json"))) < asked.jobs:
-        if time.monotonic() > deadline:
-            sys.exit("the soak did not end")
+    results, kills, peaks = place.folder / "results", {"runner": 0, "below": 0}, []
+    begun = time.monotonic()
+    while (done := finished(results)) < asked.jobs:
         runner = place.start(*run)
-        wait = time.monotonic() + draw.uniform(8, 25)
-        while runner.poll() is None and time.monotonic() < wait:
-            time.sleep(draw.uniform(0.5, 3))
+        until = min(asked.jobs, done + draw.randint(10, 60))
+        while runner.poll() is None and finished(results) < until:
+            wait_for_jobs(results, draw.randint(0, 8), runner)
+            time.sleep(draw.uniform(0, 1))
             peaks.append(held_bytes(family(runner.pid)))
-            kills += kill_one_of(draw, runner)
+            kills["below"] += kill_one_of(draw, runner)
+            if time.monotonic() - begun > asked.jobs * 30:
+                sys.exit("the soak does not end")
         if runner.poll() is None:
             runner.kill()
-            runner.wait()
-            kills += 1
+            kills["runner"] += 1
+        runner.wait()
     place.step("run, to the end", *run)
     left = [path for path in results.glob("**/.*.tmp") if path.name != ".tmp"]
+    time.sleep(1)  # for guards of the last killed runner to look
     stray = [each.pid for each in processes_of(results)]
     half = max(peaks[: len(peaks) // 2]), max(peaks[len(peaks) // 2 :])
-    print(f"{kills} kills; memory in the halves {half[0] >> 20} and {half[1] >> 20} MiB")
+    print(f"{kills['runner']} runners killed, and {kills['below']} of their processes")
+    print(f"most memory in the first half {half[0] >> 20} MiB, in the second {half[1] >> 20} MiB")
     print(f"left behind: {len(stray)} processes, {len(left)} half-written files")
     if stray or left:
         sys.exit("the soak left something behind")
     place.step("verify-results", "verify-results")
+
+
+def finished(results: Path) -> int:
+    """How many jobs are done."""
+    return len(list(results.glob("**/record.json")))
+
+
+def wait_for_jobs(results: Path, more: int, runner: subprocess.Popen[bytes]) -> None:
+    """Wait until so many more jobs are done and some process works, or the runner has ended."""
+    until = finished(results) + more
+    while runner.poll() is None and (finished(results) < until or not family(runner.pid)[1:]):
+        time.sleep(0.2)
 
 
 def kill_one_of(draw: random.Random, runner: subprocess.Popen[bytes]) -> int:
@@ -270,10 +303,11 @@ def kill_one_of(draw: random.Random, runner: subprocess.Popen[bytes]) -> int:
 
 def processes_of(results: Path) -> list[psutil.Process]:
     """What still runs of the jobs of a results folder."""
+    marks = {mark_of(path.parent) for path in results.glob("**/job.json")}
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(JOB_FOLDER, "").startswith(str(results)):
+            if process.environ().get(JOB_MARK) in marks:
                 found.append(process)
         except (psutil.Error, OSError):
             continue
@@ -297,8 +331,15 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--methods", type=int, default=200)
+    parser.add_argument("--folder", type=Path, help="work here, and keep it and its dataset")
     asked = parser.parse_args()
-    print(machine.described("numpy", "pandas", used="of which all are used"))
+    print(f"$ python -m benchmarks.load {' '.join(sys.argv[1:])}")
+    print(machine.described("torch", "numpy", "pandas", used="of which all are used"))
+    print(f"{'':<28}{'wall':>11}{'processor':>11}{'memory':>13}{'load':>7}", flush=True)
+    if asked.folder is not None:
+        asked.folder.mkdir(parents=True, exist_ok=True)
+        PARTS[asked.part](Place(asked.folder.resolve()), asked)
+        return
     with tempfile.TemporaryDirectory(prefix="load-") as folder:
         PARTS[asked.part](Place(Path(folder)), asked)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,8 @@ class Roster:
 
     def table(self) -> pd.DataFrame:
         """The records as a DataFrame with the columns of Record, in their order."""
-        rows = [asdict(record) for record in self.records]
-        table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+        columns = {name: [getattr(record, name) for record in self.records] for name in COLUMNS}
+        table = pd.DataFrame(columns, dtype=object)
         table["age"] = table["age"].astype(np.float64)
         return table
 

@@ -19,7 +19,7 @@ from bench.job import Job, RunRecord, digest, to_json
 from bench.method import Recipe
 from bench.predictions import Predictions, RowPredictions, Slot
 from bench.run import results
-from bench.run.execute import git_state, host_facts, package_versions
+from bench.run.execute import bench_facts
 from bench.run.pretraining import UNDECLARED
 
 MEMBERS = "ensemble of"
@@ -96,7 +96,7 @@ def write_ensemble(
     row = root / job.protocol / job.dataset / job.row
     if is_ensemble(row):
         shutil.rmtree(row)
-    commit, dirty = git_state()
+    host, versions, (commit, dirty) = bench_facts()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     note = _note(job, list(made.values()))
     for slot, each in made.items():
@@ -115,8 +115,8 @@ def write_ensemble(
             cpu_seconds=0,
             peak_memory_bytes=0,
             resumed=0,
-            host=host_facts(),
-            versions=package_versions(),
+            host=host,
+            versions=versions,
             git_commit=commit,
             git_dirty=dirty,
             device="cpu",

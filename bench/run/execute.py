@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,7 @@ def _record(
     spent: Spent,
     helpers_cpu: float,
 ) -> RunRecord:
-    commit, dirty = git_state()
+    host, versions, (commit, dirty) = bench_facts()
     return RunRecord(
         id=job_file.id,
         job=job_file.job,
@@ -235,8 +236,8 @@ def _record(
         cpu_seconds=round(spent.cpu_seconds + helpers_cpu, 3),
         peak_memory_bytes=_peak_memory_bytes(),
         resumed=spent.processes - 1,
-        host=host_facts(),
-        versions=package_versions(),
+        host=host,
+        versions=versions,
         git_commit=commit,
         git_dirty=dirty,
         device=str(journal.facts.get("device", "")),
@@ -251,6 +252,12 @@ def _peak_memory_bytes() -> int:
     """The largest memory that this process has held."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@cache
+def bench_facts() -> tuple[dict[str, Any], dict[str, str], tuple[str, bool]]:
+    """What does the work: the machine, the packages, the bench's code; looked up once."""
+    return host_facts(), package_versions(), git_state()
 
 
 def host_facts() -> dict[str, Any]:

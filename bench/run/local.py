@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.job import JobFile
+from bench.run.nursery import Nursery, Starter, start_anew
 from bench.run.process import JobProcess, Outcome, Watcher
 from bench.run.results import is_locked, prepare
 
@@ -39,6 +41,17 @@ def gpu_slots(jobs_per_device: int, devices_per_job: int = 1) -> list[str]:
 
 
 @contextmanager
+def _starter(job_files: Sequence[JobFile]) -> Iterator[Starter]:
+    """How jobs' processes are started: by forks where that spares work, and where it is safe."""
+    alike = len({file.job.threads for file in job_files}) == 1  # read when libraries are loaded
+    if alike and len(job_files) > 1 and sys.platform == "linux":
+        with Nursery() as nursery:
+            yield nursery.start
+    else:
+        yield start_anew
+
+
+@contextmanager
 def _ending(running: list[JobProcess]) -> Iterator[None]:
     """Stop whatever still runs when the runner itself is stopped; all are asked first."""
     try:
@@ -62,7 +75,7 @@ def run_local(
     waiting, free = list(job_files), list(slots)
     running: list[JobProcess] = []
     outcomes: list[Outcome] = []
-    with _ending(running):
+    with _starter(job_files) as start, _ending(running):
         while waiting or running:
             while waiting and free:
                 at = next((n for n, file in enumerate(waiting) if not _is_busy(file)), None)
@@ -75,7 +88,7 @@ def run_local(
                 elif prepared == "busy":
                     waiting.append(job_file)
                 else:
-                    running.append(JobProcess(job_file, bench, free.pop(0)))
+                    running.append(JobProcess(job_file, bench, free.pop(0), start))
                     watcher.started(job_file.job)
             time.sleep(POLL_SECONDS)
             for each in list(running):

@@ -6,7 +6,6 @@ import csv
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +14,7 @@ import psutil
 
 from bench.job import Job, JobFile
 from bench.run.guard import GRACE_SECONDS
+from bench.run.nursery import JOB_MARK, Starter, mark_of, start_anew
 from bench.run.results import HISTORY, is_done
 
 STOP_SECONDS = GRACE_SECONDS + 5
@@ -23,8 +23,6 @@ LOG_TAIL_BYTES = 20_000
 RAISED = re.compile(r"(error|[\w.]*(Error|Exception|Exit|Interrupt)): ")
 RUNNER_PIPE = "BENCH_RUNNER_PIPE"
 """Set for a job whose standard input is its runner: when that closes, the job ends, too."""
-JOB_FOLDER = "BENCH_JOB_FOLDER"
-"""Set for a job and all that it starts: by this they are found when its guard was killed."""
 BUSY = 75
 """Exit code of a job that another process is working on: EX_TEMPFAIL of sysexits.h."""
 
@@ -123,7 +121,9 @@ class JobProcess:
     slot is the GPU it sees, or "" for those of its engine.
     """
 
-    def __init__(self, job_file: JobFile, bench: Path, slot: str) -> None:
+    def __init__(
+        self, job_file: JobFile, bench: Path, slot: str, start: Starter = start_anew
+    ) -> None:
         self.job_file, self.slot = job_file, slot
         self.folder = Path(job_file.place.folder)
         self.history = History(self.folder)
@@ -135,19 +135,16 @@ class JobProcess:
             "PYTHONUNBUFFERED": "1",
             "HF_HUB_OFFLINE": "1",
             RUNNER_PIPE: "1",
-            JOB_FOLDER: str(self.folder),
+            JOB_MARK: mark_of(self.folder),
         }
         environment.pop("BENCH_DATA", None)  # the labels lie there
         if slot:
             environment["CUDA_VISIBLE_DEVICES"] = slot
-        self.process = subprocess.Popen(
-            [sys.executable, str(bench), "job", str(self.folder / "job.json")],
-            stdin=subprocess.PIPE,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
+        theirs, ours = os.pipe()
+        self.pipe: int | None = ours
+        words = ["job", str(self.folder / "job.json")]
+        self.process = start(bench, words, environment, theirs, self.log)
+        os.close(theirs)
 
     @property
     def over(self) -> bool:
@@ -162,7 +159,7 @@ class JobProcess:
     def outcome(self) -> Outcome:
         """How the job ended; what a killed guard has left is ended, too."""
         self._close()
-        code = self.process.returncode
+        code = self.process.wait()
         if code < 0:
             end_strays(self.folder)
         ok = code == 0 and is_done(self.folder, self.job_file.job)
@@ -193,16 +190,17 @@ class JobProcess:
 
     def _close(self) -> None:
         self.log.close()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        if self.pipe is not None:
+            os.close(self.pipe)
+            self.pipe = None
 
 
 def end_strays(folder: Path) -> None:
     """End what a job has started and its killed guard could not."""
-    strays = []
+    mark, strays = mark_of(folder), []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(JOB_FOLDER) == str(folder):
+            if process.environ().get(JOB_MARK) == mark:
                 process.kill()
                 strays.append(process)
         except (psutil.Error, OSError):

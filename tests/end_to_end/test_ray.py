@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.run.process import JOB_FOLDER
+from bench.run.nursery import JOB_MARK, mark_of
 from tests.conftest import ROOT
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install -r requirements-ray.txt")
@@ -71,10 +71,11 @@ def workers() -> list[psutil.Process]:
 
 
 def job_processes(below: Path) -> list[psutil.Process]:
+    marks = {mark_of(path.parent) for path in below.glob("**/job.json")}
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(JOB_FOLDER, "").startswith(str(below)):
+            if process.environ().get(JOB_MARK) in marks:
                 found.append(process)
         except (psutil.Error, OSError):
             continue

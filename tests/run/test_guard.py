@@ -12,7 +12,8 @@ import psutil
 from bench.run import guard, results
 from bench.run.execute import run_job
 from bench.run.local import run_local
-from bench.run.process import JOB_FOLDER, Unwatched
+from bench.run.nursery import JOB_MARK, mark_of
+from bench.run.process import Unwatched
 from tests.run.small_jobs import BENCH, plan, predicted, verified, write_method
 
 MEMORY = "room = [np.ones(2**25) for _ in range(40)]"  # 10 GiB, if nobody stops it
@@ -42,7 +43,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(JOB_FOLDER) == str(folder):
+            if process.environ().get(JOB_MARK) == mark_of(folder):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
