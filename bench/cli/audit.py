@@ -33,7 +33,19 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write groups that unite sure duplicates, to be given as --groups.",
 )
-def audit(data: DataChoice, protocol_name: str | None, folder: Path, merged: Path | None) -> int:
+@click.option(
+    "--near/--no-near",
+    default=True,
+    show_default=True,
+    help="Search for near duplicates, too; of 400,000 images this takes most of the time.",
+)
+def audit(
+    data: DataChoice,
+    protocol_name: str | None,
+    folder: Path,
+    merged: Path | None,
+    near: bool,  # noqa: FBT001
+) -> int:
     """List what is wrong with metadata and images. Exit 1 where it must not be ignored."""
     from bench.data.audit.whole import audit_json
     from bench.report.audit import render_audit
@@ -42,7 +54,7 @@ def audit(data: DataChoice, protocol_name: str | None, folder: Path, merged: Pat
     refuse_unwritable("--to", folder / "index.html", folder / "audit.json")
     if merged is not None:
         refuse_unwritable("--merge-groups", merged)
-    done = _audit(data, protocol_name)
+    done = _audit(data, protocol_name, near=near)
     if merged is not None:
         _write_groups(done, merged)
     write({"audit.json": audit_json(done), "index.html": render_audit(done)}, folder)
@@ -51,7 +63,7 @@ def audit(data: DataChoice, protocol_name: str | None, folder: Path, merged: Pat
     return 1 if done.failed else 0
 
 
-def _audit(data: DataChoice, protocol_name: str | None) -> Audit:
+def _audit(data: DataChoice, protocol_name: str | None, *, near: bool) -> Audit:
     """The audit, with a bar a stage."""
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -67,7 +79,10 @@ def _audit(data: DataChoice, protocol_name: str | None) -> Audit:
                 stages[stage] = bars.add_task(stage, total=whole)
             bars.update(stages[stage], completed=done)
 
-        return audit_data(data, lambda manifest: _known_pairs(manifest, protocol_name), advance)
+        def know(manifest: Manifest) -> KnownPairs:
+            return _known_pairs(manifest, protocol_name)
+
+        return audit_data(data, know, advance, near=near)
 
 
 def _known_pairs(manifest: Manifest, protocol_name: str | None) -> KnownPairs:

@@ -88,6 +88,11 @@ def _headline(grave: list[Finding]) -> str:
 def _standfirst(done: Audit) -> list[str]:
     if not done.images_read:
         return ["There are no image files here: only the metadata was looked at."]
+    if done.search is None:
+        return [
+            "Every image was read and decoded to its end; files of the same bytes are named.",
+            "Near duplicates were not searched.",
+        ]
     return ["Every image was read and decoded to its end, and compared with all others."]
 
 

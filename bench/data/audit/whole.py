@@ -114,11 +114,13 @@ def audit(
     choice: DataChoice,
     know: Callable[[Manifest], KnownPairs] = lambda _: KnownPairs(),
     advance: Advance = silent,
+    *,
+    near: bool = True,
 ) -> Audit:
-    """Audit what the user means.
+    """Audit what the user means. Raises DataError where there is no metadata at all.
 
-    know  gives what is known of a dataset's duplicates. Raises DataError where there is no
-    metadata at all.
+    know  gives what is known of a dataset's duplicates
+    near  whether to search for near duplicates, and not for copies of the same bytes alone
     """
     faults: list[Fault] = []
     manifest, folder = _read(choice, faults)
@@ -138,11 +140,11 @@ def audit(
     faults += [fault for one in looked for fault in one.faults]
     known = know(manifest)
     groups = _Groups(manifest, known)
-    pairs = _copies(looked, groups, faults)
-    search = _near(manifest, looked, found.files, advance)
+    copies = _copies(looked)
+    pairs = _across(copies, groups, faults)
+    search = _near(manifest, looked, copies, found.files, advance) if near else None
     if search is not None:
-        exact = {(pair.image_a, pair.image_b) for pair in pairs}
-        pairs += [groups.near(p) for p in search.pairs if (p.image_a, p.image_b) not in exact]
+        pairs += [groups.near(pair) for pair in _as_listed(search.pairs, copies, known)]
     pairs += groups.unseen(known.missed, pairs)
     faults += [Fault(p.kind, f"{p.image_a} and {p.image_b}", p.evidence) for p in pairs]
     return Audit(
@@ -223,34 +225,62 @@ class _Groups:
         return self.pair(kind, found.image_a, found.image_b, evidence)
 
 
-def _copies(looked: Iterable[Looked], groups: _Groups, faults: list[Fault]) -> list[Pair]:
-    """Files of one content, each with the first: faults within a group, pairs across groups."""
-    by_content: dict[str, list[str]] = {}
-    for one in looked:
-        if one.sha256:
-            by_content.setdefault(one.sha256, []).append(one.image_id)
+def _copies(looked: Iterable[Looked]) -> dict[str, str]:
+    """The first image of the same bytes, by every image whose file can be read."""
+    first: dict[str, str] = {}
+    return {
+        one.image_id: first.setdefault(one.sha256, one.image_id) for one in looked if one.sha256
+    }
+
+
+def _across(copies: Mapping[str, str], groups: _Groups, faults: list[Fault]) -> list[Pair]:
+    """Images of the same bytes, each with the first: faults within a group, pairs across groups."""
     pairs = []
-    for a, *others in by_content.values():
-        for b in others:
-            if groups.label[a] != groups.label[b]:
-                what = f"{groups.label[a]} and {groups.label[b]}"
-                faults.append(Fault("copies labels", f"{a} and {b}", what))
-            if groups.native[a] == groups.native[b]:
-                faults.append(Fault("copies within", f"{a} and {b}", ""))
-            else:
-                pairs.append(groups.pair("copies across", a, b, "the same bytes"))
+    for b, a in copies.items():
+        if a == b:
+            continue
+        if groups.label[a] != groups.label[b]:
+            what = f"{groups.label[a]} and {groups.label[b]}"
+            faults.append(Fault("copies labels", f"{a} and {b}", what))
+        if groups.native[a] == groups.native[b]:
+            faults.append(Fault("copies within", f"{a} and {b}", ""))
+        else:
+            pairs.append(groups.pair("copies across", a, b, "the same bytes"))
     return pairs
 
 
 def _near(
-    manifest: Manifest, looked: Iterable[Looked], files: Mapping[str, Path], advance: Advance
+    manifest: Manifest,
+    looked: Iterable[Looked],
+    copies: Mapping[str, str],
+    files: Mapping[str, Path],
+    advance: Advance,
 ) -> Duplicates | None:
-    """The search for near duplicates among the files that can be read."""
-    readable = {one.image_id for one in looked if one.readable}
+    """The search for near duplicates among the files that can be read, each content once.
+
+    Images of the same bytes are told of anyway, each with the first. Who is near one of them is
+    near all, and all their pairs would be as many as the square of the images.
+    """
+    readable = {
+        one.image_id for one in looked if one.readable and copies[one.image_id] == one.image_id
+    }
     if not readable:
         return None
     table = manifest.table[manifest.table["image_id"].isin(readable)]
     return find_near_duplicates(replace(manifest, table=table), loader(files), advance)
+
+
+def _as_listed(
+    pairs: Iterable[DuplicatePair], copies: Mapping[str, str], known: KnownPairs
+) -> list[DuplicatePair]:
+    """Found pairs of contents by the names under which they are known, where they are."""
+    listed = [*known.united, *((pair.image_a, pair.image_b) for pair in known.missed)]
+    named = {frozenset(copies.get(each, each) for each in pair): pair for pair in listed}
+    found = []
+    for pair in pairs:
+        a, b = named.get(frozenset((pair.image_a, pair.image_b)), (pair.image_a, pair.image_b))
+        found.append(replace(pair, image_a=a, image_b=b))
+    return found
 
 
 def _gather(faults: Iterable[Fault]) -> tuple[Finding, ...]:
