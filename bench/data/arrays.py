@@ -40,6 +40,8 @@ HMNIST_LABELS = ("akiec", "bcc", "bkl", "df", "nv", "vasc", "mel")
 DERMAMNIST = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 """What the numbers in MedMNIST's dermamnist mean: HAM10000's classes by name."""
 COLOURS = 3
+MOST_BYTES = 16 * 2**30
+"""Unpacked: a small file can state any size."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,7 @@ def as_folder(path: Path, arrays: Arrays, cache: Path) -> Path:
 
 
 def _read_npz(path: Path) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            content = {name: held[name] for name in held.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as .npz ({error}); fetch it again") from None
+    content = _unpacked(path)
     parts = list(_parts(content, path))
     shapes = sorted({images.shape[1:] for _, images, _ in parts})
     if len(shapes) > 1:
@@ -106,6 +104,19 @@ def _read_npz(path: Path) -> Arrays:
         citation="not stated",
     )
     return Arrays(roster.classes_found(), np.concatenate([images for _, images, _ in parts]))
+
+
+def _unpacked(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz by name."""
+    try:
+        with zipfile.ZipFile(path) as held:
+            size = sum(member.file_size for member in held.infolist())
+        if size <= MOST_BYTES:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes its readers raise
+        raise DataError(f"{path}: cannot be read as .npz ({error}); fetch it again") from None
+    raise DataError(f"{path}: holds {size / 2**30:.0f} GiB unpacked; too large to be read")
 
 
 def _parts(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 
 SIDE = 64
+NUMBERS = 7
+"""That tell how an image looks; see `measured`."""
 QUANTILE = 0.999
 LOOKED_AT = 2000
 """Images of a training part that are looked at; of more, so many in even steps."""

@@ -27,6 +27,7 @@ from torch import nn
 
 from bench.errors import ResultsError
 from bench.files import write_atomically
+from bench.train.header import told_by
 
 HASH_BYTES = 32
 PROOF = "weights_sha256"
@@ -88,26 +89,9 @@ def _weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     return found.hexdigest()
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """What a best file says of itself. Raises ResultsError where it is none of the bench's."""
-    try:
-        with safe_open(path, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-        header = {name: json.loads(value) for name, value in metadata.items()}
-    except Exception as error:
-        raise ResultsError(f"{path}: cannot be read as a checkpoint ({error})") from error
-    missing = [name for name in ("classes", "recipe", "mean", "std") if name not in header]
-    if missing:
-        raise ResultsError(
-            f"{path}: its header lacks {', '.join(missing)}; give a best.safetensors or "
-            "best_ema.safetensors of this bench"
-        )
-    return header
-
-
 def complete_header(path: Path, model: nn.Module, more: dict[str, Any]) -> None:
     """Write a best file again with what became known after it: its temperature."""
-    save_best(path, model, read_header(path) | more)
+    save_best(path, model, told_by(path) | more)
 
 
 def load_best(path: Path, model: nn.Module) -> None:

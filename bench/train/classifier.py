@@ -25,6 +25,7 @@ from bench.temperature import temper
 from bench.train import checkpoint
 from bench.train.distributed import fabric_on, resolve_device
 from bench.train.evaluate import Scale, predict_probs
+from bench.train.header import read_header
 from bench.train.models import build_model
 
 
@@ -71,26 +72,23 @@ class Classifier:
 
 def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     """The classifier of a best checkpoint. Raises ResultsError where the file is not one."""
-    header = checkpoint.read_header(path)
-    if "chain" not in header:
-        raise ResultsError(f"{path}: does not tell its preprocessing; train it again")
-    recipe, classes = Recipe.model_validate(header["recipe"]), tuple(header["classes"])
-    model = build_model(recipe, len(classes), None)
+    header = read_header(path)
+    model = build_model(header.recipe, len(header.classes), None)
     checkpoint.load_best(path, model)
     place = torch.device(resolve_device(device))
     mean, std = (
-        torch.tensor(header[name], device=place)[:, None, None] for name in ("mean", "std")
+        torch.tensor(each, device=place)[:, None, None] for each in (header.mean, header.std)
     )
     return Classifier(
         model=model.to(place).to(memory_format=torch.channels_last).eval(),  # type: ignore[call-overload]
-        classes=classes,
-        recipe=recipe,
-        chain=parse_chain(header["chain"]),
+        classes=header.classes,
+        recipe=header.recipe,
+        chain=parse_chain(header.chain),
         scale=Scale(mean, std),
-        temperature=header.get("temperature", 1.0),
-        image_temperature=header.get("image_temperature"),
-        looks=Looks(**header["looks"]) if header.get("looks") else None,
-        trained_on=header.get("trained_on", {}),
+        temperature=header.temperature,
+        image_temperature=header.image_temperature,
+        looks=header.looks and Looks(**header.looks.model_dump()),
+        trained_on=header.trained_on,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -9,14 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
+from safetensors.numpy import save
 
+from bench.data.audit.files import look_at
 from bench.data.grouping import read_grouping
+from bench.data.images import loader
+from bench.data.preprocess import preprocessing, recorded
+from bench.data.sources import DataChoice
 from bench.job import parse_job_file, parse_record
 from bench.protocol import PARTS, Roles, parse_protocol, parse_roles
 from bench.recipe import Recipe, parse_overrides
 from bench.run.joblist import listed_job
 from bench.run.results import read_parquet
 from bench.run.submissions import Wanted, read_submission
+from bench.train.header import read_header
 
 CLASSES = ("mel", "nv")
 IDS = np.array(["a", "b", "c", "d"], dtype=object)
@@ -29,6 +37,12 @@ WANTED = Wanted(ROLES, CLASSES, folds=1, seed=0)
 
 SOUND_TOML = (
     'name = "p"\ntitle = "P"\n[split]\nkind = "groupkfold"\nfolds = 2\nseed = 1\nval = 0.1\n'
+)
+
+
+METADATA = (
+    b"lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+    b"L0,I0,nv,histo,50,male,back\nL1,I1,mel,histo,,unknown,foot\n"
 )
 
 
@@ -46,6 +60,22 @@ def _as_file(read: Callable[[Path], object], suffix: str) -> Callable[[bytes], o
     return parse
 
 
+def _as_dataset(name: str) -> Callable[[bytes], object]:
+    """Opens a folder that holds the content as a file of that name."""
+
+    def parse(content: bytes) -> object:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, name).write_bytes(content)
+            return DataChoice(Path(folder), "d").open(images=False)
+
+    return parse
+
+
+def _picture(path: Path) -> object:
+    look_at("a", path)  # nothing that is wrong stops it
+    return loader({"a": path})("a")
+
+
 def _set(content: bytes) -> Recipe:
     return Recipe().with_overrides(parse_overrides(_text(content).split("\n")))
 
@@ -60,7 +90,49 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "groups": _as_file(read_grouping, ".csv"),
     "job list": _as_file(lambda path: listed_job(path, 0), ".jobs"),
     "settings": _set,
+    "metadata": _as_dataset("HAM10000_metadata.csv"),
+    "manifest": _as_dataset("manifest.csv"),
+    "arrays": _as_dataset("d.npz"),
+    "picture": _as_file(_picture, ".png"),
+    "checkpoint": _as_file(read_header, ".safetensors"),
 }
+
+
+def _pictures() -> list[bytes]:
+    """The same small picture in the ways that files come: grey, with transparency, turned."""
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype=np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    found = []
+    for shown, kind, more in (
+        (pixels[..., :3], "PNG", {}), (pixels, "PNG", {}), (pixels[..., 0], "PNG", {}),
+        (pixels[..., :3], "JPEG", {"exif": turned}),
+        (pixels[..., :3], "JPEG", {"progressive": True}),
+    ):  # fmt: skip
+        stream = io.BytesIO()
+        Image.fromarray(shown).save(stream, kind, **more)
+        found.append(stream.getvalue())
+    return found
+
+
+def _arrays() -> bytes:
+    stream = io.BytesIO()
+    pixels = np.zeros((3, 2, 2, 3), np.uint8)
+    np.savez_compressed(stream, images=pixels, labels=np.array([[0], [1], [1]]))
+    return stream.getvalue()
+
+
+def checkpoint(**changed: object) -> bytes:
+    """A best file of no weights, its header changed; None takes a name out."""
+    recipe = Recipe(image_size=16)
+    told = {
+        "classes": CLASSES, "recipe": recipe.model_dump(), "mean": [0.5] * 3, "std": [0.2] * 3,
+        "chain": recorded(preprocessing(recipe)), "temperature": 1.5, "epoch": 1,
+        "looks": {"mean": [0.0] * 7, "precision": [[0.0] * 7] * 7, "limit": 3.0},
+        "trained_on": {"dataset": "d", "seed": 0, "column": 0, "images": 3},
+    } | changed  # fmt: skip
+    stated = {name: json.dumps(value) for name, value in told.items() if value is not None}
+    return save({"x": np.zeros(1, np.float32)}, stated)
 
 
 def seeds() -> dict[str, list[bytes]]:
@@ -78,5 +150,10 @@ def seeds() -> dict[str, list[bytes]]:
         "submission": [submission, submission.replace(b"image_id,p_mel,p_nv", b"image,MEL,NV")],
         "groups": [b"image_id,patient_id\na,p\nb,q\n"],
         "job list": [b'{"id": "x", "folder": "/nowhere"}\n'],
+        "metadata": [METADATA],
+        "manifest": [b"image,label,group\na,x,p\nb,y,q\n", b'image;label;patient\n"a";x;p\n'],
+        "arrays": [_arrays()],
+        "picture": _pictures(),
+        "checkpoint": [checkpoint()],
         "settings": [b"epochs=3\nlr=1e-3", b"model=resnet18\nloss=focal"],
     }

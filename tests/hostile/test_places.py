@@ -126,5 +126,5 @@ def test_a_checkpoint_that_is_a_pickle_is_not_executed(tmp_path, name):
     (tmp_path / name).write_bytes(proof + content)  # even where the hash is right
     assert checkpoint.load_last(tmp_path) is None
     with pytest.raises(ResultsError, match="cannot be read as a checkpoint"):
-        checkpoint.read_header(tmp_path / name)
+        checkpoint.told_by(tmp_path / name)
     assert not mark.exists()

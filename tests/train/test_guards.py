@@ -159,7 +159,7 @@ def test_a_saved_checkpoint_that_does_not_score_what_was_logged_is_said(make_tas
     def spoil(self):
         best = run(self)
         path = self.task.folder / "best.safetensors"
-        header = checkpoint.read_header(path)
+        header = checkpoint.told_by(path)
         checkpoint.load_best(path, self.model)
         self.model.head.weight.data.neg_()
         checkpoint.save_best(path, self.model, header)

@@ -33,7 +33,7 @@ def images():
 
 def test_the_header_tells_what_the_image_alone_is_tempered_by(train):
     task, _, path = train(metadata="late", temperature=True)
-    header = checkpoint.read_header(path)
+    header = checkpoint.told_by(path)
     member = load_classifier(path)
     files = [draw_image(r) for r in small_records() if r.image_id in task.val.image_ids]
     raw = replace(member, temperature=1.0).probs(files)
@@ -71,7 +71,7 @@ def test_it_warns_of_small_long_and_colourless_images_and_of_no_training_image(t
 
 def test_a_checkpoint_of_before_is_taken_and_says_what_it_cannot(train, images):
     path = train()[2]
-    header = checkpoint.read_header(path)
+    header = checkpoint.told_by(path)
     for name in ("looks", "image_temperature", "trained_on"):
         header.pop(name)
     member = load_classifier(path)
