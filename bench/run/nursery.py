@@ -153,8 +153,10 @@ class Nursery:
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SERVE, str(bench.resolve().parent)],
-                stdin=theirs, env={**environment, JOB_MARK: NO_MARK}, start_new_session=True,
-            )  # fmt: skip
+                stdin=theirs.fileno(),
+                env={**environment, JOB_MARK: NO_MARK},
+                start_new_session=True,
+            )
         self.channel = ours
         return ours
 
@@ -224,11 +226,11 @@ def serve() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
     while True:
-        ready, _, _ = select.select([channel, ended], [], [])
+        ready, _, _ = select.select([channel.fileno(), ended], [], [])
         if ended in ready:
             os.read(ended, 2**16)
             _tell_ended(channel)
-        if channel in ready:
+        if channel.fileno() in ready:
             request, handles, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
             if not request:
                 os._exit(0)  # the runner is gone, or done

@@ -87,7 +87,7 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
         scale=Scale(mean, std),
         temperature=header.temperature,
         image_temperature=header.image_temperature,
-        looks=header.looks and Looks(**header.looks.model_dump()),
+        looks=None if header.looks is None else Looks(**header.looks.model_dump()),
         trained_on=header.trained_on,
     )
 
