@@ -129,13 +129,13 @@ def _parts(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, np.nda
             f"or images and labels; it has {listing(sorted(content))}"
         )
     for part, images, labels in found:
-        pixels, codes = content[images], np.squeeze(content.get(labels, np.empty(0)))
-        codes = np.atleast_1d(codes)
+        pixels = _coloured(content[images], path)
+        codes = np.atleast_1d(np.squeeze(content.get(labels, np.empty(0))))
         if codes.ndim != 1 or len(codes) != len(pixels):
             raise DataError(f"{path}: {len(pixels)} {images}, but {codes.shape} {labels}")
         if codes.dtype.kind not in "iuU":
             raise DataError(f"{path}: {labels} are {codes.dtype}; they need to be whole numbers")
-        yield part, _coloured(pixels, path), codes
+        yield part, pixels, codes
 
 
 def _class_names(path: Path, labels: np.ndarray) -> dict[Any, str]:
@@ -153,7 +153,8 @@ def _coloured(pixels: np.ndarray, path: Path) -> np.ndarray:
     """Images as (N, H, W, 3) uint8; grey ones three times."""
     if pixels.ndim == COLOURS:
         pixels = pixels[..., None]
-    if pixels.dtype != np.uint8 or pixels.ndim != COLOURS + 1 or pixels.shape[3] not in {1, 3}:
+    shaped = pixels.ndim == COLOURS + 1 and pixels.shape[3] in {1, 3} and 0 not in pixels.shape[1:]
+    if pixels.dtype != np.uint8 or not shaped:
         raise DataError(
             f"{path}: images are {pixels.dtype} of shape {pixels.shape}; they need to be uint8 of "
             "shape (N, H, W, 3) or (N, H, W)"

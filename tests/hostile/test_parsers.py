@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from contextlib import suppress
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -60,6 +63,52 @@ def test_deep_wide_and_empty_files_are_refused(kind, content):
             PARSERS[kind](content)
     else:
         refuse_or_read(kind, content)
+
+
+def npz(**arrays: object) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def stated(shape: tuple[int, ...]) -> bytes:
+    """A .npz whose arrays say that they have a shape, and hold ten bytes."""
+    header, stream = io.BytesIO(), io.BytesIO()
+    told = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, told)
+    with zipfile.ZipFile(stream, "w") as held:
+        for name in ("images", "labels"):
+            held.writestr(f"{name}.npy", header.getvalue() + bytes(10))
+    return stream.getvalue()
+
+
+PIXELS = np.zeros((2, 3, 3, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (npz(images=np.uint8(3), labels=np.int64(1)), r"images are uint8 of shape \(\)"),
+        (npz(images=np.zeros((2, 0, 4, 3), np.uint8), labels=np.arange(2)), "of shape"),
+        (npz(images=PIXELS, labels=np.array([0.5, np.nan])), "need to be whole numbers"),
+        (npz(images=PIXELS, labels=np.zeros(2, [("a", "i4")])), "need to be whole numbers"),
+        (npz(images=PIXELS[:0], labels=np.arange(0)), "no rows"),
+        (npz(other=PIXELS), "it has other"),
+        (stated((10**12, 3, 3, 3)), "cannot be read as .npz"),
+        (stated((50, 3, 3, 3)), "cannot be read as .npz"),
+    ],
+)
+def test_arrays_of_no_use_are_refused(content, said):
+    with pytest.raises(BenchError, match=said):
+        PARSERS["arrays"](content)
+
+
+def test_arrays_too_large_to_be_unpacked_are_refused(monkeypatch):
+    from bench.data import arrays
+
+    monkeypatch.setattr(arrays, "MOST_BYTES", 100)
+    with pytest.raises(BenchError, match="too large to be read"):
+        PARSERS["arrays"](npz(images=PIXELS, labels=np.arange(2)))
 
 
 def parquet(rows: int) -> bytes:
