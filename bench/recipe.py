@@ -17,6 +17,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+ROUNDING = 1e-9
 
 
 def _by_class(value: Any) -> Any:
@@ -55,7 +56,7 @@ class Recipe(BaseModel):
     localization, by weights fitted on val (`bench.train.fusion`)."""
     dropout: Share = 0.0
     drop_path: Share | None = None
-    """Stochastic depth; None leaves the model what timm gives it."""
+    """Stochastic depth of timm's models; None leaves them what timm gives them."""
     image_size: Annotated[int, Field(ge=8, le=4096)] = 224
     """Images are resized to image_size x image_size pixels."""
 
@@ -70,6 +71,7 @@ class Recipe(BaseModel):
     # optimisation
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 32
+    """The rest of an epoch that fills no batch is left out of it; each epoch has another order."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are averaged for one step of the optimizer."""
     optimizer: Literal[
@@ -82,7 +84,7 @@ class Recipe(BaseModel):
     lr: Positive = 1e-3
     weight_decay: NonNegative = 1e-2
     momentum: Share = 0.9
-    """Of SGD, and of timm's optimizers that have one."""
+    """Of sgd, rmsprop and madgrad."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Each layer below the head learns at this share of the rate of the one above it."""
     body_lr_scale: Positive = 1.0
@@ -111,6 +113,11 @@ class Recipe(BaseModel):
     """Algorithms that give the same bits each time, also on a GPU, where that costs speed."""
     sync_batch_norm: bool = False
     """Several GPUs of a job share their batch norms' statistics; else each has its own share's."""
+    channels_last: bool = True
+    """Weights and images lie in memory pixel by pixel, all channels of one beside each other; false
+    leaves them plane by plane (other bits). Which is faster depends on model and device."""
+    evaluation_batch: Annotated[int, Field(ge=1)] = 256
+    """Images predicted at once: a matter of memory (and of the last bits)."""
 
     # imbalance: the sampler changes what is drawn; weights, loss scale and logit adjustment what it
     # counts. Weights and adjustment start from what the sampler leaves, so nothing balances twice
@@ -191,7 +198,8 @@ class Recipe(BaseModel):
     # choice on val
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     ema_warmup: bool = True
-    """Decay grows as (1 + step) / (10 + step) up to ema_decay, so that the average catches up."""
+    """Decay grows as step / (10 + step) up to ema_decay, steps counted from 0, so that the average
+    catches up."""
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a better val macro-F1 after which training stops; None never stops."""
     tta: Literal["none", "flips", "dihedral"] = "none"
@@ -203,6 +211,16 @@ class Recipe(BaseModel):
     def _one_kind_of_weights(self) -> Self:
         if self.class_weight_power and self.class_weight_beta:
             raise ValueError("class_weight_power and class_weight_beta exclude each other: set one")
+        return self
+
+    @model_validator(mode="after")
+    def _one_mixing_a_batch(self) -> Self:
+        both = self.cutmix_prob + self.mixup_prob
+        if both > 1 + ROUNDING:
+            raise ValueError(
+                f"cutmix_prob and mixup_prob sum to {both:g}: a batch is mixed in one way at most, "
+                "so at most to 1"
+            )
         return self
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Recipe:

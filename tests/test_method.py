@@ -63,3 +63,9 @@ def test_factors_by_class_are_read_from_text_or_given():
 def test_two_kinds_of_class_weights_exclude_each_other():
     with pytest.raises(MethodError, match="exclude each other: set one"):
         Recipe(class_weight_power=0.5).with_overrides({"class_weight_beta": "0.9"})
+
+
+def test_a_batch_is_mixed_in_one_way_at_most():
+    assert Recipe(cutmix_prob=0.7, mixup_prob=0.3).mixup_prob == 0.3
+    with pytest.raises(MethodError, match="sum to 1.1: a batch is mixed in one way at most"):
+        Recipe(cutmix_prob=0.8).with_overrides({"mixup_prob": "0.3"})

@@ -135,7 +135,7 @@ def plan(bench: Bench, options: Options) -> list[Any]:
     from bench.data.folds import fold_table, write_fold_table
     from bench.data.preprocess import preprocessing
     from bench.job import JobFile, Place
-    from bench.run.plan import Ask, Pixels, plan_jobs, recipe_of
+    from bench.run.plan import Ask, Pixels, own_idle, plan_jobs, recipe_of, without_idle
     from bench.run.registry import load_method
     from bench.run.results import job_folder, refuse_unwritable, sweep
     from bench.run.weights import find_weights
@@ -157,6 +157,8 @@ def plan(bench: Bench, options: Options) -> list[Any]:
                 "fetched and --weights is not given; the leaderboard says so",
                 err=True,
             )
+        if idle := own_idle(loaded.method):
+            click.echo(f"{loaded.method.name}: of its recipe change nothing: {idle}", err=True)
     _refuse_idle_options(options, asks)
     chains = dict.fromkeys(preprocessing(recipe_of(protocol, manifest.name, ask)) for ask in asks)
     folds = options.folds if options.folds is not None else tuple(range(protocol.folds))
@@ -177,6 +179,7 @@ def plan(bench: Bench, options: Options) -> list[Any]:
         further = unlabelled_stores(bench, options.unlabelled, chains)
         files = next(iter(further.values())).index.files_sha256[:16]
         asks = [replace(ask, overrides={**ask.overrides, "unlabelled": files}) for ask in asks]
+    asks = without_idle(protocol, manifest.name, asks, options.devices_per_job)
     stores = {chain: _store(bench, chain) for chain in chains}
     own = manifest.native_size
     pixels = {

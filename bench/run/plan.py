@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.data.preprocess import Chain, preprocessing
-from bench.errors import ProtocolError, listing
+from bench.errors import MethodError, ProtocolError, listing
+from bench.idle import Start, idle_switches, in_words
 from bench.job import Job, digest
 from bench.manifest import Manifest
-from bench.method import Recipe
+from bench.method import Method, Recipe
 from bench.protocol import Protocol
-from bench.run.registry import LoadedMethod
+from bench.run.registry import LoadedMethod, trained_by_engine
 from bench.run.weights import Weights
 
 
@@ -45,6 +46,44 @@ def recipe_of(protocol: Protocol, dataset: str, ask: Ask) -> Recipe:
         # the recipe speaks of its own weights; what a file of the user's has seen, the user says
         fixed["pretraining_data"] = None
     return ask.loaded.method.recipe.with_overrides(fixed | dict(ask.overrides))
+
+
+def without_idle(
+    protocol: Protocol, dataset: str, asks: Sequence[Ask], devices: int = 1
+) -> list[Ask]:
+    """The asks without overrides that change nothing in them, though they do in others.
+
+    So a sweep over optimizer and momentum tries adamw once. Raises MethodError for an override that
+    changes nothing in any training of a method. A method that trains itself may use every switch.
+    """
+    settled: list[Ask] = []
+    acting: dict[tuple[str, str], str] = {}
+    for ask in asks:
+        idle: dict[str, str] = {}
+        if trained_by_engine(ask.loaded.method):
+            start = Start(weights=ask.weights.path is not None, devices=devices)
+            recipe = recipe_of(protocol, dataset, ask)
+            idle = idle_switches(recipe, start)
+        kept = {key: value for key, value in ask.overrides.items() if key not in idle}
+        settled.append(replace(ask, overrides=kept))
+        name = ask.loaded.method.name
+        for key in ask.overrides:
+            why = f"{key}={ask.overrides[key]}: changes nothing in {name}, since {idle.get(key)}"
+            acting.setdefault((name, key), why)
+            if key not in idle:
+                acting[name, key] = ""
+    faults = [why for why in acting.values() if why]
+    if faults:
+        raise MethodError(f"{'; '.join(faults)}; leave it out")
+    return settled
+
+
+def own_idle(method: Method) -> str:
+    """What of a method's own recipe changes nothing, however it starts; "" where all of it acts."""
+    if not trained_by_engine(method):
+        return ""
+    recipe = method.recipe.with_overrides({"unlabelled": "given"})
+    return in_words(recipe, idle_switches(recipe, Start(weights=True, devices=2)))
 
 
 def variant_of(protocol: Protocol, dataset: str, ask: Ask, pixels: Pixels) -> dict[str, Any]:

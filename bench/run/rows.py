@@ -206,9 +206,13 @@ def _guards(records: Sequence[RunRecord]) -> dict[str, str] | None:
 
 
 def _said(record: RunRecord) -> dict[str, str]:
-    """What the guards of a training said, by guard."""
-    guards = record.facts.get("guards")
-    return {str(k): str(v) for k, v in guards.items()} if isinstance(guards, Mapping) else {}
+    """What the guards of a training said, by guard; those of its stages, too (`teacher_guards`)."""
+    told = [
+        value
+        for name, value in record.facts.items()
+        if name.endswith("guards") and isinstance(value, Mapping)
+    ]
+    return {str(guard): str(sentence) for said in told for guard, sentence in said.items()}
 
 
 def _differing_machines(records: Sequence[RunRecord]) -> list[str]:

@@ -26,7 +26,7 @@ from bench.train import checkpoint
 from bench.train.distributed import fabric_on, resolve_device
 from bench.train.evaluate import Scale, predict_probs
 from bench.train.header import read_header
-from bench.train.models import build_model
+from bench.train.models import build_model, memory_layout
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ class Classifier:
         """Class probabilities (N, C) float32 of prepared images (N, S, S, 3) uint8."""
         fabric = fabric_on(self.scale.mean.device.type)
         prepared = Images(pixels, np.arange(len(pixels)))
-        probs = predict_probs(fabric, self.model, prepared, self.scale, self.recipe.tta)
+        recipe = self.recipe
+        probs = predict_probs(
+            fabric, self.model, prepared, self.scale, recipe.tta, recipe.evaluation_batch
+        )
         return temper(probs, self.temperature)
 
 
@@ -75,16 +78,16 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     header = read_header(path)
     model = build_model(header.recipe, len(header.classes), None)
     checkpoint.load_best(path, model)
-    place = torch.device(resolve_device(device))
+    place, layout = torch.device(resolve_device(device)), memory_layout(header.recipe)
     mean, std = (
         torch.tensor(each, device=place)[:, None, None] for each in (header.mean, header.std)
     )
     return Classifier(
-        model=model.to(place).to(memory_format=torch.channels_last).eval(),  # type: ignore[call-overload]
+        model=model.to(place).to(memory_format=layout).eval(),  # type: ignore[call-overload]
         classes=header.classes,
         recipe=header.recipe,
         chain=parse_chain(header.chain),
-        scale=Scale(mean, std),
+        scale=Scale(mean, std, layout),
         temperature=header.temperature,
         image_temperature=header.image_temperature,
         looks=None if header.looks is None else Looks(**header.looks.model_dump()),

@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, recall_score
 from torch import nn
 
 from bench.method import Images
-from bench.train import distributed
+from bench.train import distributed, memory
 from bench.train.models import normalisation
 from bench.train.pixels import ResidentImages
 
@@ -23,21 +23,30 @@ View = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Scale:
-    """Images of the store to the tensor that a model wants: normalised, on its device."""
+    """Images of the store to the tensor that a model wants: normalised, on its device.
+
+    layout  how images lie in memory: as the model's weights do
+    """
 
     mean: torch.Tensor
     std: torch.Tensor
+    layout: torch.memory_format = torch.channels_last
 
     @classmethod
-    def of(cls, model: nn.Module, device: torch.device) -> Scale:
+    def of(
+        cls,
+        model: nn.Module,
+        device: torch.device,
+        layout: torch.memory_format = torch.channels_last,
+    ) -> Scale:
         """The normalisation that a model wants."""
         mean, std = (torch.tensor(values, device=device) for values in normalisation(model))
-        return cls(mean[:, None, None], std[:, None, None])
+        return cls(mean[:, None, None], std[:, None, None], layout)
 
     def unit(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """(n, H, W, 3) uint8 to (n, 3, H, W) float in [0, 1], channels last in memory."""
+        """(n, H, W, 3) uint8 to (n, 3, H, W) float in [0, 1]."""
         tensor = torch.as_tensor(images).to(self.mean.device, non_blocking=True)
-        return tensor.permute(0, 3, 1, 2).float().div_(255)
+        return tensor.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=self.layout)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Images in [0, 1] scaled by mean and standard deviation."""
@@ -72,20 +81,26 @@ def predict_probs(
     images: Images | ResidentImages,
     scale: Scale,
     tta: str = "none",
+    at_once: int = EVALUATION_BATCH,
 ) -> np.ndarray:
     """Class probabilities (N, C) float32 of images, in evaluation mode, meaned over views.
 
-    Several processes share the work, and each gets the whole.
+    Several processes share the work, and each gets the whole. Raises MethodError that says how many
+    images fit where memory runs out.
     """
     model.eval()
+
+    def predict(positions: np.ndarray) -> np.ndarray:
+        batch = scale.normalise(scale.unit(images.take(positions)))
+        views = [model(view(batch)).float().softmax(dim=1) for view in VIEWS[tta]]
+        return np.asarray(torch.stack(views).mean(dim=0).cpu().numpy())
+
     own = np.arange(len(images))[distributed.own_share(fabric)]
-    batches = []
     with torch.inference_mode(), fabric.autocast():
-        for start in range(0, len(own), EVALUATION_BATCH):
-            positions = own[start : start + EVALUATION_BATCH]
-            batch = scale.normalise(scale.unit(images.take(positions)))
-            views = [model(view(batch)).float().softmax(dim=1) for view in VIEWS[tta]]
-            batches.append(torch.stack(views).mean(dim=0).cpu().numpy())
+        batches = [
+            memory.predicting(predict, own[start : start + at_once])
+            for start in range(0, len(own), at_once)
+        ]
     return distributed.gather_rows(fabric, own, np.concatenate(batches), len(images))
 
 

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from bench.data.looks import LOOKED_AT, Looks
+from bench.idle import Start
 from bench.method import FoldTask, Part
 from bench.predictions import Predictions
 from bench.temperature import fit_temperature, temper
@@ -25,10 +26,11 @@ from bench.train.distributed import (
 )
 from bench.train.evaluate import Scale, predict_probs
 from bench.train.fusion import fusion_of
+from bench.train.guards import idle_sentence
 from bench.train.loop import Training
-from bench.train.models import build_model, unmatched_weights
+from bench.train.models import build_model, memory_layout, unmatched_weights
 from bench.train.pseudo import taught
-from bench.train.review import review_checkpoints, review_predictions
+from bench.train.review import review_checkpoints, review_length, review_predictions
 
 
 def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> Predictions:
@@ -48,8 +50,9 @@ def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -
     torch.manual_seed(draws.derived_seed(task.seed, task.column, draws.WEIGHTS))
     model = build_model(task.recipe, len(task.classes), task.weights, own_model)
     model = synchronised(model, fabric, task.recipe)
-    model = model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    scale = Scale.of(model, fabric.device)
+    layout = memory_layout(task.recipe)
+    model = model.to(fabric.device).to(memory_format=layout)  # type: ignore[call-overload]
+    scale = Scale.of(model, fabric.device, layout)
     tell_origin(task, own_model)
 
     if task.recipe.supcon_epochs or task.recipe.head == "prototypes":
@@ -60,23 +63,27 @@ def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -
     if task.weights is not None:
         passed = unmatched_weights(model, task.weights, task.recipe.unmatched_weights)
         training.guards.say("unmatched weights", passed)
+    start = Start(weights=task.weights is not None, devices=task.devices)
+    training.guards.say("idle switches", idle_sentence(task.recipe, start))
     if task.recipe.compile:
         model.compile()  # in place: names of weights stay, and the average is a plain copy
     best = training.run()
     wait_for_all(fabric)  # the first process has written the checkpoints
     review_checkpoints(training)
+    review_length(training)
 
     path = task.folder / f"{best.kind}.safetensors"
     checkpoint.load_best(path, model)
 
     def probs_of(part: Part) -> np.ndarray:
-        return predict_probs(fabric, model, part.images, scale, task.recipe.tta)
+        recipe = task.recipe
+        return predict_probs(fabric, model, part.images, scale, recipe.tta, recipe.evaluation_batch)
 
     val, test = probs_of(task.val), probs_of(task.test)
-    review_predictions(training, val, test)
     alone = fit_temperature(val, task.val.labels)
     fusion = fusion_of(task, val)
     val, test = fusion(task.val, val), fusion(task.test, test)
+    review_predictions(training, val, test)
     _tell_outcome(task, training, fabric)
     temperature = fit_temperature(val, task.val.labels)
     task.journal.fact("temperature", round(temperature, 6))

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bench.idle import COMPANIONS, Start, idle_switches, in_words
 from bench.method import Images, Journal, Recipe
 from bench.train.losses import class_priors, class_weights
 
+BOTH = 2
 EMA_SHARE = 0.05
 """Share of the averaged weights that may still stem from the start."""
 RESAMPLES = 2000
@@ -38,24 +40,77 @@ class Guards:
 
 
 def double_balance(labels: np.ndarray, classes: Sequence[str], recipe: Recipe) -> str:
-    """Whether sampler and class weights both answer the imbalance, and what prior that leaves."""
+    """Whether more than one switch answers the imbalance, and what prior they leave together.
+
+    Sampler and class weights change how much a class counts. A logit adjustment of tau takes a
+    class's share to the power of tau out of what is predicted (Menon et al. 2021).
+    """
     count = len(classes)
     weights = class_weights(labels, count, recipe)
     drawn = class_priors(labels, count, recipe.sampler_power)
     natural = class_priors(labels, count, 0)
-    if recipe.sampler_power == 0 or np.allclose(weights[drawn > 0], 1):
+    tau = recipe.logit_adjustment if recipe.sampler_power < 1 else 0.0
+    answers = [
+        name
+        for name, answers in (
+            ("sampler", recipe.sampler_power > 0),
+            ("class weights", not np.allclose(weights[drawn > 0], 1)),
+            ("logit adjustment", tau > 0),
+        )
+        if answers
+    ]
+    if len(answers) <= 1:
         return ""
-    effective = weights * drawn
+    scales = np.array([recipe.class_loss_scale.get(name, 1.0) for name in classes])
+    effective = weights * scales * np.where(drawn > 0, drawn, 1) ** (1 - tau) * (drawn > 0)
+    effective = effective / effective.sum()
     beyond = effective[natural.argmax()] < effective[drawn > 0].max() * (1 - 1e-9)
     shares = ", ".join(
         f"{name} {share:.2g} (naturally {own:.2g})"
         for name, share, own in zip(classes, effective, natural, strict=True)
     )
+    told = (
+        f"{answers[0]} and {answers[1]} both balance"
+        if len(answers) == BOTH
+        else f"{', '.join(answers[:-1])} and {answers[-1]} all balance"
+    )
+    counts = "what is predicted takes" if tau else "the loss counts"
     return (
-        "sampler and class weights both balance: the loss counts the classes as "
+        f"{told}: {counts} the classes as "
         + shares
         + ("; rarer ones count more than the commonest, which is beyond balance" if beyond else "")
     )
+
+
+def idle_sentence(recipe: Recipe, start: Start) -> str:
+    """Which switches of a recipe ask for something that never takes place."""
+    # that a recipe which wants pretrained weights starts without any is said in words of its own
+    known = {"freeze_epochs", "unfreeze_epochs"} if recipe.pretrained else set()
+    idle = {
+        name: why
+        for name, why in idle_switches(recipe, start).items()
+        if name not in COMPANIONS | known
+    }
+    return f"switches that change nothing: {in_words(recipe, idle)}" if idle else ""
+
+
+def cut_short(recipe: Recipe, epochs: int, frozen_epochs: int) -> str:
+    """Whether a training ended before something that its recipe asks for had begun."""
+    missed = []
+    if epochs <= frozen_epochs < recipe.epochs:
+        missed.append(f"the head alone has learnt, since freeze_epochs={recipe.freeze_epochs}")
+    if epochs <= recipe.class_weight_from < recipe.epochs and (
+        recipe.class_weight_power or recipe.class_weight_beta
+    ):
+        missed.append(
+            f"class weights have rested, since class_weight_from={recipe.class_weight_from}"
+        )
+    total = max(1, epochs - frozen_epochs)
+    if recipe.warmup_epochs > total:
+        missed.append(
+            f"the learning rate has never come to lr, since warmup_epochs={recipe.warmup_epochs:g}"
+        )
+    return f"training ended after {epochs} epochs: {'; '.join(missed)}" if missed else ""
 
 
 def lagging_average(decay: Callable[[int], float], steps: int, when: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -57,6 +57,9 @@ class Best:
 
 class Training:
     """One model being trained on one fold."""
+
+    views = 1
+    """How often a batch shows each of its images."""
 
     def __init__(self, task: FoldTask, fabric: Fabric, model: nn.Module, scale: Scale) -> None:
         self.task, self.recipe, self.fabric = task, task.recipe, fabric
@@ -132,6 +135,7 @@ class Training:
         """Nothing of the next epoch has been done yet: no batch, no loss, no time."""
         self.turn = 0
         self.loss_sum = torch.zeros((), device=self.fabric.device)
+        self.norm_sum = torch.zeros((), device=self.fabric.device)
         self.epoch_seconds = 0.0
         self.kept_at = time.perf_counter()
 
@@ -154,15 +158,16 @@ class Training:
         # outside the handler, whose traceback holds on to the tensors that filled the memory
         self.optimizer.zero_grad(set_to_none=True)
         size = self.recipe.batch_size
-        raise TrainingError(memory.advice(size, memory.largest_batch(self._try_batch, size)))
+        fits = memory.largest_batch(self._try_batch, size)
+        raise TrainingError(memory.advice(size, fits, self.recipe.accumulate))
 
     def _try_batch(self, size: int) -> None:
         """A forward and a backward pass on this process's share of so many blank images."""
         side = self.recipe.image_size
         own = len(range(size)[distributed.own_share(self.fabric)])
-        images = torch.zeros(own, 3, side, side, device=self.fabric.device)
+        images = torch.zeros(own * self.views, 3, side, side, device=self.fabric.device)
         with self.fabric.autocast():
-            logits = self.model(images.contiguous(memory_format=torch.channels_last))
+            logits = self.model(images.contiguous(memory_format=self.scale.layout))
         logits.float().logsumexp(dim=1).sum().backward()
         self.model.zero_grad(set_to_none=True)
 
@@ -223,7 +228,7 @@ class Training:
         return np.asarray(self.scale.original(images).cpu().numpy())
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.wrapped(images.contiguous(memory_format=torch.channels_last))
+        logits: torch.Tensor = self.wrapped(images.contiguous(memory_format=self.scale.layout))
         return logits
 
     def _take_step(self) -> None:
@@ -232,23 +237,30 @@ class Training:
             group["lr"] = self._lr(self.step) * group.get("lr_scale", 1.0)
         if self.recipe.grad_clip is not None:
             limit = self.recipe.grad_clip
-            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=limit)
+            # whether it is finite is asked once an epoch, so that a GPU need not wait each step
+            norm = self.fabric.clip_gradients(
+                self.wrapped, self.optimizer, max_norm=limit, error_if_nonfinite=False
+            )
+            self.norm_sum = self.norm_sum + cast("torch.Tensor", norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.ema.update(self.model, self.step)
 
     def _refuse_not_finite(self, epoch: int) -> None:
-        """Raise TrainingError rather than keep a state whose loss or weights are not finite."""
-        loss = self.loss_sum.item() / self.turn
-        if math.isfinite(loss) and all(
-            bool(value.isfinite().all()) for value in self.model.state_dict().values()
-        ):
+        """Raise TrainingError rather than keep a state that has met what is not finite."""
+        loss, norm = self.loss_sum.item() / self.turn, self.norm_sum.item()
+        if not math.isfinite(loss):
+            what = f"the loss is {loss}"
+        elif not math.isfinite(norm):
+            what = f"the gradient's norm is {norm}"
+        elif not all(bool(each.isfinite().all()) for each in self.model.state_dict().values()):
+            what = "the weights are not finite"
+        else:
             return
-        what = "the weights are not finite" if math.isfinite(loss) else f"the loss is {loss}"
+        cure = "lower lr" if self.recipe.grad_clip is not None else "lower lr, or set grad_clip"
         raise TrainingError(
-            f"{what} in epoch {epoch + 1}, step {self.turn}; the last good state is kept; "
-            "lower lr, or set grad_clip"
+            f"{what} in epoch {epoch + 1}, step {self.turn}; the last good state is kept; {cure}"
         )
 
     def _lr(self, step: int) -> float:
@@ -265,7 +277,13 @@ class Training:
             if model is None:
                 continue
             val = self.task.val
-            probs = predict_probs(self.fabric, model, self.val_images, self.scale)
+            probs = predict_probs(
+                self.fabric,
+                model,
+                self.val_images,
+                self.scale,
+                at_once=self.recipe.evaluation_batch,
+            )
             metrics = val_metrics(val.labels, probs)
             self.board.evaluated(prefix, val.labels, probs)
             row |= {f"{prefix}{name}": value for name, value in metrics.items()}

@@ -162,6 +162,11 @@ def _give_cosine_head(model: nn.Module, scale: float, switch: str) -> None:
     setattr(model.get_submodule(parent), name, cosines)
 
 
+def memory_layout(recipe: Recipe) -> torch.memory_format:
+    """How a recipe wants weights and images to lie in memory."""
+    return torch.channels_last if recipe.channels_last else torch.contiguous_format
+
+
 def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of RGB in [0, 1] that the model wants its images scaled by."""
     settings: Mapping[str, Any] = getattr(model, "default_cfg", None) or {}

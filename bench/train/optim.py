@@ -146,7 +146,7 @@ class Schedule:
 def one_cycle(taken: int, total: int, warmup_steps: float) -> float:
     """Smith & Topin 2019, as torch's OneCycleLR draws it: a cosine up, a cosine down."""
     peak = (warmup_steps or ONE_CYCLE_RISE * total) - 1
-    if taken <= peak:
+    if 0 < peak >= taken:
         return _between(ONE_CYCLE_START, 1, taken / peak)
     return _between(1, ONE_CYCLE_END, min(1.0, (taken - peak) / max(1, total - 1 - peak)))
 

@@ -24,7 +24,13 @@ def review_checkpoints(training: Training) -> None:
     for kind in ("best", "best_ema") if training.ema.module is not None else ("best",):
         path = task.folder / f"{kind}.safetensors"
         checkpoint.load_best(path, training.model)
-        found[kind] = predict_probs(fabric, training.model, val.images, training.scale)
+        found[kind] = predict_probs(
+            fabric,
+            training.model,
+            val.images,
+            training.scale,
+            at_once=task.recipe.evaluation_batch,
+        )
         again = val_metrics(val.labels, found[kind])["val_macro_f1"]
         logged = max(row[score_name(kind)] for row in training.history)
         tolerance = 0 if exact else GPU_TOLERANCE
@@ -37,6 +43,13 @@ def review_checkpoints(training: Training) -> None:
         training.guards.say("averaged and raw apart", difference)
         share = guards.lagging_average(training.ema.get_decay, training.step, "at the end")
         training.guards.say("lagging average", share)
+
+
+def review_length(training: Training) -> None:
+    """Say what a training was too short for."""
+    frozen, epochs = training.freezing.frozen_epochs, len(training.history)
+    sentence = guards.cut_short(training.task.recipe, epochs, frozen)
+    training.guards.say("cut short", sentence)
 
 
 def review_predictions(training: Training, val: np.ndarray, test: np.ndarray) -> None:

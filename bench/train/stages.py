@@ -9,6 +9,7 @@ from bench.method import Journal
 from bench.predictions import Predictions
 
 KEPT = ("val_score", "temperature")
+GUARDS = "guards"
 
 
 class StageJournal:
@@ -21,13 +22,19 @@ class StageJournal:
         """Keep nothing: the history is the last stage's."""
 
     def fact(self, name: str, value: Any) -> None:
-        """Keep how good it is on val, and its temperature."""
+        """Keep how good it is on val, its temperature, and what its guards said."""
         if name in KEPT:
             self.journal.fact(f"{self.stage}_{name}", value)
+        if name == GUARDS and value:
+            said = {f"{self.stage}: {guard}": self._told(text) for guard, text in value.items()}
+            self.journal.fact(f"{self.stage}_{GUARDS}", said)
 
     def note(self, sentence: str) -> None:
         """Pass it on, as the stage's."""
-        self.journal.note(f"{self.stage}: {sentence}")
+        self.journal.note(self._told(sentence))
+
+    def _told(self, sentence: str) -> str:
+        return f"{self.stage}: {sentence}"
 
     def val_predictions(self, predictions: Predictions) -> None:
         """Not wanted: the last stage's are."""

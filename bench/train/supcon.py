@@ -12,6 +12,7 @@ starts as well off as one of thousands; from there it learns with the body.
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import cast
 
 import numpy as np
@@ -29,6 +30,7 @@ from bench.train.evaluate import EVALUATION_BATCH, Scale, predict_probs, val_met
 from bench.train.loop import Training
 from bench.train.mixing import Mix
 from bench.train.models import CosineHead
+from bench.train.optim import rate_scales
 from bench.train.stages import StageJournal
 
 STAGE = "supcon"
@@ -76,6 +78,7 @@ class Pretraining(Training):
 
     def __init__(self, task: FoldTask, fabric: Fabric, model: Embedder, scale: Scale) -> None:
         super().__init__(task, fabric, model, scale)
+        self.views = VIEWS
         self.loss = Contrast(task.recipe.supcon_temperature)  # type: ignore[assignment]
 
     def _batch(
@@ -97,7 +100,9 @@ class Pretraining(Training):
         means = class_means(body, task.train.images, task.train.labels, self.scale, task.classes)
         head = CosineHead(means.shape[1], len(task.classes), COSINE_SCALE).to(self.fabric.device)
         head.weight.data.copy_(means)
-        probs = predict_probs(self.fabric, nn.Sequential(body, head), self.val_images, self.scale)
+        at_once = task.recipe.evaluation_batch
+        model = nn.Sequential(body, head)
+        probs = predict_probs(self.fabric, model, self.val_images, self.scale, at_once=at_once)
         metrics = val_metrics(task.val.labels, probs)
         self._keep_if_best(metrics["val_macro_f1"], epoch, "best", self.model)
         return metrics
@@ -119,21 +124,35 @@ def pretrain(task: FoldTask, fabric: Fabric, model: nn.Module, scale: Scale) -> 
     if task.devices > 1:
         raise MethodError("supcon_epochs: one device alone; set --devices-per-job 1")
     path, head = head_of(model)
-    epochs = task.recipe.supcon_epochs
+    rate_scales(model, task.recipe)  # refuses a wrong pattern now, not after the pretraining
+    put(model, path, nn.Identity())
+    embedder = Embedder(model, head.weight.shape[1]).to(fabric.device)
+    plain = PLAIN | {"epochs": task.recipe.supcon_epochs, "lr_scales": _of_body(embedder, task)}
     stage = replace(
         task,
-        recipe=task.recipe.with_overrides(PLAIN | {"epochs": epochs}),
+        recipe=task.recipe.with_overrides(plain),
         folder=task.folder / STAGE,
         journal=StageJournal(task.journal, STAGE),
         tensorboard=None,
     )
-    put(model, path, nn.Identity())
-    embedder = Embedder(model, head.weight.shape[1]).to(fabric.device)
-    best = Pretraining(stage, fabric, embedder, scale).run()
+    training = Pretraining(stage, fabric, embedder, scale)
+    best = training.run()
+    stage.journal.fact("guards", training.guards.said)
     checkpoint.load_best(stage.folder / f"{best.kind}.safetensors", embedder)
     put(model, path, head)
     task.journal.fact(f"{STAGE}_epoch", best.epoch)
     task.journal.fact(f"{STAGE}_val_score", best.score)
+
+
+def _of_body(embedder: Embedder, task: FoldTask) -> dict[str, float]:
+    """The recipe's `lr_scales` as the embedder calls its parameters; what means the head is out."""
+    names = [name for name, _ in embedder.named_parameters()]
+    moved = {f"body.{pattern}": scale for pattern, scale in task.recipe.lr_scales.items()}
+    return {
+        pattern: scale
+        for pattern, scale in moved.items()
+        if any(fnmatchcase(name, pattern) for name in names)
+    }
 
 
 def start_prototypes(task: FoldTask, model: nn.Module, scale: Scale) -> None:

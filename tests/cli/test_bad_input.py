@@ -85,6 +85,10 @@ def test_help_is_instant_and_names_every_verb(tmp_path):
         (["run", "--protocol", "groupkfold5", "--seeds", "-1"], ["whole numbers from 0"]),
         (["run", "--protocol", "groupkfold5", "--set", "epoch=3"], ["unknown switch 'epoch'"]),
         (["run", "--protocol", "groupkfold5", "--set", "epochs"], ["key=value"]),
+        (
+            ["run", "--protocol", "groupkfold5", "--set", "ema_warmup=false"],
+            ["ema_warmup=false: changes nothing in custom_cnn", "leave it out"],
+        ),
         (["run"], ["--protocol"]),
         (["report", "--protocol", "none"], ["unknown protocol"]),
         (["job", "nothing.json"], ["nothing.json"]),

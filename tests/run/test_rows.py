@@ -225,7 +225,9 @@ def test_a_guard_that_spoke_in_several_jobs_is_shown_once_and_counted(tmp_path):
         finish(
             tmp_path, make_job(fold), facts={"guards": {"never predicted": f"nv, of {fold + 7}"}}
         )
-    finish(tmp_path, make_job(2), facts={"guards": {}})
+    teacher = {"teacher: other looks": "teacher: darker"}
+    finish(tmp_path, make_job(2), facts={"guards": {}, "teacher_guards": teacher})
     ((_, facts),) = collect(tmp_path)
-    assert facts.guards == {"never predicted": "nv, of 7 (one of 2 jobs that say so)"}
+    told = {"never predicted": "nv, of 7 (one of 2 jobs that say so)"}
+    assert facts.guards == told | teacher
     assert facts.notes == ("a note",)

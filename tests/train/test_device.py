@@ -14,6 +14,7 @@ from bench.errors import MethodError
 from bench.method import Recipe
 from bench.run.local import gpu_slots
 from bench.train import device, fit_predict, loop, pixels
+from bench.train.classifier import load_classifier
 from bench.train.distributed import synchronised
 from bench.train.models import build_model
 from bench.train.pixels import ResidentImages, near
@@ -146,3 +147,39 @@ def test_the_drivers_word_is_read(tmp_path, answer, share):
 def test_jobs_are_dealt_to_devices_in_turn(monkeypatch, per_device, per_job, slots):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     assert gpu_slots(per_device, per_job) == slots
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_weights_and_images_lie_in_memory_as_the_recipe_says(make_task, wanted):
+    """Of every convolution, in training, evaluation and from the checkpoint alone."""
+    recipe = SHORT.with_overrides({"channels_last": wanted, "tta": "dihedral", "rotation": 20})
+    task = make_task(recipe)
+    layouts = []
+
+    def note(module, given):
+        for tensor in (*given, module.weight):
+            last = tensor.is_contiguous(memory_format=torch.channels_last)
+            if last is not tensor.is_contiguous():  # of one pixel or one channel it is both
+                layouts.append(last)
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, given: note(module, given) if isinstance(module, torch.nn.Conv2d) else None
+    )
+    try:
+        predictions = fit_predict(task)
+        member = load_classifier(task.folder / "best.safetensors")
+        again = member.prepared_probs(task.test.images.take(np.arange(len(task.test))))
+    finally:
+        handle.remove()
+    assert set(layouts) == {wanted}
+    assert np.array_equal(again, predictions.probs)
+
+
+def test_how_images_lie_in_memory_changes_rounding_alone(make_task):
+    losses = []
+    for wanted in (True, False):
+        one_step = {"channels_last": wanted, "batch_size": 64}
+        task = make_task(SHORT.with_overrides(one_step), str(wanted))
+        fit_predict(task)
+        losses.append(task.journal.rows[0]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -48,3 +48,11 @@ def test_without_the_switch_nothing_changes(make_task):
     fusion = fusion_of(task, probs)
     assert isinstance(fusion, NoFusion)
     assert fusion(task.test, probs) is probs
+
+
+def test_never_predicted_is_said_of_the_joint_predictions(make_task):
+    """The image's part calls one class alone, the row calls all three."""
+    task = make_task(SHORT.with_overrides({"metadata": "late"}))
+    called = set(fit_predict(task).probs.argmax(axis=1).tolist())
+    assert called == {0, 1, 2}
+    assert "never predicted on test" not in task.journal.facts["guards"]

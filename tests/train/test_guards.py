@@ -268,3 +268,83 @@ def test_a_processor_that_runs_out_of_memory_is_understood():
     )  # fmt: skip
     assert done.stdout.strip() == "64", done.stderr
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize("lr", [1e38, 1e12])
+def test_a_clipped_training_that_is_not_finite_stops_as_any_other(make_task, lr):
+    recipe = SHORT.with_overrides({"optimizer": "sgd", "lr": lr, "grad_clip": 1.0, "epochs": 3})
+    task = make_task(recipe)
+    with pytest.raises(TrainingError, match=r"last good state is kept; lower lr$"):
+        fit_predict(task)
+    assert not (task.folder / "last.pt").exists()
+
+
+def test_a_gradient_too_large_to_measure_is_not_skipped_in_silence(make_task, monkeypatch):
+    """A norm that overflows would clip the step to nothing, and loss and weights stay finite."""
+    backward = Training._take_step
+
+    def enlarge(self):
+        for parameter in self.model.parameters():
+            parameter.grad.mul_(0).add_(1e30)
+        backward(self)
+
+    monkeypatch.setattr(Training, "_take_step", enlarge)
+    with pytest.raises(TrainingError, match="the gradient's norm is inf"):
+        fit_predict(make_task(SHORT.with_overrides({"grad_clip": 1.0})))
+
+
+def narrow_evaluation(monkeypatch, most):
+    """Let a convolution in evaluation mode run out of memory on more images than that."""
+    forward = torch.nn.Conv2d.forward
+
+    def narrow(self, images):
+        if not self.training and len(images) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, images)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", narrow)
+
+
+def test_memory_that_runs_out_in_evaluation_tells_how_many_images_fit(make_task, monkeypatch):
+    task = make_task(SHORT)
+    narrow_evaluation(monkeypatch, 4)
+    with pytest.raises(MethodError, match=r"predicting 12 images at once; 3 fit.*_batch=3$"):
+        fit_predict(task)
+    fit_predict(make_task(SHORT.with_overrides({"evaluation_batch": 3}), "fewer"))
+    narrow_evaluation(monkeypatch, 0)
+    with pytest.raises(MethodError, match="with any smaller number; set a smaller image_size"):
+        fit_predict(make_task(SHORT, "none"))
+
+
+def test_the_advised_accumulation_keeps_the_step_as_large_as_it_was():
+    assert memory.advice(32, 8, 2).endswith("accumulate=8 for steps as large as before")
+
+
+def test_the_prior_that_is_told_is_the_one_that_a_perfect_model_would_learn():
+    """Bayes: posterior ~ likelihood x prior, weighed, its logits less tau times the log prior."""
+    recipe = Recipe(
+        sampler_power=0.5, class_weight_power=0.3, logit_adjustment=0.6, class_loss_scale={"mel": 3}
+    )
+    drawn = np.array([40, 640, 20]) ** 0.5 / np.sum(np.array([40, 640, 20]) ** 0.5)
+    counted = drawn * drawn**-0.3 * np.array([3, 1, 1])
+    logits = np.log(counted) - 0.6 * np.log(drawn)
+    by_hand = np.exp(logits) / np.exp(logits).sum()
+    sentence = guards.double_balance(LABELS, CLASSES, recipe)
+    assert sentence.startswith("sampler, class weights and logit adjustment all balance: what is")
+    for name, share in zip(CLASSES, by_hand, strict=True):
+        assert f"{name} {share:.2g} (" in sentence
+
+
+@pytest.mark.parametrize(
+    ("switches", "said"),
+    [
+        ({"class_weight_power": 1, "logit_adjustment": 1}, "class weights and logit adjustment"),
+        ({"sampler_power": 0.5, "logit_adjustment": 1}, "sampler and logit adjustment both"),
+        ({"sampler_power": 1, "logit_adjustment": 1}, ""),
+        ({"logit_adjustment": 1}, ""),
+    ],
+)
+def test_a_logit_adjustment_is_an_answer_too(switches, said):
+    found = guards.double_balance(LABELS, CLASSES, Recipe(**switches))
+    assert found.startswith(said)
+    assert bool(found) is bool(said)

@@ -195,3 +195,12 @@ def test_groups_of_parameters_learn_at_rates_of_their_own():
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
     with pytest.raises(MethodError, match="no parameter is called 'stem'"):
         rate_scales(model, Recipe().with_overrides({"lr_scales": "stem:0.1"}))
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 1), (2, 0.5), (4, 0.25), (1, 0)])
+def test_one_cycle_whose_rise_is_one_step_begins_at_its_peak(steps, warmup):
+    schedule = Schedule(Recipe(epochs=6, schedule="one_cycle", warmup_epochs=warmup), 0, steps)
+    factors = [schedule.factor(step) for step in range(6 * steps)]
+    assert max(factors) == pytest.approx(1, abs=0.05)
+    assert factors[0] == pytest.approx(1) or warmup == 0
+    assert factors[-1] == pytest.approx(4e-6)

@@ -1,13 +1,16 @@
 """Contrastive pretraining by its definition; prototypes are class means; both end to end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from bench.errors import MethodError
 from bench.method import Recipe
-from bench.train import fit_predict
+from bench.train import draws, fit_predict
 from bench.train.classifier import load_classifier
 from bench.train.evaluate import Scale
 from bench.train.models import build_model
@@ -89,3 +92,29 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(make_task, monkeypa
 def test_a_model_without_one_layer_for_a_head_is_refused():
     with pytest.raises(MethodError, match="is one layer"):
         head_of(torch.nn.Sequential(torch.nn.Linear(2, 2)))
+
+
+def test_rates_by_name_hold_for_the_body_in_the_pretraining_too(make_task):
+    scales = {"stages.0.*": 1e-9, "head.*": 2.0}
+    switches = {"supcon_epochs": 1, "epochs": 1, "lr_scales": scales, "weight_decay": 0}
+    task = make_task(RECIPE.with_overrides(switches))
+    fit_predict(task)
+    torch.manual_seed(draws.derived_seed(0, 0, draws.WEIGHTS))
+    start = build_model(task.recipe, len(CLASSES), None).state_dict()
+    after = load_file(task.folder / "best.safetensors")
+    assert torch.allclose(after["stages.0.0.weight"], start["stages.0.0.weight"], atol=1e-6)
+    assert not torch.allclose(after["stages.1.0.weight"], start["stages.1.0.weight"], atol=1e-4)
+    wrong = make_task(RECIPE.with_overrides(switches | {"lr_scales": {"stem": 0.1}}), "wrong")
+    with pytest.raises(MethodError, match="no parameter is called 'stem'"):
+        fit_predict(wrong)
+    assert not (wrong.folder / "supcon").exists()
+
+
+def test_what_guards_say_of_the_pretraining_is_kept(make_task):
+    task = make_task(RECIPE.with_overrides({"supcon_epochs": 1, "epochs": 1}))
+    dark = replace(task.test.images, pixels=task.test.images.pixels // 4)
+    task = replace(task, test=replace(task.test, images=dark))
+    fit_predict(task)
+    said = task.journal.facts["supcon_guards"]
+    assert said["supcon: other looks"] in task.journal.notes
+    assert said["supcon: other looks"].startswith("supcon: val and test images look")
