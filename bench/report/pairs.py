@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bench.estimates import Comparison, Estimate, Leaderboard
 from bench.report.catalogue import metric
 from bench.report.charts import Bar, Scale, Tick, scale_of
-from bench.report.names import Name, name, plain, said
+from bench.report.names import Name, name, plain
 from bench.report.numbers import counted, decimals, interval, p_value, signed
 
 
@@ -45,13 +45,13 @@ MOST = 120
 """Pairs that a table of them shows; of more, those that say something of the order."""
 
 
-def shown_pairs(board: Leaderboard) -> tuple[Leaderboard, str]:
-    """The leaderboard with the pairs that its page shows, and what is said of the others.
+def shown_pairs(board: Leaderboard, most: int = MOST) -> tuple[Leaderboard, str]:
+    """The leaderboard with the pairs that a page shows, and what is said of the others.
 
     Of many pairs: the first row against every other, and each row against the next.
     """
     every = len({frozenset((one.a, one.b)) for one in board.comparisons})
-    if every <= MOST:
+    if every <= most:
         return board, ""
     ranked = [row.name for row in board.rows if row.rank.best is not None]
     place = {row: at for at, row in enumerate(ranked)}
@@ -101,7 +101,7 @@ def _pair(one: Comparison, level: float, scale: Scale) -> Pair:
     ahead = one.low > 0 or one.high < 0
     tested = not math.isnan(one.p_adjusted)
     settled = one.verdict in ("better", "worse")
-    winner = one.a if one.verdict == "better" else one.b
+    winner = "first" if one.verdict == "better" else "second"
     drawn = Estimate(one.difference, one.low, one.high)
     return Pair(
         a=name(one.a),
@@ -114,6 +114,6 @@ def _pair(one: Comparison, level: float, scale: Scale) -> Pair:
         if tested
         else "no test",
         p=p_value(one.p_adjusted),
-        verdict=f"{said(winner)} is better" if settled else plain(one.verdict),
+        verdict=f"{winner} is better" if settled else plain(one.verdict),
         settled=settled,
     )

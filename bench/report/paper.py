@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from bench.report.citations import bibliography, cited
 from bench.report.latex import render_tex
 from bench.report.paper_figures import figures
@@ -15,8 +17,7 @@ FOLDER = "paper"
 def render_paper(study: Study) -> dict[str, str | bytes]:
     """The files of a paper about a leaderboard, by name, `main.tex` of all parts among them.
 
-    The text and the SVGs are the same bytes for the same study; the PDFs' objects may be listed in
-    another order, which is their writer's doing.
+    The same study gives the same bytes.
     """
     import vl_convert
 
@@ -28,7 +29,7 @@ def render_paper(study: Study) -> dict[str, str | bytes]:
     drawn = list(figures(study))
     for one in drawn:
         made[f"figures/{one.label}.svg"] = one.svg
-        made[f"figures/{one.label}.pdf"] = vl_convert.svg_to_pdf(one.svg)
+        made[f"figures/{one.label}.pdf"] = in_order(vl_convert.svg_to_pdf(one.svg))
     methods = render_tex("methods.tex.j2", paragraphs=paragraphs(study))
     captions = [(one.label, one.caption) for one in drawn]
     return made | {
@@ -36,3 +37,13 @@ def render_paper(study: Study) -> dict[str, str | bytes]:
         "references.bib": bibliography(cited(methods), study.board.dataset),
         "main.tex": render_tex("main.tex.j2", tables=labels, figures=captions),
     }
+
+
+def in_order(pdf: bytes) -> bytes:
+    """The same PDF with its objects and names in order, where its writer has them as they come."""
+    import pikepdf
+
+    out = io.BytesIO()
+    with pikepdf.open(io.BytesIO(pdf)) as whole:
+        whole.save(out, deterministic_id=True)
+    return out.getvalue()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SIDE = 420
 LINE = 20
+TICK = 40
+"""Pixels that a tick and its label take."""
 PANELS = 4
 MOST_ROWS = 30
 
@@ -82,10 +84,14 @@ def _forest(
         y=alt.Y("who", type="nominal", sort=list(order), title=None, axis=axis),
         color=alt.Color("colour", type="nominal", scale=None),
     )
-    scale = alt.Scale(zero=False)
-    rule = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low", type="quantitative", title=title, scale=scale), x2="high"
+    across = alt.X(
+        "low",
+        type="quantitative",
+        title=title,
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(tickCount=max(2, width // TICK), labelOverlap=True),
     )
+    rule = base.mark_rule(strokeWidth=2).encode(x=across, x2="high")
     point = base.mark_circle(size=50, opacity=1).encode(x=alt.X("value", type="quantitative"))
     return cast("alt.LayerChart", alt.layer(rule, point))
 
@@ -138,7 +144,7 @@ def _pairs(board: Leaderboard) -> Figure:
 
     found = [one for one in board.comparisons if one.metric == board.primary][:MOST_ROWS]
     order = [
-        f"{at + 1}. {name(one.a, 24).short} \N{MINUS SIGN} {name(one.b, 24).short}"
+        f"{at + 1}. {name(one.a, 32).short} \N{MINUS SIGN} {name(one.b, 32).short}"
         for at, one in enumerate(found)
     ]
     records = [

@@ -10,6 +10,7 @@ from bench.report.catalogue import metric
 from bench.report.cells import Cell, cell
 from bench.report.names import name
 from bench.report.numbers import count, decimals, fixed, interval, p_value, signed
+from bench.report.pairs import shown_pairs
 from bench.report.rows import REFERENCE
 from bench.report.study import Study
 from bench.report.tables import metric_order
@@ -17,6 +18,8 @@ from bench.report.tables import metric_order
 COLUMNS = ("balanced_accuracy", "accuracy", "macro_auc")
 BY_CLASS = ("recall", "f1", "auc")
 LONGEST = 36
+MOST_PAIRS = 45
+"""Pairs that a page holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ def by_class(board: Leaderboard, key: str) -> PaperTable:
 
 def pairs(board: Leaderboard) -> PaperTable:
     """Differences in the primary metric, with interval, adjusted p and verdict."""
+    board, told = shown_pairs(board, MOST_PAIRS)
     lines = []
     for one in board.comparisons:
         if one.metric == board.primary:
@@ -121,7 +125,7 @@ def pairs(board: Leaderboard) -> PaperTable:
     return PaperTable(
         "pairs",
         f"Differences in {metric(board.primary).label}, first minus second, paired. {_how(board)} "
-        "p: corrected resampled t test over folds, adjusted by Holm.",
+        f"p: corrected resampled t test over folds, adjusted by Holm.{f' {told}' if told else ''}",
         "llrrl",
         ("First", "Second", "Difference", "p", "Verdict"),
         (tuple(lines),),

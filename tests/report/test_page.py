@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.estimates import NAN, Estimate, Leaderboard, Rank
+from bench.report.costs import COSTS, cost_cell
 from bench.report.html import render
 from bench.report.pairs import shown_pairs
 from bench.report.ranking import tie_letters
@@ -247,7 +248,7 @@ def test_pairs_give_both_answers(page):
     assert "not settled" in rows[0].text
     assert "excludes 0" in rows[1].text
     assert "differ p < 0.001" in rows[1].text
-    assert "efficientnet_phase4 is better" in rows[1].text
+    assert "first is better" in rows[1].text
 
 
 def test_confusion_shows_counts_and_row_shares(board, page):
@@ -308,3 +309,9 @@ def test_an_undefined_correlation_says_why(board):
     metrics = {**table.metrics, "mcc": Estimate(NAN, n=10_015)}
     shown = page_of(boards.with_row(board, 5, table=replace(table, metrics=metrics)))
     assert "n/a (one class only, n = 10,015)" in ranking(shown)[5].text
+
+
+@pytest.mark.parametrize("key", COSTS)
+def test_a_cost_that_nobody_told_is_not_available(board, key):
+    row = replace(board.rows[0], facts=replace(board.rows[0].facts, cost={}))
+    assert cost_cell(row, key) == ("", "n/a")
