@@ -102,6 +102,7 @@ class RowFacts:
     command   the command that gives the row again
     unranked  why the row takes no part in the ranking, "" if it does
     recipe    every switch of the recipe with its value
+    members   the rows whose predictions it joins; such a row has trained nothing
     history   of each training, by its slot in words: columns of history.csv, a value an epoch
     """
 
@@ -116,6 +117,7 @@ class RowFacts:
     hashes: Mapping[str, str] = field(default_factory=dict)
     unranked: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
     history: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
 
 

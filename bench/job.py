@@ -17,6 +17,9 @@ from bench.errors import ResultsError
 from bench.method import Recipe
 from bench.predictions import Slot
 
+MEMBERS = "ensemble of"
+"""What an ensemble's variant calls its members."""
+BETWEEN = " + "
 T = TypeVar("T", bound="_Frozen")
 
 
@@ -107,6 +110,12 @@ class Job(_Frozen):
     def slot(self) -> Slot:
         """Which seed, repeat and fold this is."""
         return Slot(self.seed, self.repeat, self.fold)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The rows that an ensemble joins; none where the job is no ensemble's."""
+        named = str(self.variant.get(MEMBERS, ""))
+        return tuple(named.split(BETWEEN)) if named else ()
 
     def _identity(self) -> dict[str, Any]:
         apart = {"variant", "row", "recipe", "seed", "repeat", "fold", "column", "twin"}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.cli.board import Bench, Rows
     from bench.data.sources import Source
     from bench.report.eda import Gallery
-    from bench.report.site import Board
+    from bench.report.site_board import Board
 
 EXAMPLES = 6
 SEED = 20180814
@@ -161,7 +161,7 @@ def _refuse_lost(absent: Sequence[tuple[str, str]], results: Path) -> None:
 def make_board(protocol: str, source: Source, results: Path, *, images: bool) -> Board:
     """A board scored, with its pages, comparisons, files and pictures."""
     from bench.cli.board import board_files, gather, prove_bench
-    from bench.report.site import Board
+    from bench.report.site_board import Board
     from bench.run.published import downloads
 
     bench = prove_bench(protocol, source)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from bench.recipe import Recipe
 from bench.report.catalogue import metric
 from bench.report.cells import method_name
+from bench.report.method_words import OF_IMAGES
 from bench.report.names import listed, plain, said
 from bench.report.numbers import count, counted
 from bench.report.rows import spelled
@@ -28,7 +29,6 @@ IMBALANCE = (
     "loss",
 )
 """Switches of a recipe that answer to rare classes."""
-PREPARED = ("image_size", "hair_removal", "colour_constancy", "clahe")
 NO_ROWS = "No method has been run yet."
 
 
@@ -42,8 +42,9 @@ def objective(study: Study) -> str:
 
 
 def _rows(study: Study) -> str:
-    trained, submitted = len(study.trained), len(study.submitted)
-    told = [f"{count(trained)} trained here"] if trained else []
+    trained, joined, submitted = map(len, (study.trained, study.ensembles, study.submitted))
+    told = [f"{count(trained)} trained by this bench"] if trained else []
+    told += [f"{counted(joined, 'ensemble')} of them, by weights chosen on val"] if joined else []
     told += [f"{count(submitted)} submitted, their training not verified"] if submitted else []
     return listed(told) if told else ""
 
@@ -88,7 +89,7 @@ def preprocessing(study: Study) -> str:
     for row in study.trained:
         steps = ", ".join(
             f"{key} {spelled(row.facts.recipe[key])}"
-            for key in PREPARED
+            for key in OF_IMAGES
             if row.facts.recipe.get(key) not in (None, False)
         )
         found.setdefault(steps, []).append(said(row.name))
@@ -185,8 +186,10 @@ def confusion(_study: Study) -> str:
 def estimates(study: Study) -> str:
     """The headline, and where all estimates stand."""
     first = leader(study.board)
-    told = f" First: {said(first.name)}, {primary_text(study.board, first)}." if first else ""
-    return f"{headline(study.board)}{told} All metrics with intervals: the leaderboard."
+    begin = headline(study.board)
+    value = primary_text(study.board, first) if first else ""
+    told = f" First: {said(first.name)}, {value}." if first and value not in begin else ""
+    return f"{begin}{told} All metrics with intervals: the leaderboard."
 
 
 def benchmark(study: Study) -> str:

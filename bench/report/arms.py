@@ -145,6 +145,17 @@ def headline(board: Leaderboard) -> str:
     return f"{where} second picture of the tested {unit} in training moves {'; '.join(told)}."
 
 
+def shift(board: Leaderboard) -> tuple[str, Cell] | None:
+    """What the first row's primary metric gains from leakage, in words and as a cell."""
+    report = board.arms
+    if report is None or report.kind != "leakage-meter" or not report.rows:
+        return None
+    found = [row.difference for row in report.rows if row.difference is not None]
+    clean, leaky = (plain(arm.name) for arm in report.arms)
+    what = f"{metric(board.primary).label}, {leaky} − {clean}"
+    return (what, _difference(found[0].metrics[board.primary], board)) if found else None
+
+
 def _panels(board: Leaderboard, report: ArmReport) -> Iterator[ArmPanel]:
     names = tuple(dict.fromkeys((board.primary, *board.metrics)))
     whole = [(key, "", key) for key in names]

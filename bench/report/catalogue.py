@@ -15,6 +15,7 @@ class Metric:
     bounds the values it can have at most; open ends are infinite
     none   what is missing where its denominator is empty ("0 positives")
     why    what else leaves it undefined
+    given  whether the data alone settle it, whatever a method does
     """
 
     name: str
@@ -25,6 +26,7 @@ class Metric:
     bounds: tuple[float, float] = (0.0, 1.0)
     none: str = "0 images"
     why: str = ""
+    given: bool = False
 
     @property
     def title(self) -> str:
@@ -34,8 +36,8 @@ class Metric:
     @property
     def direction(self) -> str:
         """Which way is better, in words."""
-        if self.counts:
-            return ""
+        if self.counts or self.given:
+            return "given by the data" if self.given else ""
         return "lower is better" if self.lower else "higher is better"
 
 
@@ -125,6 +127,7 @@ _ALL = (
         "Brier: uncertainty",
         "what the classes’ shares alone would leave",
         lower=True,
+        given=True,
         bounds=(0.0, 2.0),
     ),
     Metric(

@@ -26,13 +26,14 @@ from bench.report.numbers import (
     fixed,
     interval,
     p_value,
+    probability,
     signed,
 )
 from bench.report.pairs import PairPanel, pair_panel
 from bench.report.palette import swatches
 from bench.report.ranks_drawn import critical_difference
 from bench.report.vega import Drawing
-from bench.report.words import GROUPING, SYNTHETIC, plural
+from bench.report.words import GROUPING, SYNTHETIC, plural, protocol_title
 
 SHOWN, DRAWN = 60, 1000
 """So many images stand in the page's table and in its drawing; all of them in the CSV."""
@@ -142,7 +143,10 @@ def _facts(found: Contrast) -> list[tuple[str, str]]:
     return [
         ("Data", f"{said(facts.title)}, {counted(found.tested[0], 'image')} tested"),
         ("Unit", GROUPING.get(facts.unit, f"Grouped by {plain(facts.unit)}.")),
-        ("Protocol", f"{plain(found.protocol)}: {plain(found.protocol_title)}"),
+        (
+            "Protocol",
+            f"{plain(found.protocol)}: {protocol_title(found.protocol_title, facts.unit)}",
+        ),
         ("Metric", f"{metric(found.metric).label}, {metric(found.metric).direction}"),
         ("Trainings", f"{have} of {whole} of each row"),
     ]
@@ -263,7 +267,7 @@ def _image(found: Contrast, pair: Pair, one: Disputed) -> ImageLine:
     apart = abs(one.a_probability - one.b_probability)
 
     def called(label: str, p: float) -> Called:
-        return Called(plain(label), colours[label], fixed(p, 2))
+        return Called(plain(label), colours[label], probability(p))
 
     return ImageLine(
         image=name(one.image_id),
@@ -311,16 +315,20 @@ def _more(pair: Pair) -> Iterable[tuple[str, str]]:
     key = pair.comparison.metric
     seen = pair.detectable
     by_test = (
-        "" if math.isnan(seen.test) else f"; by the test over folds {words.amount(seen.test, key)}"
+        ""
+        if math.isnan(seen.test)
+        else f", and of {words.bare(seen.test, key)} by the test over folds"
     )
-    told = f"By the interval {words.amount(seen.interval, key)}{by_test}: with 80% power."
-    yield "What could have been seen", told
+    told = (
+        f"With 80% power, a true difference of {words.amount(seen.interval, key)} by the interval"
+    )
+    yield "What could have been seen", f"{told}{by_test}."
     if pair.non_inferiority is not None:
         yield "Non-inferiority", words.non_inferior(pair, pair.non_inferiority)
     if pair.belief is not None:
         within = words.amount(pair.belief.rope, key)
         told = words.believed(pair, pair.belief)
-        yield "Bayesian correlated t test", f"{told}; alike means within {within}."
+        yield "Bayesian correlated t test", f"{told} Alike means within {within}."
 
 
 def spread_lines(found: Contrast) -> list[tuple[str, tuple[str, ...]]]:

@@ -175,8 +175,8 @@ def believed(pair: Pair, found: Belief) -> str:
     """The posterior in words."""
     one = pair.comparison
     return (
-        f"{said(one.a)} better {percent(found.a_better)}, alike {percent(found.alike)}, "
-        f"{said(one.b)} better {percent(found.b_better)}"
+        f"{said(one.a)} is the better with a probability of {percent(found.a_better)}, "
+        f"{said(one.b)} with {percent(found.b_better)}; they are alike with {percent(found.alike)}."
     )
 
 

@@ -8,15 +8,9 @@ from dataclasses import dataclass
 
 from bench.estimates import Leaderboard, LeaderboardRow
 from bench.report.names import name
-from bench.report.numbers import brief, duration, size
+from bench.report.numbers import brief, duration, percent, size
 from bench.report.rows import RowHead, row_head
 from bench.report.tables import Head
-
-
-def share(value: float) -> str:
-    """A share of one as per cent."""
-    return f"{100 * value:.0f}%"
-
 
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "train_seconds": ("Training time", duration),
@@ -25,7 +19,7 @@ COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "wall_seconds": ("Wall time", duration),
     "images_per_second": ("Images per second", brief),
     "gpu_peak_memory_bytes": ("Peak memory of the GPU", size),
-    "utilisation": ("Use of the device", share),
+    "utilisation": ("Use of the device", percent),
 }
 
 
@@ -39,10 +33,14 @@ class CostLine:
 
 @dataclass(frozen=True, slots=True)
 class CostTable:
-    """What the rows cost; rows of which nothing is known are left out."""
+    """What the rows cost; rows of which nothing is known are left out.
+
+    joined  whether some of these are ensembles, whose cost is their members'
+    """
 
     heads: tuple[Head, ...]
     lines: tuple[CostLine, ...]
+    joined: bool = False
 
 
 def cost_table(board: Leaderboard) -> CostTable:
@@ -54,7 +52,8 @@ def cost_table(board: Leaderboard) -> CostTable:
         for row in board.rows
         if row.facts.cost
     ]
-    return CostTable(tuple(cost_head(key) for key in keys), tuple(lines))
+    joined = any(row.facts.members for row in board.rows)
+    return CostTable(tuple(cost_head(key) for key in keys), tuple(lines), joined)
 
 
 def cost_head(key: str) -> Head:

@@ -22,7 +22,7 @@ from bench.report.numbers import (
     fixed,
     percent,
 )
-from bench.report.rows import REFERENCE, RowHead, row_head, spelled
+from bench.report.rows import REFERENCE, RowHead, kind, row_head, spelled
 from bench.report.tables import (
     Head,
     about_metric,
@@ -229,13 +229,14 @@ def _check(board: Leaderboard, row: LeaderboardRow) -> str:
 
 
 def _recipe(board: Leaderboard, row: LeaderboardRow) -> Recipe:
+    head = row_head(board, row)
     facts = [
         ("row", plain(row.name)),
         ("method", plain(row.method)),
-        ("kind", plain(row.kind)),
+        ("kind", plain(kind(row))),
         (
             "variant",
-            spelled(row.facts.variant) or "the method’s own recipe on the data’s own pixels",
+            head.variant or "the method’s own recipe on the data’s own pixels",
         ),
         ("seeds", ", ".join(map(str, row.seeds)) or "none"),
         ("folds", ", ".join(map(str, row.folds)) or "none"),
@@ -243,7 +244,7 @@ def _recipe(board: Leaderboard, row: LeaderboardRow) -> Recipe:
     if row.facts.unranked:
         facts.append(("unranked", plain(row.facts.unranked)))
     return Recipe(
-        head=row_head(board, row),
+        head=head,
         open=False,
         command=plain(row.facts.command, lines=True),
         check=plain(_check(board, row)),

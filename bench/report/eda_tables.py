@@ -26,12 +26,16 @@ WIDEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A plain table: headings, and lines of cells, the first of each the line's own heading."""
+    """A plain table: headings, and lines of cells, the first of each the line's own heading.
+
+    words  places of the columns that hold words; the others hold numbers
+    """
 
     caption: str
     heads: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     shades: tuple[tuple[int, ...], ...] = ()
+    words: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.closeup import Closeup, HardImage
 from bench.report.names import Name, name
-from bench.report.numbers import fixed
+from bench.report.numbers import fixed, probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def _line(image: HardImage, colours: Mapping[str, str], shown: Pictured | None) 
         called=called,
         called_swatch=colours[image.called],
         right=image.label == image.called,
-        p_truth=fixed(image.p_label, 2),
-        p_called=fixed(image.p_called, 2),
+        p_truth=probability(image.p_label),
+        p_called=probability(image.p_called),
         loss=fixed(image.loss, 2),
         picture=data_uri(shown.image) if shown else "",
         cam=data_uri(shown.cam) if shown else "",

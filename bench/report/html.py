@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -22,11 +23,13 @@ from bench.report.hardest import Pictured
 from bench.report.leak import Leak
 from bench.report.method import method_page
 from bench.report.method_export import closeup_json, subgroups_csv
+from bench.report.names import pieces
 from bench.report.view import page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_HYPHENED = re.compile(r"[A-Za-z]{2,6}-[A-Za-z0-9]{1,4}[.,;:]?")
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 STYLES = ("tokens", "page", "tables", "plots", "graphs", "pictures", "study", "print")
 METHODS = "methods"
@@ -161,10 +164,24 @@ def _trusted(own_text: str) -> Any:
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(REPORTS),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["pieces"] = pieces
+    made.filters["unbroken"] = _unbroken
+    return made
+
+
+def _unbroken(text: str) -> Any:
+    """A sentence in which short words with a hyphen, like macro-F1, stay on one line."""
+    from markupsafe import Markup, escape
+
+    kept = Markup('<span class="unbroken">{}</span>')
+    words = (
+        kept.format(word) if _HYPHENED.fullmatch(word) else escape(word) for word in text.split(" ")
+    )
+    return Markup(" ").join(words)

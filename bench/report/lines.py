@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bench.closeup import Curve, CurvePoint
 from bench.report.charts import Scale, Tick
 
-LEFT, TOP, WIDTH, HEIGHT = 11.0, 4.0, 86.0, 80.0
+LEFT, TOP, WIDTH, HEIGHT = 11.0, 4.0, 84.0, 78.0
 """Where the square lies in its drawing, in per cent of it; `graph` in macros.j2 has the same."""
 
 

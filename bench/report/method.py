@@ -27,7 +27,7 @@ from bench.report.method_graphs import (
 from bench.report.names import name, plain, said
 from bench.report.numbers import counted, decimals, fixed, interval
 from bench.report.palette import swatches
-from bench.report.rows import Badge, RowHead, row_head, spelled
+from bench.report.rows import Badge, RowHead, row_head
 from bench.report.slices import ATTRIBUTES, TOO_FEW
 from bench.report.tables import metric_order
 
@@ -101,8 +101,11 @@ class MethodPage:
     subgroups: tuple[Grid, ...]
     unsplit: tuple[tuple[str, str], ...]
     learning: tuple[Graph, ...]
-    guards: tuple[tuple[str, str], ...] | None
+    learning_note: str
+    guards: tuple[tuple[str, str], ...]
+    guards_note: str
     recipe: tuple[tuple[str, str], ...]
+    recipe_note: str
     recipes: tuple[Recipe, ...]
     how_made: tuple[tuple[str, str], ...]
     files: tuple[tuple[str, str], ...]
@@ -153,10 +156,11 @@ def method_page(
         subgroups=tuple(_subgroups(look, close)),
         unsplit=tuple((ATTRIBUTES[key], plain(why)) for key, why in look.unsplit.items()),
         learning=learning_graphs(row),
-        guards=None
-        if row.facts.guards is None
-        else tuple((plain(key), plain(text)) for key, text in row.facts.guards.items()),
-        recipe=tuple((plain(key), spelled(value)) for key, value in row.facts.recipe.items()),
+        learning_note=told.learning_note(row),
+        guards=tuple((plain(key), plain(text)) for key, text in (row.facts.guards or {}).items()),
+        guards_note=told.guards_note(row),
+        recipe=told.recipe(row),
+        recipe_note=told.recipe_note(row),
         recipes=tuple(replace(one, open=True) for one in recipes(replace(here, rows=(row,)))),
         how_made=told.how_made(look, close),
         files=tuple(files.items()),
@@ -297,7 +301,7 @@ def _subgroups(look: Closeup, close: IntervalFacts) -> list[Grid]:
 def _subgroup(
     group: Subgroup, keys: list[str], close: IntervalFacts
 ) -> tuple[str, str, tuple[Cell, ...]]:
-    amount = f"{counted(group.images, 'image')}, {counted(group.groups, 'group')}"
+    amount = f"{counted(group.images, 'image')}, {counted(group.groups, close.unit)}"
     if group.too_few:
         return name(group.value).short, amount, tuple(TOO_FEW for _ in keys)
     usual = replace(close, method="percentile")

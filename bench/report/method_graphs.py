@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from bench.closeup import Closeup, Curve, CurvePoint, RankCurves
 from bench.estimates import IntervalFacts, LeaderboardRow
@@ -11,7 +12,7 @@ from bench.report.cells import cell
 from bench.report.charts import Scale, scale_of
 from bench.report.lines import Asked, Graph, diagonal, graph
 from bench.report.names import name, plain, said
-from bench.report.numbers import count
+from bench.report.numbers import count, counted
 
 UNIT = Scale(0.0, 1.0)
 MOST_ACTED = 0.6
@@ -166,12 +167,13 @@ def learning_graphs(row: LeaderboardRow) -> tuple[Graph, ...]:
 
 def _learning_graph(row: LeaderboardRow, key: str) -> Graph:
     lines, values, last = [], [], 1.0
-    for index, (slot, table) in enumerate(row.facts.history.items()):
+    drawn = _styles(list(row.facts.history))
+    for slot, table in row.facts.history.items():
         if key in table:
             epochs = table.get("epoch") or tuple(float(at + 1) for at in range(len(table[key])))
             pairs = [(x, y) for x, y in zip(epochs, table[key], strict=True) if math.isfinite(y)]
             curve = tuple(CurvePoint(x, y) for x, y in pairs)
-            lines.append(Asked(plain(slot), f"f{index % STYLES}", curve))
+            lines.append(Asked(*drawn[slot], curve))
             values += [y for _, y in pairs]
             last = max([last, *(x for x, _ in pairs)])
     title = plain(KNOWN_COLUMNS.get(key) or _val_title(key))
@@ -183,6 +185,20 @@ def _learning_graph(row: LeaderboardRow, key: str) -> Graph:
         Scale(1.0, max(last, 2.0), whole=True),
         scale_of(values, (-math.inf, math.inf)),
     )
+
+
+def _styles(slots: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Label and stroke of every training; of more than there are strokes, one for each seed."""
+    if len(slots) <= STYLES:
+        return {slot: (plain(slot), f"f{at}") for at, slot in enumerate(slots)}
+    seeds = [slot.partition(" fold ")[0] for slot in slots]
+    place = {seed: at % STYLES for at, seed in enumerate(dict.fromkeys(seeds))}
+    found: dict[str, tuple[str, str]] = {}
+    for at, (slot, seed) in enumerate(zip(slots, seeds, strict=True)):
+        first = seed not in seeds[:at]
+        label = f"{seed}, {counted(seeds.count(seed), 'fold')}" if first else ""
+        found[slot] = (plain(label), f"f{place[seed]}")
+    return found
 
 
 def _val_title(key: str) -> str:

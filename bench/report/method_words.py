@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from bench.closeup import Closeup
 from bench.estimates import IntervalFacts, Leaderboard, LeaderboardRow
+from bench.recipe import Recipe
 from bench.report import words
 from bench.report.catalogue import metric
 from bench.report.cells import cell
 from bench.report.names import name, plain, said
 from bench.report.numbers import count, counted, fixed
+from bench.report.rows import spelled
 
 _THRESHOLDS = (
     "Chosen in each fold on its val part, and only then applied to its test part. What val "
@@ -34,6 +36,8 @@ _SUBGROUPS = (
     "Below 50 groups nothing is said. A mean over classes is undefined where a class is absent. "
     "Gaps: single-step max-T over all pairs of all attributes, metric by metric."
 )
+OF_IMAGES = ("image_size", "hair_removal", "colour_constancy", "clahe")
+"""Switches that say how an image is prepared, whoever trains."""
 HOW_MADE = (
     ("Thresholds", _THRESHOLDS),
     ("Calibration", _CALIBRATION),
@@ -101,6 +105,67 @@ def gaps_note(look: Closeup) -> str:
         f"largest, so its interval holds for all pairs looked at together (up to {count(most)} a "
         "metric). A gap may come from another mix of diagnoses rather than from the people."
     )
+
+
+def learning_note(row: LeaderboardRow) -> str:
+    """Whose learning curves are drawn, and why others are not."""
+    known, trainings = len(row.facts.history), len(row.seeds) * len(row.folds)
+    if row.facts.members:
+        return "Nothing was trained: the curves stand with the rows that this one joins."
+    if row.kind == "submitted":
+        return "The training was made elsewhere, and nobody handed its curves in."
+    if known:
+        rest = f" {counted(known, 'training')} kept a history, the others did not."
+        return f"Each training by itself, epoch by epoch.{rest if known < trainings else ''}"
+    if by_engine(row):
+        return (
+            "No curves: the trainings’ history.csv does not lie beside the records, which the "
+            "curves are drawn from."
+        )
+    return "No curves: the method trains in its own way and keeps no history.csv."
+
+
+def guards_note(row: LeaderboardRow) -> str:
+    """Why no guard watched; "" where they did."""
+    if row.facts.guards is not None:
+        return ""
+    if row.facts.members:
+        return "None watched: nothing was trained."
+    if row.kind == "submitted":
+        return "None watched: the training was made elsewhere."
+    if by_engine(row):
+        return "None watched: the records are older than the guards."
+    return "None watched: the method trains in its own way, and guards are the engine’s."
+
+
+def by_engine(row: LeaderboardRow) -> bool:
+    """Whether the bench's own engine trained the row: it alone counts epochs."""
+    return "epochs" in row.facts.cost
+
+
+def recipe_note(row: LeaderboardRow) -> str:
+    """What the switches below are to this row."""
+    if row.facts.members:
+        return "Nothing was trained; every switch stands with the rows that this one joins."
+    if by_engine(row):
+        return "Every switch with its value."
+    return (
+        "The method trains in its own way: its file says which switches it reads. Shown are those "
+        "of the images, and those that differ from their default."
+    )
+
+
+def recipe(row: LeaderboardRow) -> tuple[tuple[str, str], ...]:
+    """The switches that say something of the row, each with its value."""
+    switches = row.facts.recipe
+    if not by_engine(row) and not row.facts.members:
+        usual = Recipe().model_dump()
+        switches = {
+            key: value
+            for key, value in switches.items()
+            if key in OF_IMAGES or value != usual.get(key, value)
+        }
+    return tuple((plain(key), spelled(value)) for key, value in switches.items())
 
 
 def how_made(look: Closeup, close: IntervalFacts) -> tuple[tuple[str, str], ...]:

@@ -31,8 +31,8 @@ class Name:
 
     @property
     def pieces(self) -> tuple[str, ...]:
-        """The short name cut where a line may break: after `_`, `-`, `@`, `/` and `.`."""
-        return tuple(_PIECE.findall(self.short))
+        """The short name cut where a line may break."""
+        return pieces(self.short)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ class Span:
 
     text: str
     url: str = ""
+
+
+def pieces(text: str) -> tuple[str, ...]:
+    """A text cut where a line may break: after `_`, `-`, `@`, `/` and `.`."""
+    return tuple(_PIECE.findall(text))
 
 
 def plain(text: str, *, lines: bool = False) -> str:

@@ -65,7 +65,16 @@ def p_value(p: float) -> str:
         return "p < 0.001"
     if p > 0.99:  # noqa: PLR2004
         return "p > 0.99"
-    return f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"  # noqa: PLR2004
+    return f"p = {p:#.2g}" if p < 0.1 else f"p = {p:.2f}"  # noqa: PLR2004
+
+
+def probability(p: float) -> str:
+    """A probability with two decimals; what rounds to 0 or 1 and is not says so: `<0.01`."""
+    if 0 < p < 0.005:  # noqa: PLR2004
+        return "<0.01"
+    if 0.995 <= p < 1:  # noqa: PLR2004
+        return ">0.99"
+    return fixed(p, 2)
 
 
 def percent(share: float) -> str:
@@ -96,13 +105,18 @@ def duration(seconds: float) -> str:
 
 
 def size(number: float) -> str:
-    """A number of bytes: `1.9 GiB`."""
+    """A number of bytes: `1.90 GiB`."""
     if math.isnan(number):
         return UNDEFINED
     step = 0
     while abs(number) >= 1024 and step < len(BYTES) - 1:  # noqa: PLR2004
         number, step = number / 1024, step + 1
-    return f"{number:.0f} {BYTES[step]}" if step == 0 else f"{number:.3g} {BYTES[step]}"
+    return f"{number:.0f} {BYTES[step]}" if step == 0 else f"{_three(number)} {BYTES[step]}"
+
+
+def _three(number: float) -> str:
+    """Three significant digits, zeros among them: `4.00`, `42.8`, `120`."""
+    return f"{number:#.3g}".rstrip(".") if abs(number) < 1000 else f"{number:.0f}"  # noqa: PLR2004
 
 
 def brief(number: float) -> str:

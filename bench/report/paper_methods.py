@@ -62,7 +62,7 @@ def _folds(study: Study) -> Iterator[str]:
     arms = f" in each of the arms {listed(list(split.arms))}" if split.arms else ""
     stratify = listed(["class" if key == "label" else key for key in split.stratify])
     text = escape(
-        f"The protocol {protocol.name} ({split.kind}) has {counted(split.folds, 'fold')}{arms}"
+        f"The protocol {protocol.name} has {counted(split.folds, 'fold')}{arms}"
         f"{repeats}, frozen before any training and balanced by {stratify}"
     )
     yield text + (cite("sechidis2011stratification") if split.dealer == "iterative" else "") + "."
@@ -86,6 +86,13 @@ def _methods(study: Study) -> Iterator[str]:
     if rows:
         who = counted(len(rows), "method was", "methods were")
         yield escape(f"{who} compared: {listed([*named, *more])}.")
+    joined = [name(row.name, 40).short for row in study.ensembles]
+    if joined:
+        yield escape(
+            f"Of these, {listed(joined)} trained nothing, but "
+            f"{'pools' if len(joined) == 1 else 'pool'} predictions of others by weights chosen, "
+            "fold by fold, on the validation part."
+        )
     submitted = [name(row.name, 40).short for row in study.submitted]
     if submitted:
         yield escape(f"Submitted as predictions, their training not verified: {listed(submitted)}.")

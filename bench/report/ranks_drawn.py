@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from bench.report.names import name, said
 from bench.report.numbers import fixed
-from bench.report.vega import INK, RULE, SOFT, WIDTH, Drawing, drawing
+from bench.report.vega import INK, RULE, SOFT, WIDTH, Drawing, drawing, haloed
 
 LINE = 22
 """Pixels from one row to the next."""
+LETTER, GAP = 5.8, 7
+"""Pixels: the width of a label's letters on average, and its distance from the point."""
 
 
 def critical_difference(ranks: Mapping[str, float], groups: Sequence[Sequence[str]]) -> Drawing:
@@ -21,8 +23,9 @@ def critical_difference(ranks: Mapping[str, float], groups: Sequence[Sequence[st
     import altair as alt
 
     ordered = sorted(ranks, key=lambda row: ranks[row])
+    last = max(2, len(ordered))
     rows = [
-        {"rank": ranks[row], "place": -at - 1, "label": f"{name(row, 24).short} {ranks[row]:.2f}"}
+        {"rank": ranks[row], "place": -at - 1, "label": _label(row, ranks[row], last)}
         for at, row in enumerate(ordered)
     ]
     bars = [
@@ -35,16 +38,12 @@ def critical_difference(ranks: Mapping[str, float], groups: Sequence[Sequence[st
     ]
     top = 0.4 * len(groups) + 0.3
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-len(rows) - 0.6, top], nice=False))
-    domain = [1, max(2, len(rows))]
-    axis = alt.Axis(orient="top", format="d", grid=False, values=list(range(1, domain[1] + 1)))
-    x = alt.X("rank:Q", title="mean rank over folds", axis=axis, scale=alt.Scale(domain=domain))
+    axis = alt.Axis(orient="top", format="d", grid=False, values=list(range(1, last + 1)))
+    x = alt.X("rank:Q", title="mean rank over folds", axis=axis, scale=alt.Scale(domain=[1, last]))
     base = alt.Chart({"values": rows}).encode(x=x)
-    middle = (1 + domain[1]) / 2
+    middle = (1 + last) / 2
     good, poor = (base.transform_filter(f"datum.rank {sign} {middle}") for sign in ("<=", ">"))
-    sides = (
-        good.mark_text(align="left", dx=6, color=INK).encode(y=y, text="label:N"),
-        poor.mark_text(align="right", dx=-6, color=INK).encode(y=y, text="label:N"),
-    )
+    sides = (*haloed(good, y, "left", GAP), *haloed(poor, y, "right", -GAP))
     stems = base.mark_rule(color=RULE).encode(y=y, y2=alt.datum(top))
     points = base.mark_point(color=SOFT, filled=True, size=30, opacity=1).encode(y=y)
     joined = (
@@ -52,9 +51,17 @@ def critical_difference(ranks: Mapping[str, float], groups: Sequence[Sequence[st
         .mark_rule(color=INK, strokeWidth=4)
         .encode(x=alt.X("low:Q", title="mean rank over folds"), x2="high:Q", y=y)
     )
-    chart = alt.layer(stems, joined, points, *sides).properties(
+    chart = alt.layer(stems, joined, *sides, points).properties(
         width=WIDTH, height=int(LINE * (len(rows) + 1 + top))
     )
     told = ", ".join(f"{said(row)} {fixed(ranks[row], 2)}" for row in ordered)
     tied = "; ".join(" and ".join(said(row) for row in group) for group in groups)
     return drawing(chart, f"Mean ranks: {told}. Not told apart: {tied or 'none'}.")
+
+
+def _label(row: str, rank: float, last: int) -> str:
+    """Name and mean rank, as much of the name as the roomier side of its point holds."""
+    share = (rank - 1) / (last - 1)
+    room = int((max(share, 1 - share) * WIDTH - GAP) / LETTER)
+    shown = fixed(rank, 2)
+    return f"{name(row, max(8, room - len(shown) - 1)).short} {shown}"

@@ -11,7 +11,7 @@ from typing import Any
 from bench.estimates import Leaderboard, LeaderboardRow
 from bench.report.catalogue import metric
 from bench.report.cells import cell
-from bench.report.names import Name, isolated, name, plain, said
+from bench.report.names import Name, isolated, listed, name, plain, said
 from bench.report.numbers import counted
 
 REFERENCE = "reference"
@@ -74,6 +74,19 @@ def spelled(value: Any) -> str:
     return plain(str(value))
 
 
+def kind(row: LeaderboardRow) -> str:
+    """How a row came about: trained, submitted, reference, or an ensemble of trained ones."""
+    return "ensemble" if row.facts.members else row.kind
+
+
+def _variant(row: LeaderboardRow) -> str:
+    """What differs from the method's own recipe, in words; of an ensemble, whom it joins how."""
+    if not row.facts.members:
+        return spelled(row.facts.variant)
+    pool = spelled(row.facts.variant.get("pool", ""))
+    return f"{pool} pool of {listed([said(one) for one in row.facts.members])}".strip()
+
+
 def badge(text: str) -> Badge:
     """A badge with its explanation, if the bench knows it."""
     return Badge(name(text).short, BADGES.get(text, ""))
@@ -131,7 +144,7 @@ def row_head(board: Leaderboard, row: LeaderboardRow) -> RowHead:
         name=name(row.name),
         kind=row.kind,
         method="" if row.method == row.name else isolated(name(row.method).short),
-        variant=spelled(row.facts.variant),
+        variant=_variant(row),
         badges=badges(row),
         fault=fault(board, row),
         aside=aside(board, row),

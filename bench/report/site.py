@@ -4,132 +4,35 @@
 same results make the same bytes. Every link is relative.
 """
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from urllib.parse import quote
+from pathlib import Path
 
-from bench.files import Download
-from bench.report import words
-from bench.report.catalogue import metric
-from bench.report.cells import Cell, cell
-from bench.report.eda import Gallery
-from bench.report.export import as_csv, number, text_cell
-from bench.report.feed import Entry, feed
-from bench.report.headed import page_badges
-from bench.report.html import as_bytes, page_names, render_page
-from bench.report.names import Name, name, plain, said
-from bench.report.numbers import count, counted, size
-from bench.report.rows import REFERENCE, Badge
-from bench.report.study import Study
+from bench.report.feed import feed
+from bench.report.html import as_bytes, render_page
+from bench.report.site_board import Board
+from bench.report.site_index import TITLE, index_page
+from bench.report.site_offers import images_page, predictions_page
+from bench.report.site_tables import boards_csv, boards_json, entries
 
 MARK = "site.json"
 SUMS = "SHA256SUMS"
 FEED = "feed.xml"
 KIND = "lesion-bench site"
 VERSION = 1
-TITLE = "Skin-lesion classifiers, compared by patient"
-STANDFIRST = (
-    "Every number has an interval that respects that images of one patient are not independent; "
-    "every prediction can be downloaded and scored again."
-)
 PREDICTIONS = "predictions.html"
 IMAGES = "images.html"
+FILES = (
+    ("boards.csv", "this table"),
+    ("boards.json", "the same for programs"),
+    (FEED, "rows by when they were done, for a feed reader (Atom)"),
+    (SUMS, "sha256 of every file: sha256sum -c SHA256SUMS"),
+)
 
 Content = bytes | Path
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file to download: its address, size and sha256."""
-
-    href: str
-    label: str
-    size: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Board:
-    """A board as a site shows it: its pages by name, the files of its rows, pictures if any."""
-
-    study: Study
-    pages: Mapping[str, str | bytes]
-    offers: Sequence[Download]
-    galleries: tuple[Gallery, ...] = ()
-
-    @property
-    def folder(self) -> str:
-        """Where its pages lie in the site."""
-        return f"{self.study.protocol.name}/{self.study.manifest.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A board in the index."""
-
-    href: str
-    protocol: str
-    title: str
-    first: Name | None
-    value: Cell | None
-    primary: str
-    rows: str
-    images: str
-    pictures: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """The boards of a dataset in the index."""
-
-    id: str
-    title: Name
-    about: str
-    badges: tuple[Badge, ...]
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexPage:
-    """The index, ready to be laid out."""
-
-    title: str
-    headline: str
-    standfirst: tuple[str, ...]
-    synthetic: bool
-    datasets: tuple[Dataset, ...]
-    absent: tuple[str, ...]
-    pictures: str
-    files: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FilesPage:
-    """The predictions of a board, ready to be laid out."""
-
-    title: str
-    kicker: str
-    heading: str
-    rows: tuple[tuple[Name, tuple[tuple[str, tuple[File, ...]], ...]], ...]
-    licence: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImagesPage:
-    """The pictures of a board that are published, ready to be laid out."""
-
-    title: str
-    kicker: str
-    heading: str
-    about: str
-    galleries: tuple[Gallery, ...]
 
 
 def render_site(boards: Sequence[Board], absent: Sequence[str] = ()) -> dict[str, Content]:
@@ -141,17 +44,17 @@ def render_site(boards: Sequence[Board], absent: Sequence[str] = ()) -> dict[str
     for board in boards:
         for path, content in board.pages.items():
             files[f"{board.folder}/{path}"] = as_bytes(content)
-        files[f"{board.folder}/{PREDICTIONS}"] = _predictions(board)
+        files[f"{board.folder}/{PREDICTIONS}"] = as_bytes(predictions_page(board))
         if board.galleries:
-            files[f"{board.folder}/{IMAGES}"] = _images(board)
+            files[f"{board.folder}/{IMAGES}"] = as_bytes(images_page(board))
         for offer in board.offers:
             files[offer.name] = offer.source
     files["index.html"] = as_bytes(
-        render_page("site.html.j2", page=_index(boards, absent), feed=FEED)
+        render_page("site.html.j2", page=index_page(boards, absent, FILES), feed=FEED)
     )
-    files["boards.json"] = as_bytes(_boards_json(boards))
-    files["boards.csv"] = as_bytes(_boards_csv(boards))
-    files[FEED] = as_bytes(feed(TITLE, [entry for board in boards for entry in _entries(board)]))
+    files["boards.json"] = as_bytes(boards_json(boards))
+    files["boards.csv"] = as_bytes(boards_csv(boards))
+    files[FEED] = as_bytes(feed(TITLE, [entry for board in boards for entry in entries(board)]))
     files[MARK] = as_bytes(json.dumps({"kind": KIND, "version": VERSION}) + "\n")
     files[SUMS] = as_bytes(_sums(files))
     return files
@@ -178,200 +81,3 @@ def is_mark(text: str) -> bool:
         return bool(json.loads(text)["kind"] == KIND)
     except (ValueError, TypeError, KeyError):
         return False
-
-
-def _index(boards: Sequence[Board], absent: Sequence[str]) -> IndexPage:
-    by_dataset: dict[str, list[Board]] = {}
-    for board in boards:
-        by_dataset.setdefault(board.study.manifest.name, []).append(board)
-    groups = tuple(
-        _dataset(f"data-{at}", own) for at, own in enumerate(by_dataset.values(), start=1)
-    )
-    methods = {
-        (board.folder, row.name)
-        for board in boards
-        for row in board.study.board.rows
-        if row.kind != REFERENCE
-    }
-    shown = [board for board in boards if board.galleries]
-    pictures = (
-        "Small copies of some images are part of this site, at the owner’s choice; each board’s "
-        "page of pictures says which, and the dataset’s licence holds for them."
-        if shown
-        else "No image of a patient is part of this site, nor anything made from one."
-    )
-    return IndexPage(
-        title=TITLE,
-        headline=f"{counted(len(boards), 'leaderboard')} on {counted(len(groups), 'dataset')}, "
-        f"{counted(len(methods), 'method')}.",
-        standfirst=(STANDFIRST,),
-        synthetic=bool(boards) and all(board.study.manifest.synthetic for board in boards),
-        datasets=groups,
-        absent=tuple(plain(one) for one in absent),
-        pictures=pictures,
-        files=(
-            ("boards.csv", "this table"),
-            ("boards.json", "the same for programs"),
-            (FEED, "rows by when they were done, for a feed reader (Atom)"),
-            (SUMS, "sha256 of every file: sha256sum -c SHA256SUMS"),
-        ),
-    )
-
-
-def _dataset(anchor: str, boards: Sequence[Board]) -> Dataset:
-    facts = boards[0].study.board.dataset
-    groups = f" of {counted(facts.groups, facts.unit)}" if facts.unit != "image" else ""
-    licence = plain(facts.licence) or "not stated"
-    return Dataset(
-        anchor,
-        name(facts.title, 80),
-        f"{counted(facts.images, 'image')}{groups}. Licence of the data: {licence}.",
-        page_badges(boards[0].study.board),
-        tuple(map(_line, boards)),
-    )
-
-
-def _line(board: Board) -> Line:
-    found = board.study.board
-    first = words.leader(found)
-    about = metric(found.primary)
-    value = None
-    if first is not None:
-        value = cell(first.table.metrics.get(found.primary), about, found.interval)
-    tested = found.tested[0] if found.tested else found.dataset.images
-    return Line(
-        href=board.folder,
-        protocol=plain(found.protocol),
-        title=plain(found.protocol_title),
-        first=name(first.name) if first else None,
-        value=value,
-        primary=about.label,
-        rows=count(sum(row.kind != REFERENCE for row in found.rows)),
-        images=count(tested),
-        pictures=bool(board.galleries),
-    )
-
-
-def _predictions(board: Board) -> bytes:
-    rows: dict[str, dict[str, list[File]]] = {}
-    here = PurePosixPath(board.folder)
-    up = "../" * len(here.parts)
-    for one in board.offers:
-        label = one.name.rpartition("/")[2]
-        shown = File(f"{up}{quote(one.name)}", label, size(one.size), one.sha256)
-        rows.setdefault(one.row, {}).setdefault(one.place, []).append(shown)
-    study = board.study
-    page = FilesPage(
-        title=f"{said(study.manifest.title)}, {plain(study.protocol.name)}: predictions",
-        kicker=" · ".join(("Predictions", said(study.manifest.title), plain(study.protocol.name))),
-        heading=plain(study.protocol.title),
-        rows=tuple(
-            (name(row), tuple((place, tuple(found)) for place, found in places.items()))
-            for row, places in rows.items()
-        ),
-        licence=plain(study.manifest.licence) or "not stated",
-    )
-    return as_bytes(render_page("files.html.j2", page=page, home=f"{up}index.html"))
-
-
-def _images(board: Board) -> bytes:
-    study = board.study
-    shown = sum(len(one.pictures) for one in board.galleries)
-    licence = plain(study.manifest.licence) or "not stated"
-    page = ImagesPage(
-        title=f"{said(study.manifest.title)}: published pictures",
-        kicker=" · ".join(("Pictures", said(study.manifest.title), plain(study.protocol.name))),
-        heading=plain(study.manifest.title),
-        about=f"Small copies of {counted(shown, 'image')}, drawn at random from each class, no two "
-        "of one group. The page of a row may show small copies of the images it does worst on, "
-        "each with its id. No other image is part of this site. Licence of the data: "
-        f"{licence}.",
-        galleries=board.galleries,
-    )
-    up = "../" * len(PurePosixPath(board.folder).parts)
-    return as_bytes(render_page("images.html.j2", page=page, home=f"{up}index.html"))
-
-
-def _boards_json(boards: Sequence[Board]) -> str:
-    content = [
-        {
-            "protocol": board.study.protocol.name,
-            "dataset": board.study.manifest.name,
-            "title": board.study.manifest.title,
-            "synthetic": board.study.manifest.synthetic,
-            "unit": board.study.manifest.unit,
-            "href": f"{board.folder}/index.html",
-            "json": f"{board.folder}/leaderboard.json",
-            "csv": f"{board.folder}/leaderboard.csv",
-            "primary": board.study.board.primary,
-            "rows": [
-                {
-                    "name": row.name,
-                    "kind": row.kind,
-                    "complete": row.complete,
-                    "rank": row.rank.best,
-                    **{
-                        end: number(getattr(row.table.metrics[board.study.board.primary], end))
-                        for end in ("value", "low", "high", "n")
-                    },
-                }
-                for row in board.study.board.rows
-            ],
-        }
-        for board in boards
-    ]
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _boards_csv(boards: Sequence[Board]) -> str:
-    lines = [["protocol", "dataset", "row", "kind", "complete", "rank", "metric"]]
-    lines[0] += ["value", "low", "high", "n"]
-    for board in boards:
-        found = board.study.board
-        for row in found.rows:
-            value = row.table.metrics[found.primary]
-            ends = (value.value, value.low, value.high, value.n)
-            told = ["" if number(end) is None else repr(number(end)) for end in ends]
-            names = (found.protocol, found.dataset.name, row.name, row.kind)
-            rank = "" if row.rank.best is None else str(row.rank.best)
-            lines.append(
-                [
-                    *map(text_cell, names),
-                    str(row.complete).lower(),
-                    rank,
-                    found.primary,
-                    *told,
-                ]
-            )
-    return as_csv(lines)
-
-
-def _entries(board: Board) -> list[Entry]:
-    """An entry for every row that was trained or handed in."""
-    found = board.study.board
-    about = metric(found.primary)
-    done: dict[str, str] = {}
-    for one in board.offers:
-        done[one.row] = max(done.get(one.row, ""), one.finished)
-    pages = page_names([row.name for row in found.rows])
-    entries = []
-    for row in found.rows:
-        if row.kind == REFERENCE:
-            continue
-        page = f"{board.folder}/methods/{quote(pages[row.name])}.html"
-        there = f"methods/{pages[row.name]}.html" in board.pages
-        value = cell(row.table.metrics.get(found.primary), about, found.interval)
-        rank = f", rank {row.rank.best}" if row.rank.best is not None else ", not ranked"
-        warning = "Synthetic data. " if found.dataset.synthetic else ""
-        updated = row.facts.environment.get("finished") or row.facts.environment.get("accepted")
-        entries.append(
-            Entry(
-                key="\0".join((board.folder, row.name, row.facts.hashes.get("row", ""))),
-                title=f"{name(row.name).short} on {name(found.dataset.title).short}, "
-                f"{found.protocol}",
-                summary=f"{warning}{about.label} {value.text}{rank}.",
-                href=page if there else f"{board.folder}/index.html",
-                updated=updated or done.get(row.name, ""),
-            )
-        )
-    return entries

@@ -59,6 +59,15 @@ class Study:
     @property
     def trained(self) -> list[LeaderboardRow]:
         """The rows that the bench trained."""
+        return [row for row in self._made if not row.facts.members]
+
+    @property
+    def ensembles(self) -> list[LeaderboardRow]:
+        """The rows that join others and trained nothing."""
+        return [row for row in self._made if row.facts.members]
+
+    @property
+    def _made(self) -> list[LeaderboardRow]:
         return [row for row in self.board.rows if row.kind == "trained"]
 
     @property

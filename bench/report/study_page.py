@@ -67,7 +67,7 @@ def study_page(study: Study) -> StudyPage:
         kicker=" · ".join(
             ("Data and protocol", said(study.manifest.title), plain(study.protocol.name))
         ),
-        heading=plain(study.protocol.title),
+        heading=words.protocol_title(study.protocol.title, study.manifest.unit),
         headline=_headline(study),
         standfirst=_standfirst(study),
         **of_the_data(board),

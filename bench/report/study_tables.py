@@ -16,6 +16,7 @@ from bench.report.eda_tables import Grid
 from bench.report.names import Name, name, plain
 from bench.report.numbers import UNDEFINED, count, counted, fixed
 from bench.report.palette import swatches
+from bench.report.rows import kind
 from bench.report.study import LEFT_OUT, Study
 from bench.report.words import plural
 
@@ -126,7 +127,7 @@ def used_grid(study: Study) -> Grid:
     lines = tuple(
         (
             name(row.name).short,
-            row.kind,
+            kind(row),
             count(len(row.seeds)),
             f"{count(len(row.folds) * board.repeats)} of {count(whole)}",
             count(row.table.metrics[board.primary].n),
@@ -135,7 +136,7 @@ def used_grid(study: Study) -> Grid:
         for row in board.rows
     )
     heads = ("Row", "Kind", "Seeds", "Folds", "Images scored", "State")
-    return Grid("What every row was scored on", heads, lines)
+    return Grid("What every row was scored on", heads, lines, words=(1, 5))
 
 
 def pairs_grid(study: Study) -> Grid | None:
@@ -160,7 +161,8 @@ def pairs_grid(study: Study) -> Grid | None:
         )
     heads = ("Images", "Labels", "Verdict", "Folds with them on two sides")
     more = f"; the first {SHOWN_PAIRS} of {count(len(later))}" if len(later) > SHOWN_PAIRS else ""
-    return Grid(f"Pairs found after the roles were frozen{more}", heads, tuple(lines))
+    caption = f"Pairs found after the roles were frozen{more}"
+    return Grid(caption, heads, tuple(lines), words=(1, 2))
 
 
 def detectable(study: Study) -> Detectable:

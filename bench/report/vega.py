@@ -9,12 +9,12 @@ their letters keep their size on a phone.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.report.names import plain
 from bench.report.palette import swatches
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 WIDTH = 320
 """Pixels that fit a phone of 360 with its margins."""
 
-INK, SOFT, RULE, ACCENT, HEAT = (
-    f"var(--{name})" for name in ("ink", "soft", "strong-rule", "accent", "heat")
+INK, SOFT, RULE, ACCENT, HEAT, PAPER = (
+    f"var(--{name})" for name in ("ink", "soft", "strong-rule", "accent", "heat", "paper")
 )
+LABEL, HALO = 11, 4
+"""Pixels: the height of a label in a drawing, and the width of its halo."""
 TOKENS = Path(__file__).resolve().parents[2] / "reports" / "css" / "tokens.css"
 _VARIABLE = re.compile(r"var\(--([a-z0-9-]+)\)")
 _ROLES = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|version|xmlns(?::xlink)?)="[^"]*"')
@@ -59,16 +61,31 @@ def drawing(chart: AnyChart, label: str) -> Drawing:
     return Drawing(Markup(told), label)  # noqa: S704 - made and escaped by the drawing library
 
 
+def haloed(
+    base: alt.Chart, y: alt.Y, align: Literal["left", "right"], dx: int, dy: int = 0
+) -> tuple[alt.Chart, ...]:
+    """The field `label` as text in a halo of paper, so that no line crosses its letters."""
+    return tuple(
+        base.mark_text(align=align, dx=dx, dy=dy, fontSize=LABEL, **ink).encode(y=y, text="label:N")
+        for ink in ({"stroke": PAPER, "strokeWidth": HALO, "color": PAPER}, {"color": INK})
+    )
+
+
 def standalone(chart: AnyChart) -> str:
-    """A chart as an SVG file of its own, in the colours of the light theme."""
+    """A chart as an SVG file of its own, in the colours of the light theme.
+
+    Its plot keeps the width asked for; the drawing grows by what its labels need.
+    """
     colours = _light_colours()
-    return _VARIABLE.sub(lambda match: colours[match[1]], _svg(chart))
+    whole = _svg(chart, {"autosize": {"type": "pad"}})
+    return _VARIABLE.sub(lambda match: colours[match[1]], whole)
 
 
-def _svg(chart: AnyChart) -> str:
+def _svg(chart: AnyChart, changes: Mapping[str, Any] | None = None) -> str:
     import vl_convert
 
-    made: str = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": _config()})
+    config = {**_config(), **(changes or {})}
+    made: str = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": config})
     return made
 
 

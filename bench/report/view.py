@@ -116,7 +116,7 @@ def page(
     return Page(
         title=words.title(board),
         kicker=" · ".join(("Leaderboard", said(board.dataset.title), plain(board.protocol))),
-        heading=plain(board.protocol_title),
+        heading=words.protocol_title(board.protocol_title, board.dataset.unit),
         headline=words.headline(board),
         standfirst=words.standfirst(board),
         **of_the_data(board),

@@ -79,6 +79,11 @@ def _divides(board: Leaderboard) -> bool:
     return board.control and board.arms is None
 
 
+def protocol_title(title: str, unit: str) -> str:
+    """The protocol's title in the unit that the data has: by lesion where no patient is known."""
+    return plain(title if unit == "patient" else title.replace("by patient", f"by {unit}"))
+
+
 def primary_text(board: Leaderboard, row: LeaderboardRow) -> str:
     """`macro-F1 0.742 [0.725, 0.754]`."""
     about = metric(board.primary)

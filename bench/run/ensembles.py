@@ -15,15 +15,12 @@ from pathlib import Path
 from bench.errors import PredictionError, listing
 from bench.estimates import RowFacts
 from bench.files import write_atomically
-from bench.job import Job, RunRecord, digest, to_json
+from bench.job import BETWEEN, MEMBERS, Job, RunRecord, digest, to_json
 from bench.method import Recipe
 from bench.predictions import Predictions, RowPredictions, Slot
 from bench.run import results
 from bench.run.execute import bench_facts
 from bench.run.pretraining import UNDECLARED
-
-MEMBERS = "ensemble of"
-"""What a job's variant calls the members of an ensemble."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def shared_slots(rows: Sequence[RowPredictions]) -> list[Slot]:
 def is_ensemble(folder: Path) -> bool:
     """Whether a row's folder holds an ensemble, and nothing else."""
     records = [results.read_record(path.parent) for path in folder.glob("seed*/**/record.json")]
-    return bool(records) and all(each and MEMBERS in each.job.variant for each in records)
+    return bool(records) and all(each and each.job.members for each in records)
 
 
 def ensemble_job(
@@ -76,7 +73,7 @@ def ensemble_job(
         **base,
         row=name,
         method=name,
-        variant={MEMBERS: " + ".join(members), "pool": pool},
+        variant={MEMBERS: BETWEEN.join(members), "pool": pool},
         recipe=Recipe(model="ensemble", pretraining_data=_declared(members)),
         method_source=digest({"pool": pool, "members": made_by}),
         classes=classes,

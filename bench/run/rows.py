@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from bench.errors import ResultsError
 from bench.estimates import RowFacts
 from bench.files import sha256_of
-from bench.job import RunRecord
+from bench.job import Job, RunRecord
 from bench.predictions import Predictions, RowPredictions, Slot
 from bench.run import results
 from bench.run.pretraining import UNDECLARED, fault_of_pretraining
@@ -122,6 +123,7 @@ def _predictions(run: _Run, name: str, expected: Expected) -> Predictions:
 def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> RowFacts:
     records = [run.record for run in runs]
     first = records[0]
+    members = first.job.members
     notes = _notes(records)
     if strangers:
         notes.append(
@@ -138,7 +140,7 @@ def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> 
         badges=tuple(badges),
         notes=tuple(notes),
         guards=_guards(records),
-        cost=_cost(records),
+        cost={} if members else _cost(records),
         command=first.command,
         passport=passport,
         environment={
@@ -163,9 +165,16 @@ def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> 
             },
         },
         unranked=_why_unranked(first),
-        recipe=first.job.recipe.model_dump(),
+        recipe=_recipe(first.job),
+        members=members,
         history=_histories(runs),
     )
+
+
+def _recipe(job: Job) -> dict[str, Any]:
+    """The row's switches; of an ensemble, which trained nothing, what its members' weights saw."""
+    switches = job.recipe.model_dump()
+    return {"pretraining_data": switches["pretraining_data"]} if job.members else switches
 
 
 def _histories(runs: Sequence[_Run]) -> dict[str, Mapping[str, tuple[float, ...]]]:

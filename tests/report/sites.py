@@ -13,10 +13,10 @@ import pandas as pd
 from bench.estimates import Leaderboard
 from bench.files import Download, sha256_of
 from bench.report.html import render
-from bench.report.site import Board
+from bench.report.site_board import Board
 from bench.report.study_page import render_study
 from tests.conftest import ROOT
-from tests.report import boards, hostile, studies
+from tests.report import boards, hostile, looked, studies
 
 HOME = "../../index.html"
 
@@ -58,6 +58,16 @@ def two_boards(folder: Path) -> list[Board]:
         board(boards.leaderboard(), offers(folder, [r.name for r in boards.leaderboard().rows])),
         board(replace(worst, protocol="holdout"), protocol="holdout"),
     ]
+
+
+def closely() -> Board:
+    """A board whose rows have pages of their own."""
+    world = looked.world()
+    rows = looked.rows(world)
+    found = looked.board(world, rows)
+    study = replace(studies.study("groupkfold10"), board=found)
+    pages = render(found, (), looked.looks(world, rows), study="dataset.html", home=HOME)
+    return Board(study, {**pages, **render_study(study, HOME)}, ())
 
 
 def path_in(home: str, address: str) -> str:

@@ -45,7 +45,7 @@ def said(found: Contrast, word: str, **changes: float) -> str:
 
 
 def test_better_names_the_better_one_whichever_stands_first(two):
-    told = "is better than {} by 1.8 points of macro-F1, 95% CI 0.4 to 3.1; adjusted p = 0.03."
+    told = "is better than {} by 1.8 points of macro-F1, 95% CI 0.4 to 3.1; adjusted p = 0.030."
     assert said(two, "better") == f"a {told.format('b')}"
     turned = {"difference": -0.018, "low": -0.031, "high": -0.004}
     assert said(two, "worse", **turned) == f"b {told.format('a')}"
@@ -58,7 +58,7 @@ def test_of_a_loss_the_lower_is_better(two):
         p_adjusted=0.01,
     )  # fmt: skip
     assert verdict(two, replace(pair, comparison=turned)) == (
-        "a is better than b by 0.200 of log loss, 95% CI 0.100 to 0.300; adjusted p = 0.01."
+        "a is better than b by 0.200 of log loss, 95% CI 0.100 to 0.300; adjusted p = 0.010."
     )
 
 
@@ -76,7 +76,7 @@ def test_not_settled_says_which_of_the_two_does_not(two):
         "but adjusted p = 0.12 (3 folds are few)."
     )
     assert said(two, "not settled", low=-0.004).endswith(
-        "1.8 points of macro-F1, adjusted p = 0.03, but 95% CI \N{MINUS SIGN}0.4 to 3.1."
+        "1.8 points of macro-F1, adjusted p = 0.030, but 95% CI \N{MINUS SIGN}0.4 to 3.1."
     )
     assert "no test over folds" in said(two, "not settled", p_adjusted=NAN)
 

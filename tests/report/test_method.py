@@ -9,86 +9,42 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from bench.estimates import RowFacts
-from bench.manifest import Manifest
 from bench.report.export import leaderboard_json
 from bench.report.hardest import Pictured
 from bench.report.html import page_names, render, write
+from bench.report.method_graphs import learning_graphs
+from bench.report.method_words import recipe
 from bench.report.names import name as written
 from bench.report.words import plural
 from bench.score.closeup import closeups
-from bench.score.extras import parse_costs
 from bench.score.table import score
-from tests.report import hostile
+from tests.report import boards, hostile, looked
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, browser  # noqa: F401 - a fixture
-from tests.score.cohorts import CLASSES, World
-
-WORST = "<script>alert('/../x')</script>"
-COSTS = "truth,bkl,mel,nv,vasc\nbkl,0,1,1,1\nmel,9,0,9,9\nnv,1,1,0,1\nvasc,1,1,1,0\n"
-
-
-def dressed(manifest: Manifest) -> Manifest:
-    lesion = np.arange(len(manifest)) // 2
-    table = manifest.table.assign(
-        sex=np.where(lesion % 10 < 5, "female", "male"),
-        age=np.where(lesion < 30, 15.0, 45.0),
-        localization=np.where(lesion % 3 == 0, "</td><script>alert(1)</script>", "back"),
-        patient_id=[f"P{one // 4}" for one in lesion],
-    )
-    return replace(manifest, table=table, malignant=("mel",))
+from tests.score.cohorts import CLASSES
 
 
 @pytest.fixture(scope="module")
 def world():
-    world = World(lesions=320, resamples=100)
-    world.manifest = dressed(world.manifest)
-    return world
+    return looked.world()
 
 
 @pytest.fixture(scope="module")
 def rows(world):
-    part = world.row("part")
-    test = {slot: one for slot, one in part.test.items() if slot.fold != 1}
-    return [
-        world.row("Plain", skill=2.0),
-        world.row(WORST),
-        replace(part, test=test),
-        world.row("blind", val=False),
-        *world.references(),
-    ]
+    return looked.rows(world)
 
 
 @pytest.fixture(scope="module")
 def looks(world, rows):
-    costs = parse_costs(COSTS, CLASSES, "costs.csv")
-    return closeups(world.protocol, world.manifest, world.roles, rows, costs)
+    return looked.looks(world, rows)
 
 
 @pytest.fixture(scope="module")
 def board(world, rows):
-    epochs = (1.0, 2.0, 3.0)
-    history = {
-        f"seed 0 fold {fold}": {"epoch": epochs, "val_loss": (1.5, 1.2, 1.1 + fold / 10)}
-        for fold in range(3)
-    }
-    facts = {
-        "Plain": RowFacts(
-            command="python bench.py run --method plain",
-            passport="plain: a passport",
-            notes=("seed0/fold2 failed: CUDA out of memory",),
-            guards={"lagging average": "it holds 90% of its start"},
-            hashes={"row": "abc123"},
-            environment={"torch": "2"},
-            recipe={"lr": 0.001},
-            history=history,
-        )
-    }
-    made = score(world.protocol, world.manifest, world.roles, rows, facts)
-    return replace(made, absent={"never": "seed0/fold0 failed: no such model"})
+    return looked.board(world, rows)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +107,7 @@ def test_a_cost_matrix_gives_its_numbers(page, looks):
 
 def test_small_subgroups_are_shown_and_nothing_said_of_them(page):
     young = [row for row in page.by_id("by-age").one("tbody").all("tr") if "0 to 19" in row.text]
-    assert "30 groups" in young[0].text
+    assert "30 patients" in young[0].text
     assert all("too few to say" in cell.text for cell in young[0].all("td"))
     assert "Source: not in the metadata" in page.by_id("subgroups").text
 
@@ -220,7 +176,58 @@ def test_guards_that_spoke_stand_on_the_page_and_as_a_mark_in_the_leaderboard(pa
     told = {row["name"]: row["guards"] for row in json.loads(made["leaderboard.json"])["methods"]}
     assert told["Plain"] == {"lagging average": "it holds 90% of its start"}
     assert told["blind"] is None
-    assert "guards" not in made[pages_of(board)["blind"]]
+    assert "None watched" in read(made[pages_of(board)["blind"]]).by_id("guards").text
+
+
+@pytest.mark.parametrize(
+    ("facts", "learning", "guards", "recipe"),
+    [
+        (
+            RowFacts(cost={"epochs": 8.0}),
+            "does not lie beside the records",
+            "older",
+            "Every switch",
+        ),
+        (RowFacts(cost={"jobs": 5.0}), "trains in its own way", "own way", "own way"),
+        (RowFacts(members=("a", "b")), "Nothing was trained", "nothing was trained", "Nothing was"),
+    ],
+    ids=["engine", "whole", "ensemble"],
+)
+def test_what_a_row_lacks_is_said_with_the_reason(board, looks, facts, learning, guards, recipe):
+    switches = {"lr": 0.001, "image_size": 64}
+    shown = replace(board.rows[0], facts=replace(facts, recipe=switches))
+    rows = (shown, *board.rows[1:])
+    page = read(render(replace(board, rows=rows), (), looks)[pages_of(board)[shown.name]])
+    assert learning in page.by_id("learning").text
+    assert guards in page.by_id("guards").text
+    assert recipe in page.by_id("recipe").text
+    assert not page.by_id("learning").all("figure")
+
+
+def test_some_histories_are_told_from_all(board, looks):
+    plain = next(row for row in board.rows if row.name == "Plain")
+    slot, table = next(iter(plain.facts.history.items()))
+    few = replace(plain, facts=replace(plain.facts, history={slot: table}))
+    rows = tuple(few if row is plain else row for row in board.rows)
+    page = read(render(replace(board, rows=rows), (), looks)[pages_of(board)["Plain"]])
+    assert "1 training kept a history" in page.by_id("learning").text
+
+
+def test_of_many_trainings_a_stroke_and_a_word_stand_for_each_seed():
+    table = {"epoch": (1.0, 2.0), "val_loss": (1.0, 0.5)}
+    history = {f"seed {seed} fold {fold}": table for seed in range(3) for fold in range(5)}
+    row = replace(boards.row("own"), facts=RowFacts(history=history))
+    (drawn,) = learning_graphs(row)
+    assert len(drawn.lines) == 15
+    told = [line.label for line in drawn.lines if line.label]
+    assert told == ["seed 0, 5 folds", "seed 1, 5 folds", "seed 2, 5 folds"]
+    assert len({line.kind for line in drawn.lines}) == 3
+
+
+def test_a_method_that_trains_itself_shows_no_switch_that_it_may_not_read():
+    facts = RowFacts(recipe={"lr": 0.001, "image_size": 64, "optimizer": "sgd"})
+    row = replace(boards.row("own"), facts=facts)
+    assert recipe(row) == (("image_size", "64"), ("optimizer", "sgd"))
 
 
 def test_guards_that_watched_in_silence_are_told(board, looks):
@@ -263,7 +270,7 @@ def test_the_same_numbers_are_there_for_programs(made, board, looks):
 
 
 def test_hostile_names_do_no_harm(made, board):
-    file = pages_of(board)[WORST]
+    file = pages_of(board)[looked.WORST]
     assert file.count("/") == 1
     assert Path(file).parts == ("methods", Path(file).name)
     for name, text in made.items():
@@ -274,7 +281,7 @@ def test_hostile_names_do_no_harm(made, board):
     for element in tree.all():
         assert not [key for key in element.attributes if key.startswith("on")]
         assert "style" not in element.attributes
-    assert WORST[:40] in tree.one("h1").text
+    assert looked.WORST[:40] in tree.one("h1").text
 
 
 @pytest.mark.parametrize("bad", [*hostile.HOSTILE, "../../x", "+1", "@a\tb"])
@@ -367,7 +374,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 @needs_chromium
 @pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (1600, "light")])
-@pytest.mark.parametrize("row", ["Plain", WORST])
+@pytest.mark.parametrize("row", ["Plain", looked.WORST])
 def test_it_opens_quietly_fits_and_axe_finds_nothing(
     browser,  # noqa: F811
     opened,

@@ -63,7 +63,7 @@ def test_durations(seconds, text):
 
 def test_sizes_and_counts():
     assert numbers.size(0) == "0 bytes"
-    assert numbers.size(2_040_109_466) == "1.9 GiB"
+    assert numbers.size(2_040_109_466) == "1.90 GiB"
     assert numbers.count(10_015) == "10,015"
     assert numbers.counted(1, "image") == "1 image"
     assert numbers.brief(11_180_103) == "11.2 million"

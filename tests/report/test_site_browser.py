@@ -42,7 +42,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first, *rest = sites.two_boards(tmp_path_factory.mktemp("offers"))
     shown = gallery("mel", [("IMG_1", PIXEL)], {"IMG_1": "mel"})
     pictured = type(first)(first.study, first.pages, first.offers, (shown,))
-    replace_folder(root / "people" / "some one" / "site", render_site([pictured, *rest]))
+    close = sites.closely()
+    replace_folder(root / "people" / "some one" / "site", render_site([pictured, *rest, close]))
     return root
 
 
@@ -101,23 +102,69 @@ def test_every_page_is_reached_by_links_alone_with_a_clean_console_and_no_other_
     assert there - reached == {"site.json"}
 
 
+OWN = ["index.html"] + [
+    f"groupkfold5/synthetic/{page}"
+    for page in ("index.html", "predictions.html", "images.html", "dataset.html")
+]
+ROWS = ["groupkfold10/synthetic/index.html", "groupkfold10/synthetic/methods/Plain.html"]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["index.html", "predictions.html", "images.html", "dataset.html"])
+@pytest.mark.parametrize("name", [*OWN, *ROWS])
 @pytest.mark.parametrize("width", [360, 1400])
-def test_the_sites_own_pages_fit_and_axe_finds_nothing(browser, served, theme, name, width):  # noqa: F811
+def test_every_kind_of_page_fits_and_axe_finds_nothing(browser, served, theme, name, width):  # noqa: F811
     from axe_playwright_python.sync_playwright import Axe
 
-    where = "" if name == "index.html" else "groupkfold5/synthetic/"
     context = browser.new_context(
         color_scheme=theme, viewport={"width": width, "height": 900}, reduced_motion="reduce"
     )
     page = context.new_page()
-    page.goto(f"{served}{where}{name}")
+    page.goto(f"{served}{name}")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     found = Axe().run(page, options={"resultTypes": ["violations"]})
     context.close()
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_keyboard_alone_goes_from_the_index_to_a_row_and_back(browser, served):  # noqa: F811
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.goto(f"{served}index.html")
+
+    def follow(address: str) -> None:
+        """Tab to the link that leads there, and press Enter."""
+        for _ in range(300):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.href || ''").endswith(address):
+                break
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**{address}")
+
+    follow("groupkfold10/synthetic/index.html")
+    follow("groupkfold10/synthetic/methods/Plain.html")
+    reached = set()
+    for _ in range(300):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("(document.activeElement.closest('section') || {}).id || ''"))
+        seen = page.evaluate(SEEN)
+        assert seen, page.evaluate("document.activeElement.outerHTML")
+        if page.evaluate("document.activeElement.closest('footer') !== null"):
+            break
+    assert {"curves", "confusion", "subgroups", "reproduce"} <= reached
+    page.keyboard.press("Control+Home")
+    page.goto(page.url.partition("#")[0])
+    follow("index.html")
+    context.close()
+
+
+SEEN = """() => {
+  const one = document.activeElement, box = one.getBoundingClientRect();
+  const x = box.left + Math.min(box.width, innerWidth) / 2, y = box.top + box.height / 2;
+  const over = document.elementFromPoint(x, y);
+  return !over || one.contains(over) || over.contains(one);
+}"""
+"""Whether what has the focus is what lies there: no bar covers it."""
 
 
 def test_a_file_is_downloaded_as_it_is(browser, served, root):  # noqa: F811

@@ -12,9 +12,9 @@ from bench.report.leak import leak
 from bench.report.view import page as page_of
 from bench.run.results import leakage_meters
 from bench.score.closeup import closeups
+from tests.report.looked import dressed
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a fixture
-from tests.report.test_method import dressed
 from tests.score.cohorts import World
 
 

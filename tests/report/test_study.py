@@ -119,7 +119,7 @@ def test_answers_of_a_full_board_name_its_rows_and_settings(study):
         item.number: item.answer
         for item in guidelines(replace(study, board=boards.leaderboard()))[0].items
     }
-    assert "3 trained here" in known["15a"]
+    assert "3 trained by this bench" in known["15a"]
     assert "torch 2.13.0" in known["13"]
 
 

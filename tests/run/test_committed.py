@@ -9,7 +9,7 @@ import pytest
 from bench.files import sha256_of
 from bench.job import parse_record
 from bench.pool import Pool
-from bench.run.ensembles import MEMBERS
+from bench.run.published import KEPT
 from bench.run.registry import load_method
 from tests.conftest import ROOT
 
@@ -32,8 +32,17 @@ def test_a_committed_record_is_read_and_vouches_for_its_predictions(path):
         assert sorted(predicted) == sorted(roles.loc[part == meant, "image_id"])
 
 
+def test_of_a_job_there_is_nothing_but_what_makes_a_committed_row():
+    found = [path for path in COMMITTED.glob("*/*/*/seed*/**/*") if path.is_file()]
+    assert {path.name for path in found} <= set(KEPT)
+    for path in found:
+        if path.name == "history.csv":
+            record = parse_record(path.with_name("record.json").read_text("utf-8"), str(path))
+            assert sha256_of(path) == record.files["history.csv"], path
+
+
 def is_ensemble(path):
-    return MEMBERS in parse_record(path.read_text(encoding="utf-8"), str(path)).job.variant
+    return bool(parse_record(path.read_text(encoding="utf-8"), str(path)).job.members)
 
 
 @pytest.mark.parametrize(

@@ -231,3 +231,14 @@ def test_a_guard_that_spoke_in_several_jobs_is_shown_once_and_counted(tmp_path):
     told = {"never predicted": "nv, of 7 (one of 2 jobs that say so)"}
     assert facts.guards == told | teacher
     assert facts.notes == ("a note",)
+
+
+def test_an_ensemble_names_its_members_and_claims_neither_recipe_nor_cost(tmp_path):
+    joined = {"ensemble of": "a + b@12345678", "pool": "linear"}
+    recipe = Recipe(model="ensemble", pretraining_data="none")
+    for fold in range(2):
+        finish(tmp_path, make_job(fold, variant=joined, recipe=recipe))
+    ((_, facts),) = collect(tmp_path)
+    assert facts.members == ("a", "b@12345678")
+    assert facts.recipe == {"pretraining_data": "none"}
+    assert facts.cost == {}
