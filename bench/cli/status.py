@@ -46,8 +46,8 @@ def status(results: Path) -> int:
     for job in (job for row in rows for job in row.jobs):
         name = title(job.job) if job.job else str(job.folder)
         if job.state == "running":
-            silent = f"last heard of {minutes(job.heartbeat or 0)} ago"
-            click.echo(f"running: {name}, {silent}")
+            who = f" by {job.worker}" if job.worker.isprintable() and job.worker else ""
+            click.echo(f"running: {name}{who}, last heard of {minutes(job.heartbeat or 0)} ago")
         elif job.detail:
             click.echo(f"{job.state}: {name}: {job.detail}")
     return 1 if any(_is_bad(job) for row in rows for job in row.jobs) else 0

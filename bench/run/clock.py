@@ -7,6 +7,8 @@ A process that is killed cannot say what it has spent, so each writes it down ev
 from __future__ import annotations
 
 import json
+import os
+import platform
 import resource
 import threading
 import time
@@ -15,6 +17,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
+
+from pydantic import TypeAdapter
 
 from bench.files import write_atomically
 
@@ -26,12 +30,14 @@ class Spent:
     """Seconds by the wall clock and of the processor, and how many processes they are of.
 
     started  when the first of them began: UTC, ISO 8601
+    worker   host and number of the latest, for `status`; no record tells it
     """
 
     started: str
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     processes: int = 0
+    worker: str = ""
 
 
 class Clock:
@@ -63,6 +69,7 @@ class Clock:
             self.before.wall_seconds + time.monotonic() - self.begun,
             self.before.cpu_seconds + sum(used.ru_utime + used.ru_stime for used in usage),
             self.before.processes + 1,
+            f"{platform.node()} process {os.getpid()}",
         )
 
     def _tick(self) -> None:
@@ -76,9 +83,14 @@ class Clock:
             write_atomically(self.file, json.dumps(asdict(self.spent())).encode())
 
 
+def clock_file(folder: Path, rank: int = 0) -> Path:
+    """Where one of the processes that share a job of this folder writes down what it spends."""
+    return folder / f".spent{rank}.json"
+
+
 def read_spent(file: Path) -> Spent:
     """What a clock's file says; nothing spent where there is none."""
     try:
-        return Spent(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return TypeAdapter(Spent).validate_json(file.read_bytes())
+    except (OSError, ValueError):
         return Spent(datetime.now(UTC).isoformat(timespec="seconds"))

@@ -30,7 +30,7 @@ from bench.manifest import UnlabelledRecord
 from bench.method import FoldTask, Images, Journal, Method, Part
 from bench.predictions import Predictions
 from bench.run import results
-from bench.run.clock import Clock, Spent, read_spent
+from bench.run.clock import Clock, Spent, clock_file, read_spent
 from bench.run.registry import load_method
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "scikit-learn")
@@ -123,13 +123,13 @@ def run_job(job_file: JobFile) -> RunRecord:
 
 def help_job(job_file: JobFile) -> None:
     """Do this process's share of a job that several share; another one writes what comes of it."""
-    with Clock(_clock_file(job_file, helper_rank(job_file.job))):
+    with Clock(clock_file(Path(job_file.place.folder), helper_rank(job_file.job))):
         method, task = prepare_task(job_file, SilentJournal())
         method.fit_predict(task)
 
 
 def _run(job_file: JobFile, folder: Path) -> RunRecord:
-    files = [_clock_file(job_file, rank) for rank in range(job_file.job.devices)]
+    files = [clock_file(folder, rank) for rank in range(job_file.job.devices)]
     journal = FolderJournal(folder, job_file.job.classes)
     with Clock(files[0]) as clock:
         method, task = prepare_task(job_file, journal)
@@ -141,10 +141,6 @@ def _run(job_file: JobFile, folder: Path) -> RunRecord:
     for file in files:
         file.unlink(missing_ok=True)
     return record
-
-
-def _clock_file(job_file: JobFile, rank: int) -> Path:
-    return Path(job_file.place.folder) / f".spent{rank}.json"
 
 
 def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]:

@@ -12,6 +12,7 @@ from bench.errors import ResultsError
 from bench.job import Job, JobFile, parse_job_file
 from bench.protocol import Protocol
 from bench.run import results
+from bench.run.clock import clock_file, read_spent
 from bench.run.process import fault_in_log
 
 
@@ -24,6 +25,7 @@ class JobState:
     detail     the fault of a failed or damaged job
     seconds    wall time of a done job
     heartbeat  seconds since a running job last wrote something
+    worker     host and process that do a running job; "" where it has not said yet
     """
 
     folder: Path
@@ -32,6 +34,7 @@ class JobState:
     detail: str = ""
     seconds: float | None = None
     heartbeat: float | None = None
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,8 @@ def _planned(folder: Path, job_file: JobFile) -> JobState:
             return JobState(folder, "done", job, seconds=record.wall_seconds)
         return JobState(folder, "damaged", job, "its predictions are gone")
     if results.is_locked(folder):
-        return JobState(folder, "running", job, heartbeat=_seconds_silent(folder))
+        worker = read_spent(clock_file(folder)).worker
+        return JobState(folder, "running", job, heartbeat=_seconds_silent(folder), worker=worker)
     log = folder / "log.txt"
     if not log.exists():
         return JobState(folder, "waiting", job)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
+from filelock import FileLock
+
+from bench.run.clock import clock_file
+from bench.run.results import LOCK
 from tests.cli.test_bad_input import bench, refused
 from tests.conftest import ROOT
+from tests.run.test_rows import finish, make_job
 
 COMMITTED = ROOT / "baselines" / "results"
 
@@ -24,6 +30,17 @@ def test_the_committed_rows_are_whole_and_stay_so_when_merged(tmp_path):
     done = bench("verify-results", cwd=tmp_path)
     assert done.returncode == 1
     assert f"FAULT: {one.relative_to(tmp_path)}" in done.stdout
+
+
+def test_status_names_who_is_at_work(tmp_path):
+    folder = finish(tmp_path / "results", make_job(0))
+    (folder / "record.json").unlink()
+    spent = clock_file(folder)
+    with FileLock(folder / LOCK):
+        for worker, said in (("node7 process 12", " by node7 process 12"), ("\x1b[2J", "")):
+            spent.write_text(json.dumps({"started": "", "worker": worker}))
+            shown = bench("status", cwd=tmp_path).stdout
+            assert f"seed 0 fold 0{said}, last heard of" in shown
 
 
 def test_nothing_there_is_told_in_a_line(tmp_path):

@@ -1,6 +1,8 @@
 """A job's cost is that of all its processes."""
 
 import json
+import os
+import platform
 import time
 
 import pytest
@@ -25,6 +27,7 @@ def test_seconds_add_up_over_processes(tmp_path):
     assert spent.cpu_seconds > 50
     assert spent.processes == 3
     assert read_spent(file).processes == 3
+    assert read_spent(file).worker == f"{platform.node()} process {os.getpid()}"
 
 
 def test_what_a_killed_process_has_spent_is_known_but_for_the_last_tick(tmp_path, monkeypatch):
@@ -36,7 +39,9 @@ def test_what_a_killed_process_has_spent_is_known_but_for_the_last_tick(tmp_path
     assert seen.processes == 1
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"wall": 3}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1]", '{"wall": 3}', '{"started": "", "worker": []}', "\xff"]
+)
 def test_a_damaged_sum_starts_anew(tmp_path, content):
     file = tmp_path / "spent.json"
     file.write_text(content)

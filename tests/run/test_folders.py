@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from bench.job import RunRecord, to_json
 from bench.predictions import Predictions
 from bench.protocol import PARTS, Protocol, Roles, format_roles, load_protocols
 from bench.run import results
+from bench.run.clock import Clock, clock_file
 from bench.run.integrity import verify_results
 from bench.run.merging import merge_results
 from bench.run.survey import survey
@@ -72,10 +76,19 @@ def test_status_tells_done_running_failed_interrupted_waiting_and_missing(tmp_pa
     assert rows["a"].missing == ("seed 0 fold 1", "seed 0 fold 2")
     assert rows["a"].seconds_left == pytest.approx(2 * 2.0)
     assert rows["d"].seconds_left is None
-    with FileLock(folders["d"] / results.LOCK):
+    with FileLock(folders["d"] / results.LOCK), Clock(clock_file(folders["d"])):
+        wait_for(clock_file(folders["d"]))
         (running,) = [row for row in survey(root, known) if row.row == "d"]
         assert running.jobs[0].state == "running"
         assert running.jobs[0].heartbeat < 60
+        assert running.jobs[0].worker == f"{platform.node()} process {os.getpid()}"
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_job_file_that_cannot_be_read_is_damaged(tmp_path, known, job):
