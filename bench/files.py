@@ -41,6 +41,10 @@ WAITING = {
 """What stands in a folder like a file, and may keep whoever opens it waiting for ever."""
 
 
+MOST_BYTES = 4 * 2**30
+"""Of a file that is read whole: a table of a million rows has a tenth of it."""
+
+
 def waiting_kind(path: Path) -> str:
     """What a path is in the words of WAITING; nothing for files, folders and what is not there."""
     try:
@@ -49,12 +53,15 @@ def waiting_kind(path: Path) -> str:
         return ""
 
 
-def read_file(path: Path) -> bytes:
-    """The content of a file. Raises OSError that names it, also for a pipe, a socket or a device,
-    which are not opened."""
+def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The content of a file. Raises OSError that names it, also for one of more than so many bytes,
+    and for a pipe, a socket or a device, which are not opened."""
     kind = waiting_kind(path)
     if kind:
         raise OSError(errno.EINVAL, f"is {kind}, not a file; give a file", str(path))
+    if path.stat().st_size > most:
+        told = f"is larger than {most >> 20} MiB, too large to be read"
+        raise OSError(errno.EFBIG, told, str(path))
     return path.read_bytes()
 
 

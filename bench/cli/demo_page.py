@@ -18,9 +18,8 @@ import gradio
 import numpy as np
 from PIL import Image
 
-from bench.data.images import decode
+from bench.data.images import decode, read_picture
 from bench.errors import BenchError, MethodError
-from bench.files import read_file
 from bench.notice import NO_DEVICE
 from bench.train.panel import Panel
 
@@ -38,7 +37,7 @@ def page(choices: Mapping[str, Panel], examples: Sequence[Path] = ()) -> Any:
         if path is None:
             return None, None, "Give an image first."
         try:
-            image = decode(read_file(Path(path)))
+            image = decode(read_picture(Path(path)))
         except (OSError, ValueError) as error:
             return None, None, f"This file cannot be read: {_plain(str(error))}"
         return asked(choices[name], image)

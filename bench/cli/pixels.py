@@ -37,11 +37,10 @@ def preprocess(images: tuple[Path, ...], folder: Path, settings: tuple[str, ...]
     """Show an image before, its hair mask, and after every step; say what each step costs."""
     from PIL import Image
 
-    from bench.data.images import decode
+    from bench.data.images import decode, read_picture
     from bench.data.preprocess import preprocessing
     from bench.data.steps import panel, watch
     from bench.errors import DataError
-    from bench.files import read_file
     from bench.recipe import Recipe, parse_overrides
 
     usual = {"hair_removal": True, "colour_constancy": 6, "clahe": 2}
@@ -51,7 +50,7 @@ def preprocess(images: tuple[Path, ...], folder: Path, settings: tuple[str, ...]
     folder.mkdir(parents=True, exist_ok=True)
     for path in images:
         try:
-            stages = watch(read_file(path), decode, chain)
+            stages = watch(read_picture(path), decode, chain)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{path}: {getattr(error, 'strerror', None) or error}; give whole JPEG or PNG files"

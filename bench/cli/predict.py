@@ -160,12 +160,11 @@ def _ask(panel: Any, files: Sequence[Path], pictures: Path | None) -> Answers:
 
 def _decoded(files: Sequence[Path], faults: dict[Path, str]) -> Iterator[tuple[Path, np.ndarray]]:
     """The images that can be read; of the others, why not."""
-    from bench.data.images import decode
-    from bench.files import read_file
+    from bench.data.images import decode, read_picture
 
     for path in files:
         try:
-            yield path, decode(read_file(path))
+            yield path, decode(read_picture(path))
         except (OSError, ValueError) as error:
             faults[path] = getattr(error, "strerror", None) or str(error)
 

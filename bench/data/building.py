@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock
 
 from bench.data.draft import SUFFIX, Draft, Made
-from bench.data.images import decode_picture, find_images
+from bench.data.images import decode_picture, find_images, read_picture
 from bench.data.preprocess import Chain, preprocess_image_cv, recorded, side_of
 from bench.data.sources import Source
 from bench.data.store import (
@@ -161,7 +161,7 @@ def _build(
 
 def _make(path: Path, sha256: str, chain: Chain, room: np.ndarray) -> Made:
     """Decode a file and put it through the chain into its room (S, S, 3)."""
-    content = path.read_bytes()
+    content = read_picture(path)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError("changed while it was read; run again")
     picture = decode_picture(content)

@@ -14,11 +14,13 @@ from PIL import Image, ImageOps
 
 from bench.data.sources import Source
 from bench.errors import DataError, listing
-from bench.files import waiting_kind
+from bench.files import read_file, waiting_kind
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 MAX_PIXELS = 100_000_000
 """An image of more pixels is refused before it is decoded."""
+MAX_BYTES = 512 * 2**20
+"""Of an image file: more than so many pixels take, however badly they are packed."""
 ORIENTATION, UPRIGHT, TURNED = 0x0112, 1, range(2, 9)
 OPAQUE = 255
 
@@ -82,8 +84,16 @@ def find_images(source: Source) -> dict[str, Path]:
     return found.files
 
 
+def read_picture(path: Path) -> bytes:
+    """The content of an image file. Raises OSError that names one that is no file or too large."""
+    return read_file(path, MAX_BYTES)
+
+
 def _same_content(first: Path, second: Path) -> bool:
-    return first.read_bytes() == second.read_bytes()
+    try:
+        return read_picture(first) == read_picture(second)
+    except OSError:
+        return False
 
 
 def loader(files: Mapping[str, Path]) -> Callable[[str], np.ndarray]:
@@ -95,7 +105,7 @@ def loader(files: Mapping[str, Path]) -> Callable[[str], np.ndarray]:
     def load(image_id: str) -> np.ndarray:
         path = files[image_id]
         try:
-            return decode(path.read_bytes())
+            return decode(read_picture(path))
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{path}: {getattr(error, 'strerror', None) or error}; fetch it again, or remove "

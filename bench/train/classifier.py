@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.data.images import decode
+from bench.data.images import decode, read_picture
 from bench.data.looks import Looks
 from bench.data.preprocess import Chain, parse_chain, preprocess_image_cv
 from bench.errors import DataError, ResultsError
@@ -123,7 +123,7 @@ def predict_files(
     decoded, faults = [], []
     for path in images:
         try:
-            decoded.append(decode(path.read_bytes()))
+            decoded.append(decode(read_picture(path)))
         except (OSError, ValueError) as error:
             faults.append(f"{path} ({getattr(error, 'strerror', None) or error})")
     if faults:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from bench.data.faults import Fault
-from bench.data.images import MAX_PIXELS, decode_picture
+from bench.data.images import MAX_PIXELS, decode_picture, read_picture
 from bench.data.threads import map_on_all_cores
 
 SUFFIXES_OF = {"JPEG": {".jpg", ".jpeg"}, "MPO": {".jpg", ".jpeg"}, "PNG": {".png"}}
@@ -57,7 +57,7 @@ def look_at_files(
 def look_at(image_id: str, path: Path) -> Looked:
     """Look at one file."""
     try:
-        content = path.read_bytes()
+        content = read_picture(path)
     except OSError as error:
         fault = Fault("unreadable", image_id, f"{path.name}: {error.strerror}")
         return Looked(image_id, "", None, False, (fault,))
