@@ -43,8 +43,9 @@ def gpu_slots(jobs_per_device: int, devices_per_job: int = 1) -> list[str]:
 @contextmanager
 def _starter(job_files: Sequence[JobFile]) -> Iterator[Starter]:
     """How jobs' processes are started: by forks where that spares work, and where it is safe."""
-    alike = len({file.job.threads for file in job_files}) == 1  # read when libraries are loaded
-    if alike and len(job_files) > 1 and sys.platform == "linux":
+    # with more threads, libraries have begun some by the time that they are loaded
+    single = all(file.job.threads == 1 for file in job_files)
+    if single and len(job_files) > 1 and sys.platform == "linux":
         with Nursery() as nursery:
             yield nursery.start
     else:

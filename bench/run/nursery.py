@@ -1,9 +1,9 @@
 """Where jobs' processes come from: started anew, or forked from one that has loaded what all need.
 
 Loading the packages that every job needs costs most of a second of processor time, a fork of a
-process that has them some milliseconds. That process, the nursery, has one thread, works on no
-job, holds no lock and no pipe of any job; so a fork of it is what a newly started process is once
-it has loaded them. It ends with its runner.
+process that has them some milliseconds. That process, the nursery, has one thread (and that of
+Arrow's allocator, which knows of forks), works on no job, holds no lock and no pipe of any job; so
+a fork of it is what a newly started process is once it has loaded them. It ends with its runner.
 """
 
 from __future__ import annotations

@@ -110,6 +110,15 @@ def test_the_mark_of_a_fork_is_seen_from_outside(place, forks):
     assert psutil.Process(forks.process.pid).environ()[JOB_MARK] == nursery.NO_MARK
 
 
+def test_the_nursery_has_one_thread_and_no_torch(place, forks):
+    process, _, _ = started(forks.start, place, "one")
+    assert process.wait(60) == 7
+    own = Path("/proc", str(forks.process.pid))
+    threads = [(task / "comm").read_text().strip() for task in (own / "task").iterdir()]
+    assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1  # it knows of forks
+    assert "libtorch" not in (own / "maps").read_text()
+
+
 def test_forks_of_a_killed_nursery_count_as_killed_and_it_is_replaced(place, forks):
     process, _, ours = started(forks.start, place, "first", "sleep", stdin=None)
     forks.process.kill()
