@@ -26,6 +26,8 @@ from bench.train.panel import Panel
 TITLE = "Skin-lesion classifiers"
 MODELS, EXAMPLES = "models", "examples"
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+BUTTONS = ["download", "fullscreen"]
+"""Of a picture. Gradio's third one, "share", would send it to the Hugging Face hub."""
 
 
 def page(choices: Mapping[str, Panel], examples: Sequence[Path] = ()) -> Any:
@@ -49,13 +51,19 @@ def page(choices: Mapping[str, Panel], examples: Sequence[Path] = ()) -> Any:
             with gradio.Column():
                 # image_mode None: the file as it was uploaded, read as all others of the bench
                 given = gradio.Image(
-                    label="Image (JPEG or PNG)", type="filepath", image_mode=None, sources="upload"
+                    label="Image (JPEG or PNG)",
+                    type="filepath",
+                    image_mode=None,
+                    sources="upload",
+                    buttons=BUTTONS,
                 )
                 chosen = gradio.Dropdown(names, value=names[0], label="Model", filterable=False)
                 button = gradio.Button("Classify", variant="primary")
             with gradio.Column():
                 shares = gradio.Label(label="Probabilities")
-                looked = gradio.Image(label="Where it looked (Grad-CAM)", interactive=False)
+                looked = gradio.Image(
+                    label="Where it looked (Grad-CAM)", interactive=False, buttons=BUTTONS
+                )
                 said = gradio.Markdown()
         if examples:
             shown = [[str(path)] for path in examples]

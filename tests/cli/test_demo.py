@@ -88,6 +88,8 @@ def test_an_uploaded_image_is_classified_without_any_request_elsewhere(checkpoin
             text = tab.inner_text("body")
             assert all(name in text for name in CLASSES)
             assert "column 0, seed 0" in text
+            assert tab.get_by_role("button", name="Download").count() == 1
+            assert tab.get_by_role("button", name="Share").count() == 0, "it would upload"
             elsewhere = [u for u in asked if not u.startswith((address, "data:", "blob:"))]
             assert elsewhere == []
             browser.close()
