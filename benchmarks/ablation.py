@@ -3,10 +3,11 @@
     python -m benchmarks.ablation --commands --data DIR --results DIR    how to train the arms
     python -m benchmarks.ablation --data DIR --results DIR               the table of those finished
 
-An arm is a row of the method that differs from the recipe as it stands, at the same budget, by some
-switches. The table gives its macro-F1 and the paired difference to the recipe as it stands, with
-95% intervals by bootstrap over groups, and the guards that spoke. Where a training was made before
-guards watched, those that need only its recipe, labels and predictions are heard afterwards.
+An arm is a row of the method (`--method`: another one's) that differs from the recipe as it stands,
+at the same budget, by some switches. The table gives its macro-F1 and the paired difference to the
+recipe as it stands, with 95% intervals by bootstrap over groups, and the guards that spoke. Where a
+training was made before guards watched, those that need only its recipe, labels and predictions are
+heard afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,8 +173,12 @@ def _difference(board: Leaderboard, arm: str, base: str) -> tuple[float, float, 
     return math.nan, math.nan, math.nan
 
 
-def table(base: str, arms: Sequence[Line], of: int) -> str:
-    """The table in Markdown; arms that are not finished, or not begun, are listed below it."""
+def table(base: str, arms: Sequence[Line], of: int, planned: Iterable[str] = ARMS) -> str:
+    """The table in Markdown; arms that are not finished, or not begun, are listed below it.
+
+    of       folds of a finished arm
+    planned  names of the arms that there should be
+    """
     words = [
         "| arm | what changed | macro-F1 | minus the recipe as it stands | guards that spoke |",
         "| --- | --- | --- | --- | --- |",
@@ -184,7 +189,7 @@ def table(base: str, arms: Sequence[Line], of: int) -> str:
             cells = (arm.name, arm.changed or "nothing", _value(arm.value), _apart(arm), said)
             words.append(f"| {' | '.join(cells)} |")
     begun = {arm.name: arm.folds for arm in arms if not arm.complete}
-    missing = [name for name in ARMS if name not in {arm.name for arm in arms}]
+    missing = [name for name in planned if name not in {arm.name for arm in arms}]
     words += ["", f"The recipe as it stands is `{base}`; intervals are 95%, over groups."]
     if begun:
         told = ", ".join(f"{name} ({folds} of {of} folds)" for name, folds in begun.items())
@@ -238,7 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{asked.method} on {dataset.name}, {asked.protocol}, {dataset.unit}-level, "
         f"{datetime.now(UTC):%Y-%m-%d}\n"
     )
-    print(table(base, arms, bench.protocol.folds))
+    planned = ARMS if asked.method == METHOD else ()
+    print(table(base, arms, bench.protocol.folds, planned))
     return 0
 
 

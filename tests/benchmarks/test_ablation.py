@@ -126,6 +126,7 @@ def test_the_table_gives_no_number_of_an_unfinished_arm(made, capsys):
     assert "Not begun: as the original notebook, without class weights" in told
     base = row_name(METHOD.name, BUDGET)
     assert f"`{base}`" in told
+    assert "Not begun" not in ablation.table(base, (), 5, planned=())
 
 
 def test_every_arms_command_is_one_the_recipe_knows(capsys):
