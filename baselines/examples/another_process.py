@@ -3,8 +3,12 @@
 source     this project; scikit-learn's perceptron stands in for whatever framework you have
 licence    MIT; scikit-learn BSD-3-Clause
 pretrained no
-measured   not yet run
-command    python bench.py run --protocol groupkfold5 --data DIR --method another_process
+measured   2026-11-23, HAM10000 at 200x150, resized to 16 px, 30 epochs, five folds, lesion-level
+           (the row is not committed):
+           macro-F1 0.404 [0.386, 0.424], balanced accuracy 0.387 [0.369, 0.405]
+time       22 s of processor time in all for the five jobs, one thread each
+command    python bench.py run --protocol groupkfold5 --data ../shared/data/ham10000
+           --method another_process
 """
 
 import os
