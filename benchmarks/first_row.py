@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--against", default="custom_cnn")
     asked = parser.parse_args()
     open_synthetic()
-    print(described())
+    print(described("torch", "timm"))
     total = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for words in commands(asked.kind, asked.against):

@@ -46,8 +46,9 @@ def described(*packages: str, used: str = "of which one is used") -> str:
     used  how many of the cores the benchmark uses
     """
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    python = f"Python {platform.python_version()}"
+    versions = ", ".join([python, *(f"{name} {version(name)}" for name in packages)])
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, {os.cpu_count()} cores {used}"
-        f"{load}\nPython {platform.python_version()}, {versions}"
+        f"{load}\n{versions}"
     )
