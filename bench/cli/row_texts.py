@@ -45,5 +45,9 @@ def _write_report(
 
     truth = np.concatenate([labels[part.image_ids].to_numpy() for part in parts])
     probs = np.concatenate([part.probs for part in parts])
-    text = report_text(title, parts[0].classes, truth, probs)
-    write_atomically(folder / results.REPORT, text.encode())
+    path, text = (
+        folder / results.REPORT,
+        report_text(title, parts[0].classes, truth, probs).encode(),
+    )
+    if not path.is_file() or path.read_bytes() != text:  # thousands of writes to the disk spared
+        write_atomically(path, text)

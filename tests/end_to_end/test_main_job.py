@@ -133,7 +133,12 @@ def test_report_and_table_beside_the_predictions_are_scikit_learns_and_hold_no_l
 
 def test_the_same_command_again_trains_nothing_and_reports_the_same(finished):
     before = leaderboard(finished)
+    texts = sorted((finished / "results").glob("**/classification_report.txt"))
+    content, times = texts[0].read_bytes(), [path.stat().st_mtime_ns for path in texts[1:]]
+    texts[0].write_text("another")
     done = bench(*CNN, cwd=finished)
+    assert texts[0].read_bytes() == content
+    assert [path.stat().st_mtime_ns for path in texts[1:]] == times  # the same is not written again
     assert done.returncode == 0
     assert "5 jobs, 5 of them done already" in done.stdout
     assert "epoch" not in done.stdout
