@@ -59,15 +59,18 @@ class Predictions:
         """Probabilities (N, C) in the order of `image_ids`; the two id sets must be equal."""
         wanted = pd.Index(np.asarray(image_ids, dtype=object))
         have = pd.Index(self.image_ids)
+        at = have.get_indexer(wanted)
+        met = np.zeros(len(have), dtype=bool)
+        met[at[at >= 0]] = True
+        if met.all() and (at >= 0).all():
+            return np.asarray(self.probs[at])
         missing, extra = wanted.difference(have), have.difference(wanted)
         faults = [
             f"{len(ids)} {what}: {listing(ids.tolist())}"
             for ids, what in ((missing, "images without prediction"), (extra, "unknown images"))
             if len(ids)
         ]
-        if faults:
-            raise PredictionError("; ".join(faults))
-        return np.asarray(self.probs[have.get_indexer(wanted)])
+        raise PredictionError("; ".join(faults))
 
     def to_frame(self) -> pd.DataFrame:
         """The columns of a predictions file: `image_id`, then `p_<class>` in class order."""

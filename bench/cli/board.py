@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
@@ -208,7 +209,7 @@ def board_files(
 
     protocol, manifest = bench.protocol, bench.source.manifest
     leaderboard = replace(
-        score(protocol, manifest, bench.roles, rows, facts),
+        score(protocol, manifest, bench.roles, rows, facts, workers=os.cpu_count() or 1),
         absent=absent_rows(results, protocol.name, manifest.name, {row.name for row in rows}),
     )
     looks = closeups(protocol, manifest, bench.roles, rows, costs)

@@ -62,5 +62,5 @@ def _pairs(pattern: str, manifest: Manifest) -> pd.DataFrame:
         return pd.DataFrame({"image_a": [], "image_b": []}, dtype=str)
     table = pd.concat(tables, ignore_index=True)
     known = set(manifest.image_ids.tolist())
-    mine = table["image_a"].isin(known) & table["image_b"].isin(known)
+    mine = table[["image_a", "image_b"]].map(known.__contains__).all(axis=1)
     return table[mine].reset_index(drop=True)

@@ -174,10 +174,14 @@ def array_file(path: Path) -> Path | None:
         return path
     if not path.is_dir():
         return None
-    files = [Path(parent, name) for parent, names in walk(path) for name in names]
-    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
-        return None
-    found = sorted(file for file in files if is_array_file(file) and not waiting_kind(file))
+    found = []
+    for parent, names in walk(path):
+        for file in (Path(parent, name) for name in names):
+            if file.suffix.lower() in IMAGE_SUFFIXES:
+                return None
+            if is_array_file(file) and not waiting_kind(file):
+                found.append(file)
+    found.sort()
     if len(found) > 1:
         first = [file for file in found if file.name.lower() == next(iter(HMNIST))]
         if len(first) == 1 and not any(file.suffix.lower() == ".npz" for file in found):

@@ -21,6 +21,7 @@ from bench.estimates import (
 from bench.manifest import FORMULA
 
 ENDS = ("value", "low", "high", "n")
+WORDS, NUMBERS, LISTS = (str, bool), (int, float), (list, tuple, set)
 
 
 def number(value: Any) -> float | int | None:
@@ -35,17 +36,17 @@ def number(value: Any) -> float | int | None:
 
 def plain_data(value: Any) -> Any:
     """Any value as plain JSON data; what JSON has no word for becomes text."""
-    if isinstance(value, str) or value is None or isinstance(value, bool):
+    if value is None or isinstance(value, WORDS):
         return value
-    if isinstance(value, Mapping):
-        return {str(key): plain_data(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, NUMBERS):
+        return number(value)
+    if isinstance(value, LISTS):
         return [plain_data(inner) for inner in value]
-    if hasattr(value, "tolist"):
-        return plain_data(value.tolist())
     if is_dataclass(value):
         return {field.name: plain_data(getattr(value, field.name)) for field in fields(value)}
-    return number(value) if isinstance(value, int | float) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain_data(inner) for key, inner in value.items()}
+    return plain_data(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _cells(run: Run) -> tuple[np.ndarray, np.ndarray]:
     caught = np.flatnonzero(run.caught)
     cell = np.concatenate([run.truth * run.classes + run.called, cells + run.truth[caught]])
     group = np.concatenate([run.group, run.group[caught]])
-    order = np.argsort(cell, kind="stable")
+    order = np.argsort(cell.astype(np.min_scalar_type(cells + run.classes)), kind="stable")
     ends = np.cumsum(np.bincount(cell, minlength=cells + run.classes))
     return group[order].astype(np.int32), ends.astype(np.int64)
 
@@ -87,38 +87,61 @@ def _sums(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _rankings(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     items, segments, counts, start = [], [], [], 0
-    for code in range(run.classes):
-        for order in run.orders[code]:
-            places, ends = _segments(run.probs[order, code], run.truth[order] == code)
-            items.append(run.group[order[places]])
-            segments.append(ends + start)
-            counts.append(len(ends))
-            start += len(places)
-    rankings = np.cumsum([0, *counts])
+    for code, orders in enumerate(run.orders):
+        order = np.concatenate(orders)
+        sizes = np.array([len(one) for one in orders])
+        places, ends, count = _segments(run.probs[order, code], run.truth[order] == code, sizes)
+        items.append(run.group[order[places]])
+        segments.append(ends + start)
+        counts.append(count)
+        start += len(places)
     return (
         np.concatenate(items).astype(np.int32),
         np.ascontiguousarray(np.concatenate(segments), dtype=np.int64),
-        rankings.astype(np.int64),
+        np.cumsum(np.concatenate([[0], *counts]), dtype=np.int64),
     )
 
 
-def _segments(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut one ranking, descending, into segments: places (L,) in its order, ends (S, 4).
+def _segments(
+    score: np.ndarray, positive: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut rankings into segments: places (L,) of what is kept, in its order, ends (S, 4), and how
+    many segments each ranking has (R,).
 
-    Images of equal score that hold a positive end a segment, their negatives first. Every other
-    positive is a single one, every other negative a plain one.
+    The rankings stand one after the other, `sizes` (R,) long, each descending by score. Images of
+    equal score that hold a positive end a segment, their negatives first. Every other positive is a
+    single one, every other negative a plain one.
     """
-    if not positive.any():
-        return np.empty(0, dtype=np.int64), np.empty((0, WIDTH), dtype=np.int64)
-    block = np.cumsum(np.concatenate([[False], score[1:] != score[:-1]]))
-    sizes, mixed = np.bincount(block), np.bincount(block, positive) > 0
-    keep = block <= np.flatnonzero(mixed)[-1]
-    places = np.flatnonzero(keep)
-    if (sizes > 1).any():
-        places = np.lexsort((positive[keep], block[keep]))
-    block = block[places]
-    kind = positive[places] + 2 * (mixed & (sizes > 1))[block]
-    breaks = (np.diff(kind) < 0) | ((kind[1:] == WIDTH - 1) & (np.diff(block) > 0))
-    number = np.concatenate([[0], np.cumsum(breaks)])
-    filled = np.bincount(number * WIDTH + kind, minlength=(number[-1] + 1) * WIDTH)
-    return places, np.cumsum(filled).reshape(-1, WIDTH)
+    stops = np.cumsum(sizes)
+    fresh = np.concatenate([[True], score[1:] != score[:-1], [True]])
+    fresh[stops] = True
+    kept = _kept(positive, stops, fresh) - (stops - sizes)
+    pairs = np.stack([kept, sizes - kept], axis=1).ravel()
+    places = np.flatnonzero(np.repeat(np.arange(len(pairs)) % 2 == 0, pairs))
+    first, tied = fresh[places], ~(fresh[:-1] & fresh[1:])[places]
+    if tied.any():
+        block = np.cumsum(first)
+        places = places[np.argsort(2 * block + positive[places], kind="stable")]
+        tied &= (np.bincount(block, positive[places]) > 0)[block]
+    kind = positive[places] + 2 * tied
+    opens = np.ones(len(places) + 1, dtype=bool)
+    opens[1:-1] = (np.diff(kind) < 0) | ((kind[1:] == WIDTH - 1) & first[1:])
+    stops = np.cumsum(kept)
+    opens[stops] = True
+    number = np.cumsum(opens)
+    filled = np.bincount((number[:-1] - 1) * WIDTH + kind, minlength=(number[-1] - 1) * WIDTH)
+    count = np.diff(number[stops] - 1, prepend=0)
+    return places, np.cumsum(filled).reshape(-1, WIDTH), count
+
+
+def _kept(positive: np.ndarray, stops: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """Where each ranking ends (R,): behind all of its last positive's score, at its start without.
+
+    fresh (N + 1,) is whether another score, or another ranking, begins.
+    """
+    hits, edges = np.flatnonzero(positive), np.flatnonzero(fresh)
+    count = np.searchsorted(hits, stops)
+    some = np.diff(count, prepend=0) > 0
+    found = np.concatenate([[0], stops[:-1]])
+    found[some] = edges[np.searchsorted(edges, hits[count[some] - 1], side="right")]
+    return found

@@ -101,8 +101,10 @@ def distributions(
         runs = [run for row in rows for run in row]
         found = tally_weights(runs, plan.batches(first, count, chosen), padded, chosen)
         for row, into in zip(rows, out, strict=True):
-            summed = np.sum([values(next(found)) for _ in row], axis=0)
-            into[:, first : first + count] = summed[:, :count] / len(row)
+            summed = values(next(found))
+            for _ in row[1:]:
+                summed += values(next(found))
+            np.divide(summed[:, :count], len(row), out=into[:, first : first + count])
 
     starts = range(0, plan.resamples, plan.chunk)
     if plan.workers == 1:

@@ -47,8 +47,8 @@ def calibration(
     """
     ledgers = [_ledger(run) for run in runs]
     run = runs[0]
-    whole = (len(run.truth), len(np.unique(run.group)))
-    by_class = [np.unique(run.group[run.truth == code]).size for code in range(run.classes)]
+    whole = (len(run.truth), run.groups_in())
+    by_class = [run.groups_in(run.truth == code) for code in range(run.classes)]
     asked = [Asked(name, *whole) for name in METRICS]
     asked += [Asked("classwise_ece", whole[0], groups) for groups in by_class]
     found = estimates(ledgers, lambda sums: _values(sums, len(classes)), asked, plan, interval)

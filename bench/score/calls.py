@@ -27,7 +27,7 @@ def call_shares(
         Ledger(run.groups, classes**2, run.group, run.truth * classes + run.called) for run in runs
     ]
     own = [first.truth == code for code in range(classes)]
-    sizes = [(int(one.sum()), len(np.unique(first.group[one]))) for one in own]
+    sizes = [(int(one.sum()), first.groups_in(one)) for one in own]
     asked = [Asked("recall", *size) for size in sizes for _ in range(classes)]
     found = estimates(ledgers, lambda sums: _shares(sums, classes), asked, plan, interval)
     return tuple(tuple(found[code * classes : (code + 1) * classes]) for code in range(classes))

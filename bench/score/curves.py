@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.closeup import CurvePoint, RankCurves
 from bench.score.bootstrap import Plan
+from bench.score.kernels import compiled
 from bench.score.metrics import ratio
 from bench.score.runs import Run
 from bench.score.sums import Band, Ledger, band
@@ -72,18 +73,13 @@ def _band(
         false, recall = (
             np.concatenate([np.zeros((1, rates.shape[2])), r]) for r in rates.swapaxes(0, 1)
         )
-        lanes = range(rates.shape[2])
-        up = [np.interp(places[0], false[:, at], recall[:, at]) for at in lanes]
-        right = [_at(places[1], recall[1:, at], precision[:, at]) for at in lanes]
-        return np.concatenate([np.stack(up, axis=1), np.stack(right, axis=1)])
+        out = np.empty((len(places[0]) + len(places[1]), rates.shape[2]))
+        interpolate = compiled().interpolate
+        interpolate(places[0], false, recall, out[: len(places[0])])
+        interpolate(places[1], recall[1:], precision, out[len(places[0]) :])
+        return out
 
     return band([ledger], heights, plan, level)
-
-
-def _at(x: np.ndarray, recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Precision at recalls x; where nothing is called positive yet there is none to go by."""
-    known = np.isfinite(precision)
-    return np.interp(x, recall[known], precision[known]) if known.any() else np.full(len(x), np.nan)
 
 
 def _curve(

@@ -3,86 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from bench.score.metrics import MACROS, RESAMPLED_CLASS_METRICS, keys
+from bench.score.metrics import MACROS, keys
 from bench.score.runs import Run
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Counts of one run's images and groups."""
-
-    run: Run
-
-    @cached_property
-    def images(self) -> np.ndarray:
-        """Images (C, F) by true class and fold."""
-        shape = (self.run.classes, self.run.folds)
-        flat = np.ravel_multi_index((self.run.truth, self.run.fold), shape)
-        return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
-
-    @cached_property
-    def smallest_side(self) -> np.ndarray:
-        """Groups (C, F) of the smaller side of each one-against-rest ranking in each fold."""
-        run = self.run
-        out = np.empty((run.classes, run.folds), dtype=np.int64)
-        for code in range(run.classes):
-            for fold in range(run.folds):
-                here = run.fold == fold
-                own = run.truth == code
-                out[code, fold] = min(_groups(run, here & own), _groups(run, here & ~own))
-        return out
-
-    def table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Images and groups (M,) of every metric, in the order of `metrics.keys`."""
-        run = self.run
-        by_class: dict[str, list[tuple[int, int]]] = {name: [] for name in RESAMPLED_CLASS_METRICS}
-        folds = self.images.sum(axis=0)
-        for code in range(run.classes):
-            own, called = run.truth == code, run.called == code
-            sides = (_groups(run, own), _groups(run, ~own))
-            ranked = {
-                "auc": (self.images[code] > 0) & (self.images[code] < folds),
-                "ap": self.images[code] > 0,
-            }
-            found = {
-                "recall": (own.sum(), sides[0]),
-                "specificity": ((~own).sum(), sides[1]),
-                "precision": (called.sum(), _groups(run, called)),
-                "npv": ((~called).sum(), _groups(run, ~called)),
-                "f1": ((own | called).sum(), sides[0]),
-                "sens_at_spec_90": (own.sum(), sides[0]),
-            }
-            for name, defined in ranked.items():
-                smallest = self.smallest_side[code][defined].min(initial=len(run.truth))
-                found[name] = (folds[defined].sum(), smallest)
-            found["auc_pooled"] = (len(own) if own.any() and not own.all() else 0, min(sides))
-            found["ap_pooled"] = (len(own) if own.any() else 0, min(sides))
-            for name, (images, groups) in found.items():
-                by_class[name].append((int(images), int(groups)))
-        whole = (len(run.truth), _groups(run, np.ones(len(run.truth), dtype=bool)))
-        both = []
-        for name, place in keys(run.classes):
-            if place is not None:
-                both.append(by_class[name][place])
-            elif name in MACROS:
-                both.append((whole[0], min(groups for _, groups in by_class[MACROS[name]])))
-            else:
-                both.append(whole)
-        table = np.array(both)
-        return table[:, 0], table[:, 1]
 
 
 def denominators(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
     """Images (M,), mean over the runs, and fewest groups (M,) of every metric."""
-    tables = [Parts(run).table() for run in runs]
+    tables = [_table(run) for run in runs]
     images = np.mean([images for images, _ in tables], axis=0)
     return np.rint(images).astype(np.int64), np.min([groups for _, groups in tables], axis=0)
 
 
-def _groups(run: Run, chosen: np.ndarray) -> int:
-    return int(np.count_nonzero(np.bincount(run.group[chosen], minlength=run.groups)))
+def _table(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Images and groups (M,) of every metric, in the order of `metrics.keys`."""
+    by_class = _by_class(run)
+    whole = (len(run.truth), run.groups_in())
+    both = []
+    for name, code in keys(run.classes):
+        if code is not None:
+            both.append([column[code] for column in by_class[name]])
+        elif name in MACROS:
+            both.append([whole[0], by_class[MACROS[name]][1].min()])
+        else:
+            both.append([*whole])
+    table = np.array(both)
+    return table[:, 0], table[:, 1]
+
+
+def _by_class(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images and groups (C,) of every metric by class."""
+    whole, classes = len(run.truth), run.classes
+    together = np.zeros_like(run.fold)
+    (own,), (others,) = _sides(run, run.truth, together, 1)
+    (called,), (uncalled,) = _sides(run, run.called, together, 1)
+    truths = np.bincount(run.truth, minlength=classes)
+    calls = np.bincount(run.called, minlength=classes)
+    hits = np.bincount(run.truth[run.truth == run.called], minlength=classes)
+    rarer = np.minimum(own, others)
+    return {
+        "recall": (truths, own),
+        "specificity": (whole - truths, others),
+        "precision": (calls, called),
+        "npv": (whole - calls, uncalled),
+        "f1": (truths + calls - hits, own),
+        "sens_at_spec_90": (truths, own),
+        "auc_pooled": (np.where((truths > 0) & (truths < whole), whole, 0), rarer),
+        "ap_pooled": (np.where(truths > 0, whole, 0), rarer),
+        **_fold_means(run),
+    }
+
+
+def _fold_means(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images (C,) of the folds in which AUC and AP are defined, and the fewest groups (C,) on
+    either side of a class there."""
+    place = run.fold * run.classes + run.truth
+    images = np.bincount(place, minlength=run.folds * run.classes).reshape(run.folds, run.classes)
+    folds = images.sum(axis=1, keepdims=True)
+    rarer = np.minimum(*_sides(run, run.truth, run.fold, run.folds))
+    found = {}
+    for name, defined in (("auc", (images > 0) & (images < folds)), ("ap", images > 0)):
+        fewest = np.where(defined, rarer, len(run.truth)).min(axis=0)
+        found[name] = (np.where(defined, folds, 0).sum(axis=0), fewest)
+    return found
+
+
+def _sides(
+    run: Run, code: np.ndarray, fold: np.ndarray, folds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Groups (folds, C) with an image of each code in each fold, and with one of another code.
+
+    code, fold (N,) of every image: as in truth or as called, and the fold or 0.
+    """
+    codes = run.classes
+    seen = np.zeros(run.groups * folds * codes, dtype=bool)
+    seen[(run.group * folds + fold) * codes + code] = True
+    owner, kind = np.divmod(np.flatnonzero(seen), codes)
+    where = owner % folds
+    first = np.append(True, owner[1:] != owner[:-1])[: len(owner)]
+    last = np.append(first[1:], True)[: len(owner)]
+    cell, size = where * codes + kind, folds * codes
+    own = np.bincount(cell, minlength=size).reshape(folds, codes)
+    alone = np.bincount(cell[first & last], minlength=size).reshape(folds, codes)
+    present = np.bincount(where[first], minlength=folds)
+    return own, present[:, None] - alone

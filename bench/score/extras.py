@@ -20,7 +20,7 @@ MAX_FPR = 0.1
 
 def whole(run: Run) -> tuple[int, int]:
     """Images and groups of a run."""
-    return len(run.truth), len(np.unique(run.group))
+    return len(run.truth), run.groups_in()
 
 
 def top_two(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate:
@@ -105,7 +105,7 @@ def partial_auc(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate
     batches = [batch.copy() for batch in plan.batches(0, plan.resamples, compiled())]
     drawn = np.mean([_fold_mean(run, batches) for run in runs], axis=0)[: plan.resamples]
     positives = runs[0].truth == 1
-    sides = [np.unique(runs[0].group[side]).size for side in (positives, ~positives)]
+    sides = [runs[0].groups_in(side) for side in (positives, ~positives)]
     asked = Asked("partial_auc", len(runs[0].truth), min(sides))
     return estimated(asked, float(value), drawn, np.nan, interval)
 

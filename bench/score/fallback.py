@@ -63,6 +63,18 @@ def rank(
         begin = cuts[-1, 3] if len(cuts) else begin
 
 
+def interpolate(places: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    """Height at each of places (P,) of curves through x, y (K, B), one a column, into out (P, B).
+
+    places and x ascend; beyond its ends a curve is level, and it begins at the first y that is
+    defined. NaN where the last x or y of a curve is: then it is none.
+    """
+    for lane in range(x.shape[1]):
+        known = np.isfinite(y[:, lane])
+        drawn = known[-1] and np.isfinite(x[-1, lane])
+        out[:, lane] = np.interp(places, x[known, lane], y[known, lane]) if drawn else np.nan
+
+
 def _running(drawn: np.ndarray) -> np.ndarray:
     """Sums of the first 0, 1, ... rows of drawn (L, 64): (L + 1, 64) float64, exact."""
     out = np.zeros((len(drawn) + 1, LANES))

@@ -24,10 +24,18 @@ class Kernels(NamedTuple):
     count_cells: Callable[[np.ndarray, int, np.ndarray, np.ndarray, np.ndarray], None]
     add_up: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
     rank: Callable[[np.ndarray, int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+    interpolate: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
     form: str
 
 
-NUMPY = Kernels(fallback.draw, fallback.count_cells, fallback.add_up, fallback.rank, "numpy")
+NUMPY = Kernels(
+    fallback.draw,
+    fallback.count_cells,
+    fallback.add_up,
+    fallback.rank,
+    fallback.interpolate,
+    "numpy",
+)
 
 
 @lru_cache(maxsize=1)
@@ -42,7 +50,9 @@ def compiled() -> Kernels:
 
     except (ImportError, RuntimeError, OSError, numba.core.errors.NumbaError):
         return NUMPY
-    return Kernels(loops.draw, loops.count_cells, loops.add_up, loops.rank, "numba")
+    return Kernels(
+        loops.draw, loops.count_cells, loops.add_up, loops.rank, loops.interpolate, "numba"
+    )
 
 
 def room(weights: np.ndarray) -> int:

@@ -226,3 +226,26 @@ def rank(  # noqa: C901 - the walk in one piece, its parts being steps
                     precision[b] += tied[1, b] * pos[b] / (pos[b] + neg[b])
         ranks[0, ranking], ranks[1, ranking], ranks[2, ranking] = pos, neg, below
         ranks[3, ranking] = precision + top / bottom
+
+
+@_compiled("void(float64[::1], float64[:, :], float64[:, :], float64[:, :])")
+def interpolate(places: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    """As `fallback.interpolate`."""
+    last = x.shape[0] - 1
+    for lane in range(x.shape[1]):
+        if np.isnan(x[last, lane]) or np.isnan(y[last, lane]):
+            out[:, lane] = np.nan
+            continue
+        at = 0
+        while np.isnan(y[at, lane]):
+            at += 1
+        for place in range(places.shape[0]):
+            here = places[place]
+            while at < last and x[at + 1, lane] <= here:
+                at += 1
+            begin, low = x[at, lane], y[at, lane]
+            if at == last or here <= begin:
+                out[place, lane] = low
+            else:
+                slope = (y[at + 1, lane] - low) / (x[at + 1, lane] - begin)
+                out[place, lane] = slope * (here - begin) + low

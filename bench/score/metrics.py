@@ -133,9 +133,9 @@ class Tally:
 
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """`top / bottom`, NaN where bottom is 0."""
-    top, bottom = np.broadcast_arrays(top, bottom)
-    out = np.full(top.shape, np.nan, dtype=np.result_type(top, bottom, np.float64))
-    np.divide(top, bottom, out=out, where=bottom != 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out = np.asarray(np.divide(top, bottom, dtype=np.result_type(top, bottom, np.float64)))
+    np.copyto(out, np.nan, where=np.equal(bottom, 0))
     return out
 
 

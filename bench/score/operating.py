@@ -76,7 +76,4 @@ def _rates(sums: np.ndarray) -> np.ndarray:
 def _asked(run: Run, code: int, threshold: np.ndarray) -> list[Asked]:
     own, called = run.truth == code, _called(run, code, threshold)
     parts = {"sensitivity": own, "specificity": ~own, "precision": called}
-    return [
-        Asked(name, int(part.sum()), len(np.unique(run.group[part])))
-        for name, part in parts.items()
-    ]
+    return [Asked(name, int(part.sum()), run.groups_in(part)) for name, part in parts.items()]

@@ -65,12 +65,14 @@ def mean_ranks(by_fold: np.ndarray, *, higher: bool) -> np.ndarray:
 
     Folds in which a row is undefined are left out; NaN where none is left.
     """
-    from scipy.stats import rankdata
-
     scores = by_fold[:, np.isfinite(by_fold).all(axis=0)]
     if not scores.shape[1]:
         return np.full(len(by_fold), np.nan)
-    return np.asarray(rankdata(-scores if higher else scores, axis=0).mean(axis=1))
+    best, from_below = ranks_of(scores), ranks_of(-scores)
+    if not higher:
+        best, from_below = from_below, best
+    worst = len(scores) + 1 - from_below
+    return np.asarray(((best + worst) / 2).mean(axis=1))
 
 
 def tie_groups(

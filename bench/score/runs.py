@@ -82,6 +82,10 @@ class Run:
         """Number of folds F of a repeat, also those this run has not."""
         return len(self.thresholds)
 
+    def groups_in(self, chosen: np.ndarray | slice = slice(None)) -> int:
+        """How many groups have an image among the chosen, (N,) bool; among all if not said."""
+        return int(np.count_nonzero(np.bincount(self.group[chosen])))
+
     @cached_property
     def called(self) -> np.ndarray:
         """Predicted class of every image (N,): the largest probability, ties to the first."""
@@ -99,7 +103,7 @@ class Run:
         """Image positions by descending score, by class: fold by fold, then over all folds."""
         found = []
         for code in range(self.classes):
-            order = np.argsort(-self.probs[:, code], kind="stable").astype(np.int32)
+            order = descending(self.probs[:, code]).astype(np.int32)
             folds = self.fold[order]
             found.append((*(order[folds == fold] for fold in range(self.folds)), order))
         return tuple(found)
@@ -113,6 +117,14 @@ class Run:
     def has_thresholds(self) -> np.ndarray:
         """Whether each class has a threshold in every fold that this run has (C,)."""
         return np.asarray(np.isfinite(self.thresholds[self.present]).all(axis=0))
+
+
+def descending(score: np.ndarray) -> np.ndarray:
+    """Positions (N,) by descending score; equal ones stay in their order."""
+    order = np.argsort(-score)  # many times faster than a stable sort, and the same without ties
+    ordered = score[order]
+    tied = (ordered[1:] == ordered[:-1]).any()
+    return np.argsort(-score, kind="stable") if tied else order
 
 
 def cohort(protocol: Protocol, manifest: Manifest, roles: Roles) -> Cohort:

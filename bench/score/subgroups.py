@@ -104,65 +104,77 @@ def subgroups(
     malignant  the same runs with two classes, none where the data names no malignant ones
     """
     known = {name: words for name, words in attributes(manifest).items() if len(set(words)) > 1}
-    asked = [
-        (name, value, [words[run.place] == value for run in runs])
+    parts = [
+        part
         for name, words in known.items()
-        for value in sorted(set(words[np.concatenate([run.place for run in runs])]))
+        for part in _parts(name, words, runs, malignant, plan, interval)
     ]
-    parts = list(_parts(asked, runs, malignant, plan, interval))
     gaps = [gap for metric in GAP_METRICS for gap in _gaps(parts, metric, interval.level)]
     return tuple(part.subgroup for part in parts), tuple(gaps)
 
 
 def _parts(
-    asked: Sequence[tuple[str, str, list[np.ndarray]]],
+    attribute: str,
+    words: np.ndarray,
     runs: Sequence[Run],
     malignant: Sequence[Run],
     plan: Plan,
     interval: Interval,
 ) -> Iterator[_Part]:
-    for name, value, chosen in asked:
-        mine = [subset(run, one) for run, one in zip(runs, chosen, strict=True)]
-        images, groups = len(mine[0].truth), len(np.unique(mine[0].group))
-        if groups < FEW_GROUPS:
-            yield _Part(Subgroup(name, value, images, groups, too_few=True), {})
+    """The subgroups of an attribute, words (roster,) of str, in the order of their names."""
+    values = sorted(set(words[np.concatenate([run.place for run in runs])]))
+    chosen = [[words[run.place] == value for run in runs] for value in values]
+    mine = [_subsets(runs, one) for one in chosen]
+    sizes = [one[0].groups_in() for one in mine]
+    large = [at for at, groups in enumerate(sizes) if groups >= FEW_GROUPS]
+    every = {name: (name, None) for name in IMAGE_METRICS}
+    scored = dict(zip(large, _scored([mine[at] for at in large], every, plan), strict=True))
+    two = {at: _subsets(malignant, chosen[at]) for at in large} if malignant else {}
+    for at, found in zip(two, _scored(list(two.values()), MALIGNANT, plan), strict=True):
+        scored[at] |= found
+    for at, (value, groups) in enumerate(zip(values, sizes, strict=True)):
+        images = len(mine[at][0].truth)
+        if at not in scored:
+            yield _Part(Subgroup(attribute, value, images, groups, too_few=True), {})
             continue
-        found = _scored(mine, {name: (name, None) for name in IMAGE_METRICS}, plan)
-        absent = mine[0].classes - len(np.unique(mine[0].truth))
+        found = scored[at]
+        absent = mine[at][0].classes - len(np.unique(mine[at][0].truth))
         if absent:  # F1 of an absent class that was called is 0, which says nothing of the group
             found["macro_f1"] = (NAN, np.full(plan.resamples, NAN), groups)
-        if malignant:
-            two = [subset(run, one) for run, one in zip(malignant, chosen, strict=True)]
-            found |= _scored(two, MALIGNANT, plan)
         metrics = {
             metric: _estimate(metric, *own, images, absent, interval)
             for metric, own in found.items()
         }
-        made = Subgroup(name, value, images, groups, too_few=False, metrics=metrics)
+        made = Subgroup(attribute, value, images, groups, too_few=False, metrics=metrics)
         drawn = {metric: drawn for metric, (_, drawn, _) in found.items()}
-        if malignant and _rarer_side(two[0]) < FEW_GROUPS:
+        if malignant and _rarer_side(two[at][0]) < FEW_GROUPS:
             drawn = {metric: own for metric, own in drawn.items() if metric not in MALIGNANT}
         yield _Part(made, drawn)
 
 
+def _subsets(runs: Sequence[Run], chosen: Sequence[np.ndarray]) -> list[Run]:
+    return [subset(run, one) for run, one in zip(runs, chosen, strict=True)]
+
+
 def _rarer_side(run: Run) -> int:
     """Groups of the rarer of two classes."""
-    return min(len(np.unique(run.group[run.truth == code])) for code in range(run.classes))
+    return min(run.groups_in(run.truth == code) for code in range(run.classes))
 
 
 def _scored(
-    runs: Sequence[Run], asked: Mapping[str, Key], plan: Plan
-) -> dict[str, tuple[float, np.ndarray, int]]:
-    """Value, resamples (R,) and groups of the metrics asked for, by the name given to them."""
-    arranged = [arrange(run) for run in runs]
-    points = point_values(arranged, runs[0].groups).mean(axis=0)
-    (drawn,) = distributions([arranged], plan)
-    groups = denominators(runs)[1]
-    places = {key: place for place, key in enumerate(keys(runs[0].classes))}
-    return {
-        name: (float(points[at]), drawn[at], int(groups[at]))
-        for name, at in ((name, places[key]) for name, key in asked.items())
-    }
+    parts: Sequence[Sequence[Run]], asked: Mapping[str, Key], plan: Plan
+) -> Iterator[dict[str, tuple[float, np.ndarray, int]]]:
+    """For each part, its runs being one row's: value, resamples (R,) and groups of the metrics
+    asked for, by the name given to them. All parts are resampled side by side."""
+    arranged = [[arrange(run) for run in runs] for runs in parts]
+    for runs, own, drawn in zip(parts, arranged, distributions(arranged, plan), strict=True):
+        points = point_values(own, plan.groups).mean(axis=0)
+        groups = denominators(runs)[1]
+        places = {key: place for place, key in enumerate(keys(runs[0].classes))}
+        yield {
+            name: (float(points[places[key]]), drawn[places[key]], int(groups[places[key]]))
+            for name, key in asked.items()
+        }
 
 
 def _estimate(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.estimates import Estimate
+from bench.estimates import NAN, Estimate
 from bench.protocol import Interval
 from bench.score.bootstrap import Plan
 from bench.score.estimate import FEW, FEW_GROUPS, interval_of
@@ -60,7 +60,7 @@ class Ledger:
 
     def pulls(self, slopes: np.ndarray) -> np.ndarray:
         """Derivatives (S, G) by each group's weight, given those by each sum (S, K)."""
-        return np.stack(
+        return np.array(
             [
                 np.bincount(self.group, slope[: self.cells][self.cell], self.groups)
                 + np.bincount(
@@ -96,7 +96,8 @@ class Ledger:
 
 
 def _sorted(cell: np.ndarray, cells: int, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    items = group[np.argsort(cell, kind="stable")].astype(np.int32)
+    small = cell.astype(np.min_scalar_type(cells))  # the fewer bytes, the faster they are sorted
+    items = group[np.argsort(small, kind="stable")].astype(np.int32)
     return items, np.cumsum(np.bincount(cell, minlength=cells)).astype(np.int64)
 
 
@@ -146,9 +147,11 @@ def estimates(
     """
     value = values_of(ledgers, statistic)
     drawn = resampled(ledgers, statistic, plan)
-    pulls = np.mean([one.pulls(_slopes(one, statistic)) for one in ledgers], axis=0)
+    pulled = [at for at, one in enumerate(asked) if one.metric not in BIASED]  # those of BCa
+    pulls = np.mean([one.pulls(_slopes(one, statistic)[pulled]) for one in ledgers], axis=0)
+    accelerations = dict(zip(pulled, map(acceleration, pulls), strict=True))
     return [
-        estimated(one, float(value[at]), drawn[at], acceleration(pulls[at]), interval)
+        estimated(one, float(value[at]), drawn[at], accelerations.get(at, NAN), interval)
         for at, one in enumerate(asked)
     ]
 

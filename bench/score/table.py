@@ -58,6 +58,8 @@ def score(
     roles: Roles,
     rows: Sequence[RowPredictions],
     facts: Mapping[str, RowFacts],
+    *,
+    workers: int = 1,
 ) -> Leaderboard:
     """Join predictions with labels by image id and make the whole leaderboard.
 
@@ -65,7 +67,8 @@ def score(
     its `seeds` and enter `seed_sd` and `confusion` only. Incomplete rows, rows whose facts name a
     reason in `unranked`, references, and every row of a control are shown but not ranked. facts are
     by row name; a row without any has empty ones. Where the protocol has arms, the rows are those
-    of its first arm, and `arms` holds what the others differ by.
+    of its first arm, and `arms` holds what the others differ by. workers are threads, which change
+    no number.
 
     Raises PredictionError naming row and slot where ids or classes differ from the fold's test
     part, RolesError for roles of other images, ProtocolError for an unknown metric.
@@ -75,7 +78,7 @@ def score(
     arms = arm_report(protocol, manifest, roles, rows)
     protocol, roles, rows = ranked_view(protocol, manifest, roles, rows)
     who = cohort(protocol, manifest, roles)
-    plan = Plan(who.groups, protocol.interval.resamples, protocol.split.seed)
+    plan = Plan(who.groups, protocol.interval.resamples, protocol.split.seed, workers=workers)
     entries: list[_Entry] = []
     for first in range(0, len(rows), BLOCK):
         block = [read_row(row, protocol, who) for row in rows[first : first + BLOCK]]
@@ -137,9 +140,10 @@ def _tested(row: Row) -> tuple[int, int]:
     """Images and groups that a row's numbers are of."""
     runs = [each.run for each in row.counted]
     places, groups = (
-        np.concatenate([getattr(run, key) for run in runs]) for key in ("place", "group")
+        np.bincount(np.concatenate([getattr(run, key) for run in runs]))
+        for key in ("place", "group")
     )
-    return len(np.unique(places)), len(np.unique(groups))
+    return int(np.count_nonzero(places)), int(np.count_nonzero(groups))
 
 
 def _refuse_same_names(rows: Sequence[RowPredictions]) -> None:
@@ -245,7 +249,7 @@ def dataset_facts(manifest: Manifest, roles: Roles) -> DatasetFacts:
     """The data that the numbers come from."""
 
     def groups(chosen: np.ndarray) -> int:
-        return len(np.unique(roles.group_ids[chosen]))
+        return len(set(roles.group_ids[chosen].tolist()))
 
     by_class = {name: manifest.labels == code for code, name in enumerate(manifest.classes)}
     return DatasetFacts(

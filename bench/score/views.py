@@ -34,12 +34,12 @@ def averaged(run: Run, unit: np.ndarray) -> Run:
     different labels are an item for each label. Val is averaged alike, and thresholds are chosen
     anew from it. An item keeps the place of its first image.
     """
-    first, member = _items(run.fold, unit[run.place], run.truth)
+    first, member = _items(run.fold, unit[run.place], run.truth, run.classes)
     count = np.bincount(member)
     probs = np.stack([np.bincount(member, column) for column in run.probs.T], axis=1)
     val = {}
     for fold, part in run.val.items():
-        begin, of = _items(np.zeros_like(part.truth), unit[part.place], part.truth)
+        begin, of = _items(np.zeros_like(part.truth), unit[part.place], part.truth, run.classes)
         sums = np.stack([np.bincount(of, column) for column in part.probs.T], axis=1)
         means = sums / np.bincount(of)[:, None]
         val[fold] = Val(part.place[begin], part.truth[begin], means)
@@ -55,9 +55,13 @@ def averaged(run: Run, unit: np.ndarray) -> Run:
     )
 
 
-def _items(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First position of every distinct combination of keys, and which one each entry is."""
-    _, first, member = np.unique(np.stack(keys), axis=1, return_index=True, return_inverse=True)
+def _items(
+    fold: np.ndarray, unit: np.ndarray, truth: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """First position of every distinct fold, unit and label, in this order, and which one each
+    entry is."""
+    key = (fold * (unit.max(initial=0) + 1) + unit) * classes + truth
+    _, first, member = np.unique(key, return_index=True, return_inverse=True)
     return first, member
 
 

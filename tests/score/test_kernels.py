@@ -86,3 +86,20 @@ def test_importing_score_loads_neither_torch_nor_numba_nor_the_runner():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("form", [kernels.compiled(), kernels.NUMPY], ids=["numba", "numpy"])
+@pytest.mark.parametrize("seed", range(5))
+def test_curves_are_interpolated_as_numpy_does(form, seed):
+    rng = np.random.default_rng(seed)
+    x = np.sort(rng.integers(0, 12, (30, 9)) / 11, axis=0)  # steep where a rate stands still
+    y = rng.random((30, 9))
+    places = np.sort(np.append(rng.random(20), x[::7, 0]))
+    y[:4, 1] = np.nan  # a precision begins with the first image that is called
+    x[:, 2], y[:, 3] = np.nan, np.nan  # a rate of a side that was not drawn
+    out = np.empty((len(places), 9))
+    form.interpolate(places, x, y, out)
+    assert np.isnan(out[:, 2:4]).all()
+    for curve in (0, 1, 4, 5, 6, 7, 8):
+        known = slice(4 if curve == 1 else 0, None)
+        assert (out[:, curve] == np.interp(places, x[known, curve], y[known, curve])).all()
