@@ -1,6 +1,7 @@
 """The engine's epoch beside a notebook's loop, timm's parts, Lightning's Trainer and a bare loop.
 
     OMP_NUM_THREADS=1 python -m benchmarks.engine > benchmarks/results/engine.txt
+    python -m benchmarks.engine --parts jobs    (the last part alone: it wants every core)
     python -m benchmarks.engine --device cuda --size 224 --batch 64 --images 4096
 
 All train one model on the same images, in batches of one size, on one thread and without workers,
@@ -50,6 +51,7 @@ AUGMENTED = {
     "rotation": others.ROTATION, "hflip": 0.5, "vflip": 0.5, **others.JITTER,
 }  # fmt: skip
 PLAIN = {"hflip": 0.0, "vflip": 0.0}
+PARTS = ["others", "defaults", "jobs"]
 GOALS = {"notebook": 5.0, "timm": 1.0, "Lightning": 1.0}
 
 
@@ -221,6 +223,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=15, help="of each of threads and jobs")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--steps-for", type=float, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -233,12 +236,15 @@ def main() -> None:
         f"{asked.model}, {asked.images} images of 600x450 at {asked.size} px, batches of "
         f"{asked.batch}, {asked.workers} workers, {asked.rounds} rounds\n"
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        beside_others(asked, Path(scratch))
+    if "others" in asked.parts:
+        with tempfile.TemporaryDirectory() as scratch:
+            beside_others(asked, Path(scratch))
     if asked.device != "cpu":
         return
-    defaults(asked)
-    threads_and_jobs(asked)
+    if "defaults" in asked.parts:
+        defaults(asked)
+    if "jobs" in asked.parts:
+        threads_and_jobs(asked)
 
 
 if __name__ == "__main__":
