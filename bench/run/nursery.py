@@ -232,7 +232,7 @@ def serve() -> None:
             _tell_ended(channel)
         if channel.fileno() in ready:
             request, handles, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
-            if not request:
+            if not request or _is_alone(channel):
                 os._exit(0)  # the runner is gone, or done
             child = os.fork()
             if child == 0:
@@ -244,8 +244,22 @@ def serve() -> None:
                 break
             for handle in handles:
                 os.close(handle)
-            channel.send(json.dumps([child, None]).encode())
+            _tell(channel, child, None)
     _become(json.loads(request), handles)
+
+
+def _is_alone(channel: socket.socket) -> bool:
+    """Whether nobody is at the other end any more, though what they sent may still be there."""
+    hung_up = select.poll()
+    hung_up.register(channel, 0)
+    return bool(hung_up.poll(0))
+
+
+def _tell(channel: socket.socket, child: int, code: int | None) -> None:
+    try:
+        channel.send(json.dumps([child, code]).encode())
+    except OSError:
+        os._exit(0)  # nobody hears it
 
 
 def _tell_ended(channel: socket.socket) -> None:
@@ -256,7 +270,7 @@ def _tell_ended(channel: socket.socket) -> None:
             return
         if not child:
             return
-        channel.send(json.dumps([child, os.waitstatus_to_exitcode(status)]).encode())
+        _tell(channel, child, os.waitstatus_to_exitcode(status))
 
 
 def _become(request: dict[str, Any], handles: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from bench.run import guard, results
 from bench.run.execute import run_job
@@ -90,31 +91,35 @@ def test_what_a_finished_job_leaves_running_is_ended_and_keeps_no_lock(small_sou
     assert not results.is_locked(outcome.folder)
 
 
-def test_a_killed_guard_leaves_nothing_running(small_source, tmp_path):
-    method = write_method(tmp_path, "hangs", f"{FORKS}\ntime.sleep(600)")
-    (file,) = plan(small_source, tmp_path / "results", method, folds=1)
-    folder = Path(file.place.folder)
+@pytest.mark.parametrize("jobs", [1, 2], ids=["started anew", "forked"])
+def test_a_killed_guard_leaves_nothing_running(small_source, tmp_path, jobs):
+    deeds = f"{FORKS}\ntime.sleep(600)".replace("\n", "\n    ")
+    method = write_method(tmp_path, "hangs", f"if task.column == 0:\n    {deeds}")
+    files = plan(small_source, tmp_path / "results", method, folds=jobs)
+    folder = Path(files[0].place.folder)
     code = (
         "import sys; from pathlib import Path; from bench.job import parse_job_file\n"
         "from bench.run.local import run_local; from bench.run.process import Unwatched\n"
-        "file = parse_job_file(sys.stdin.read(), 'stdin')\n"
-        "print(run_local([file], Path('bench.py'), [''], Unwatched())[0].fault)"
+        "files = [parse_job_file(line, 'stdin') for line in sys.stdin]\n"
+        "ended = run_local(files, Path('bench.py'), [''], Unwatched())\n"
+        "print([(outcome.ok, outcome.fault) for outcome in ended])"
     )
     runner = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=BENCH.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    runner.stdin.write(file.model_dump_json())
+    runner.stdin.write("\n".join(file.model_dump_json() for file in files))
     runner.stdin.close()
     runner.stdin = None
     deadline = time.monotonic() + 60
     while len(processes_of(folder)) < 4:  # guard, work, and what that has started
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    (guarding,) = [each for each in processes_of(folder) if each.ppid() == runner.pid]
+    marked = processes_of(folder)
+    (guarding,) = [each for each in marked if psutil.Process(each.ppid()) not in marked]
     guarding.kill()
     said, _ = runner.communicate()
-    assert said.strip() == "ended by signal 9"
+    assert said.strip() == str([(False, "ended by signal 9"), (True, "")][:jobs])
     assert runner.returncode == 0
     assert processes_of(folder) == []
 

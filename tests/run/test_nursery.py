@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -128,6 +129,18 @@ def test_forks_of_a_killed_nursery_count_as_killed_and_it_is_replaced(place, for
     process, log, _ = started(forks.start, place, "second")
     assert process.wait(60) == 7
     assert "at exit" in log.read_text()
+
+
+def test_what_a_runner_asked_for_before_it_went_is_not_begun(place, forks):
+    bench, log = place / "tell.py", place / "log.txt"
+    environment = os.environ | {JOB_MARK: mark_of(log)}
+    channel = forks._open(bench, environment)  # it loads what all need meanwhile
+    request = {"bench": str(bench), "words": [], "environment": environment}
+    with log.open("ab") as stream, Path(os.devnull).open("rb") as nothing:
+        handles = [nothing.fileno(), stream.fileno()]
+        socket.send_fds(channel, [json.dumps(request).encode()], handles)
+    forks._close()
+    assert log.read_bytes() == b""
 
 
 def test_a_nursery_that_cannot_be_is_done_without(place, forks, monkeypatch):
