@@ -329,10 +329,11 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     for name, default in (("images", 400_000), ("patients", 1038), ("rows", 1_000_000)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--jobs", type=int, help="2000, of the soak 500")
     parser.add_argument("--methods", type=int, default=200)
     parser.add_argument("--folder", type=Path, help="work here, and keep it and its dataset")
     asked = parser.parse_args()
+    asked.jobs = asked.jobs or (500 if asked.part == "soak" else 2000)
     print(f"$ python -m benchmarks.load {' '.join(sys.argv[1:])}")
     print(machine.described("torch", "numpy", "pandas", used="of which all are used"))
     print(f"{'':<28}{'wall':>11}{'processor':>11}{'memory':>13}{'load':>7}", flush=True)
