@@ -127,11 +127,10 @@ class Place:
         """The words that name the dataset."""
         return ("--data", str(self.data), "--name", "load")
 
-    def freeze(self) -> None:
+    def freeze(self, *more: str) -> None:
         """Freeze roles for the dataset, as protocol `load`."""
-        self.step(
-            "protocol freeze", "protocol", "freeze", "groupkfold5", "--as", "load", *self.source
-        )
+        words = ("protocol", "freeze", "groupkfold5", "--as", "load", *self.source)
+        self.step("protocol freeze", *words, *more)
 
     def run_trivial(self, jobs: int) -> tuple[str, ...]:
         """The words of a run of so many trivial jobs, five a seed."""
@@ -181,7 +180,7 @@ def roster(place: Place, asked: argparse.Namespace) -> None:
     """Rows through manifest, roles, proof, submission and score; no image is there."""
     place.make_dataset(asked.rows, asked.rows // 3, files=False)
     place.step("data info", "data", "info", *place.source)
-    place.freeze()
+    place.freeze("--dealer", "greedy")
     place.step("protocol verify", "protocol", "verify", "load", *place.source)
     submit(place, "guess", 0)
     place.step("report", "report", "--protocol", "load", *place.source)
