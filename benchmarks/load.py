@@ -247,7 +247,9 @@ def soak(place: Place, asked: argparse.Namespace) -> None:
     place.freeze()
     draw = random.Random(0)  # noqa: S311 - moments, no secrets
     run = place.run_trivial(asked.jobs)
-    results, kills, peaks = place.folder / "results", {"runner": 0, "below": 0}, []
+    results, kills = place.folder / "results", {"runner": 0, "below": 0}
+    peaks: list[int] = []
+    handles: list[int] = []
     begun = time.monotonic()
     while (done := finished(results)) < asked.jobs:
         runner = place.start(*run)
@@ -256,6 +258,7 @@ def soak(place: Place, asked: argparse.Namespace) -> None:
             wait_for_jobs(results, draw.randint(0, 8), runner)
             time.sleep(draw.uniform(0, 1))
             peaks.append(held_bytes(family(runner.pid)))
+            handles.append(open_files(runner))
             kills["below"] += kill_one_of(draw, runner)
             if time.monotonic() - begun > asked.jobs * 30:
                 sys.exit("the soak does not end")
@@ -264,16 +267,36 @@ def soak(place: Place, asked: argparse.Namespace) -> None:
             kills["runner"] += 1
         runner.wait()
     place.step("run, to the end", *run)
-    left = [path for path in results.glob("**/.*.tmp") if path.name != ".tmp"]
     time.sleep(1)  # for guards of the last killed runner to look
     stray = [each.pid for each in processes_of(results)]
-    half = max(peaks[: len(peaks) // 2]), max(peaks[len(peaks) // 2 :])
+    half_written = len(scratch_of(results))
+    for scratch in scratch_of(results):  # the next run removes what is older than a day
+        os.utime(scratch, (time.time() - 2 * 24 * 3600,) * 2)
+    place.step("run, the day after", *run)
+    left = scratch_of(results)
     print(f"{kills['runner']} runners killed, and {kills['below']} of their processes")
-    print(f"most memory in the first half {half[0] >> 20} MiB, in the second {half[1] >> 20} MiB")
-    print(f"left behind: {len(stray)} processes, {len(left)} half-written files")
+    megabytes = [peak >> 20 for peak in peaks]
+    for what, told in (("MiB held", megabytes), ("files a runner held", handles)):
+        middle = len(told) // 2
+        print(f"most {what} in the first half {max(told[:middle])}, then {max(told[middle:])}")
+    print(f"left behind: {len(stray)} processes, {half_written} half-written files", end="")
+    print(f", of which {len(left)} after a run on the day after")
     if stray or left:
         sys.exit("the soak left something behind")
     place.step("verify-results", "verify-results")
+
+
+def open_files(runner: subprocess.Popen[bytes]) -> int:
+    """How many files and pipes a runner holds open; none once it has ended."""
+    try:
+        return psutil.Process(runner.pid).num_fds()
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def scratch_of(results: Path) -> list[Path]:
+    """The files that were being written when their writer was killed."""
+    return [path for path in results.glob("**/.*.tmp") if path.name != ".tmp"]
 
 
 def finished(results: Path) -> int:
