@@ -204,9 +204,11 @@ def board_files(
     from bench.report.html import render
     from bench.report.leak import leak
     from bench.report.study_page import render_study
+    from bench.report.vega import begin
     from bench.score.closeup import closeups
     from bench.score.table import score
 
+    begin()
     protocol, manifest = bench.protocol, bench.source.manifest
     leaderboard = replace(
         score(protocol, manifest, bench.roles, rows, facts, workers=os.cpu_count() or 1),

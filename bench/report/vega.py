@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.report.names import plain
@@ -43,6 +44,14 @@ class Drawing:
 
     svg: Any
     label: str
+
+
+def begin() -> None:
+    """Have the drawing library begin meanwhile: it takes half a second before its first drawing."""
+    import vl_convert
+
+    nothing = {"mark": "point", "data": {"values": []}}
+    Thread(target=vl_convert.vegalite_to_svg, args=(nothing,)).start()
 
 
 def class_colours(classes: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.score.metrics import ratio
 from bench.score.streams import picks
 
 LANES = 64
@@ -75,6 +76,49 @@ def interpolate(places: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarra
         out[:, lane] = np.interp(places, x[known, lane], y[known, lane]) if drawn else np.nan
 
 
+def pull(
+    score: np.ndarray, positive: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives (L,) by each image's weight of AUC and AP, means over rankings.
+
+    The rankings stand one after the other, sizes (R,) int64 long, each descending by score (L,);
+    positive (L,) says whose score should be high. A ranking in which AUC or AP is undefined counts
+    for nothing; 0 everywhere if all are.
+    """
+    stops = np.cumsum(sizes)
+    starts = stops - sizes
+    ranking = np.repeat(np.arange(len(sizes)), sizes)
+    edge = np.ones(len(score) + 1, dtype=bool)
+    edge[1:-1] = score[1:] != score[:-1]
+    edge[starts] = True
+    edges = np.flatnonzero(edge)
+    ties = np.diff(edges)
+    begin, end = np.repeat(edges[:-1], ties), np.repeat(edges[1:], ties)
+    first = starts[ranking]
+    pos, neg = _summed(positive), _summed(~positive)
+    positives, negatives = (count[stops] - count[starts] for count in (pos, neg))
+    whole, rest = positives[ranking], negatives[ranking]
+    # AUC: the share of negatives beaten by a positive, of positives that beat a negative
+    beaten = 1 - ratio((neg[begin] + neg[end]) / 2 - neg[first], rest)
+    beating = ratio((pos[begin] + pos[end]) / 2 - pos[first], whole)
+    area = ratio(np.add.reduceat(np.where(positive, beaten, 0), starts), positives)[ranking]
+    auc = np.where(positive, ratio(beaten - area, whole), ratio(beating - area, rest))
+    # AP: a positive's precision counts every image at or above it
+    met = end - first
+    precision = (pos[end] - pos[first]) / met
+    mean = ratio(np.add.reduceat(np.where(positive, precision, 0), starts), positives)[ranking]
+    share = _summed(np.where(positive, 1 / met, 0))
+    weighted = _summed(np.where(positive, precision / met, 0))
+    last = stops[ranking]
+    gain = positive * (precision - mean + share[last] - share[begin])
+    ap = ratio(gain - (weighted[last] - weighted[begin]), whole)
+    both = np.count_nonzero((positives > 0) & (negatives > 0))
+    return (
+        np.nan_to_num(auc, nan=0) / max(both, 1),
+        np.nan_to_num(ap, nan=0) / max(np.count_nonzero(positives), 1),
+    )
+
+
 def _running(drawn: np.ndarray) -> np.ndarray:
     """Sums of the first 0, 1, ... rows of drawn (L, 64): (L + 1, 64) float64, exact."""
     out = np.zeros((len(drawn) + 1, LANES))
@@ -103,3 +147,8 @@ def _ranking(
     above = (pos[tie_from[~positive]] + pos[tie_to[~positive]]) / 2
     below = (drawn[~positive] * above).sum(axis=0)
     return np.stack([pos[-1], neg[-1], below, precision.sum(axis=0)])
+
+
+def _summed(counted: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, ..., L values: (L + 1,)."""
+    return np.concatenate([[0], np.cumsum(counted)])

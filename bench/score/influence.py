@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from bench.score.kernels import compiled
 from bench.score.metrics import (
     BIASED,
     MACROS,
@@ -20,7 +21,6 @@ from bench.score.metrics import (
     brier_scores,
     keys,
     log_losses,
-    ratio,
     values,
 )
 from bench.score.runs import Run
@@ -108,55 +108,9 @@ def ranked_influences(runs: Sequence[Run]) -> dict[str, np.ndarray]:
             for suffix, parts in (("", by_fold), ("_pooled", [pooled])):
                 order = np.concatenate(parts)
                 score, positive = run.probs[order, code], run.truth[order] == code
-                sizes = [len(part) for part in parts if len(part)]
-                for kind, pull in zip(("auc", "ap"), ranked(score, positive, sizes), strict=True):
+                sizes = np.array([len(part) for part in parts if len(part)], dtype=np.int64)
+                pulls = compiled().pull(score, positive, sizes)
+                for kind, pull in zip(("auc", "ap"), pulls, strict=True):
                     table = np.bincount(run.group[order], pull, run.groups)
                     found[kind + suffix][code] += table / len(runs)
     return found
-
-
-def ranked(
-    score: np.ndarray, positive: np.ndarray, sizes: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives (L,) by each image's weight of AUC and AP, means over rankings.
-
-    The rankings stand one after the other, `sizes` long, each descending by score (L,). One in
-    which AUC or AP is undefined counts for nothing; 0 everywhere if all are.
-    """
-    stops = np.cumsum(np.asarray(sizes, dtype=np.int64))
-    starts: np.ndarray = np.concatenate([[0], stops[:-1]]).astype(np.int64)
-    ranking = np.repeat(np.arange(len(sizes)), sizes)
-    edge = np.ones(len(score) + 1, dtype=bool)
-    edge[1:-1] = score[1:] != score[:-1]
-    edge[starts] = True
-    edges = np.flatnonzero(edge)
-    ties = np.diff(edges)
-    begin, end = np.repeat(edges[:-1], ties), np.repeat(edges[1:], ties)
-    first = starts[ranking]
-    pos, neg = _running(positive), _running(~positive)
-    positives, negatives = (count[stops] - count[starts] for count in (pos, neg))
-    whole, rest = positives[ranking], negatives[ranking]
-    # AUC: the share of negatives beaten by a positive, of positives that beat a negative
-    beaten = 1 - ratio((neg[begin] + neg[end]) / 2 - neg[first], rest)
-    beating = ratio((pos[begin] + pos[end]) / 2 - pos[first], whole)
-    area = ratio(np.add.reduceat(np.where(positive, beaten, 0), starts), positives)[ranking]
-    auc = np.where(positive, ratio(beaten - area, whole), ratio(beating - area, rest))
-    # AP: a positive's precision counts every image at or above it
-    met = end - first
-    precision = (pos[end] - pos[first]) / met
-    mean = ratio(np.add.reduceat(np.where(positive, precision, 0), starts), positives)[ranking]
-    share = _running(np.where(positive, 1 / met, 0))
-    weighted = _running(np.where(positive, precision / met, 0))
-    last = stops[ranking]
-    gain = positive * (precision - mean + share[last] - share[begin])
-    ap = ratio(gain - (weighted[last] - weighted[begin]), whole)
-    both = np.count_nonzero((positives > 0) & (negatives > 0))
-    return (
-        np.nan_to_num(auc, nan=0) / max(both, 1),
-        np.nan_to_num(ap, nan=0) / max(np.count_nonzero(positives), 1),
-    )
-
-
-def _running(counted: np.ndarray) -> np.ndarray:
-    """Sums of the first 0, 1, ..., L values: (L + 1,)."""
-    return np.concatenate([[0], np.cumsum(counted)])

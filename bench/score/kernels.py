@@ -25,6 +25,7 @@ class Kernels(NamedTuple):
     add_up: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
     rank: Callable[[np.ndarray, int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
     interpolate: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+    pull: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
     form: str
 
 
@@ -34,6 +35,7 @@ NUMPY = Kernels(
     fallback.add_up,
     fallback.rank,
     fallback.interpolate,
+    fallback.pull,
     "numpy",
 )
 
@@ -51,7 +53,13 @@ def compiled() -> Kernels:
     except (ImportError, RuntimeError, OSError, numba.core.errors.NumbaError):
         return NUMPY
     return Kernels(
-        loops.draw, loops.count_cells, loops.add_up, loops.rank, loops.interpolate, "numba"
+        loops.draw,
+        loops.count_cells,
+        loops.add_up,
+        loops.rank,
+        loops.interpolate,
+        loops.pull,
+        "numba",
     )
 
 

@@ -249,3 +249,63 @@ def interpolate(places: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarra
             else:
                 slope = (y[at + 1, lane] - low) / (x[at + 1, lane] - begin)
                 out[place, lane] = slope * (here - begin) + low
+
+
+@_compiled()
+def _pull(
+    score: np.ndarray, positive: np.ndarray, whole: int, auc: np.ndarray, ap: np.ndarray
+) -> None:
+    """`pull` of one ranking that has positives, `whole` of them, into auc (L,) and ap (L,)."""
+    size, rest = len(score), len(score) - whole
+    at = pos = neg = 0
+    area = mean = 0.0
+    while at < size:  # down the ranking, a tie at a time: what stands above counts
+        stop = at + 1
+        while stop < size and score[stop] == score[at]:
+            stop += 1
+        more = np.sum(positive[at:stop])
+        less = stop - at - more
+        beaten, beating = 1 - (neg + less / 2) / max(rest, 1), (pos + more / 2) / whole
+        pos, neg = pos + more, neg + less
+        area += more * beaten
+        mean += more * pos / stop
+        for place in range(at, stop):
+            auc[place] = beaten if positive[place] else beating
+        at = stop
+    area, mean = area / whole, mean / whole
+    share = weighted = 0.0
+    while at > 0:  # and up again: what stands below counts
+        stop = at
+        at -= 1
+        while at > 0 and score[at - 1] == score[at]:
+            at -= 1
+        more = np.sum(positive[at:stop])
+        precision = pos / stop
+        share += more / stop
+        weighted += more * precision / stop
+        pos -= more
+        for place in range(at, stop):
+            gain = precision - mean + share if positive[place] else 0.0
+            ap[place] = (gain - weighted) / whole
+            if rest == 0:
+                auc[place] = 0.0
+            else:
+                auc[place] = (auc[place] - area) / (whole if positive[place] else rest)
+
+
+@_compiled("UniTuple(float64[::1], 2)(float64[::1], boolean[::1], int64[::1])")
+def pull(
+    score: np.ndarray, positive: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `fallback.pull`."""
+    auc, ap = np.zeros(len(score)), np.zeros(len(score))
+    begin = both = some = 0
+    for size in sizes:
+        part = slice(begin, begin + size)
+        whole = np.sum(positive[part])
+        if whole > 0:
+            some += 1
+            both += whole < size
+            _pull(score[part], positive[part], whole, auc[part], ap[part])
+        begin += size
+    return auc / max(both, 1), ap / max(some, 1)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 import bench.score
 from bench.score import kernels
@@ -103,3 +104,32 @@ def test_curves_are_interpolated_as_numpy_does(form, seed):
     for curve in (0, 1, 4, 5, 6, 7, 8):
         known = slice(4 if curve == 1 else 0, None)
         assert (out[:, curve] == np.interp(places, x[known, curve], y[known, curve])).all()
+
+
+@pytest.mark.parametrize("form", [kernels.compiled(), kernels.NUMPY], ids=["numba", "numpy"])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_pull_is_the_slope_of_scikit_learns_weighted_auc_and_ap(form, seed):
+    rng = np.random.default_rng(seed)
+    sizes = np.array([12, 1, 9, 5])
+    score = np.concatenate([np.sort(rng.integers(0, 6, size) / 6)[::-1] for size in sizes])
+    positive = rng.random(sizes.sum()) < 0.4
+    positive[:2], positive[13:15] = (True, False), (True, False)
+    positive[-5:] = seed % 2 == 0  # a ranking of positives alone, or of none
+    parts = np.split(np.arange(sizes.sum()), np.cumsum(sizes)[:-1])
+    for pull, metric, defined in zip(
+        form.pull(score, positive, sizes),
+        (roc_auc_score, average_precision_score),
+        (lambda truth: truth.any() and not truth.all(), lambda truth: truth.any()),
+        strict=True,
+    ):
+        counted = [part for part in parts if defined(positive[part])]
+        for at in range(sizes.sum()):
+            slopes = [_slope(metric, score[part], positive[part], part == at) for part in counted]
+            assert pull[at] == pytest.approx(np.mean(slopes), abs=1e-8)
+
+
+def _slope(metric, score, positive, moved):
+    """Derivative by one image's weight, of a function of weights made of fractions."""
+    step = 1e-4
+    ends = [metric(positive, score, sample_weight=1 + sign * step * moved) for sign in (1, -1)]
+    return (ends[0] - ends[1]) / (2 * step)
