@@ -47,11 +47,14 @@ class Drawing:
 
 
 def begin() -> None:
-    """Have the drawing library begin meanwhile: it takes half a second before its first drawing."""
-    import vl_convert
+    """Have the drawing libraries begin meanwhile: their first drawing takes most of a second."""
+    Thread(target=_draw_nothing).start()
 
-    nothing = {"mark": "point", "data": {"values": []}}
-    Thread(target=vl_convert.vegalite_to_svg, args=(nothing,)).start()
+
+def _draw_nothing() -> None:
+    import altair as alt
+
+    _svg(alt.Chart().mark_point())
 
 
 def class_colours(classes: Sequence[str]) -> list[str]:
