@@ -25,6 +25,7 @@ from bench.train import checkpoint, distributed, draws, guards, memory
 from bench.train.board import open_board
 from bench.train.device import Usage
 from bench.train.ema import build_ema
+from bench.train.environment import environment, tell_resumed
 from bench.train.evaluate import Scale, predict_probs, val_metrics
 from bench.train.freezing import Freezing
 from bench.train.losses import Loss
@@ -355,43 +356,10 @@ class Training:
         self.best = Best(**state["best"])
         self.step, self.loss_sum = state["step"], state["loss_sum"].to(self.fabric.device)
         self.train_seconds, self.epoch_seconds = state["train_seconds"], state["epoch_seconds"]
-        self._tell_resumed(state, kept.refused)
+        here = environment(self.fabric)
+        tell_resumed(self.guards, state["said"], state["environment"], here, kept.refused)
         for row in self.history:
             self.task.journal.epoch(row)
-
-    def _tell_resumed(self, state: dict[str, Any], refused: tuple[str, ...]) -> None:
-        """What was said before the interruption, and what has changed since."""
-        for guard, sentence in state["said"].items():
-            self.guards.say(guard, sentence)
-        here = environment(self.fabric)
-        changes = [
-            f"{name} {before} became {here.get(name)}"
-            for name, before in state["environment"].items()
-            if here.get(name) != before
-        ]
-        if changes:
-            self.guards.say(
-                "environment",
-                f"resumed in another environment ({'; '.join(changes)}): the result need not be "
-                "what an unbroken training gives",
-            )
-        if refused:
-            self.guards.say(
-                "damaged checkpoint",
-                f"{refused[0]} was damaged: its hash refused it, and the state before was taken up",
-            )
-
-
-def environment(fabric: Fabric) -> dict[str, Any]:
-    """What must stay the same for a resumed training to end in the same bits."""
-    return {
-        "torch": str(torch.__version__),
-        "instruction set": torch.backends.cpu.get_cpu_capability(),
-        "device": distributed.device_name(fabric.device),
-        "processes": fabric.world_size,
-        "threads": torch.get_num_threads(),
-        "precision": distributed.precision_name(fabric),
-    }
 
 
 def score_name(kind: str) -> str:
