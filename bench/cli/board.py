@@ -201,14 +201,14 @@ def board_files(
     """
     from bench.cli.pictures import pictures
     from bench.cli.study import study_of
-    from bench.report.html import render
+    from bench.report import html, vega
     from bench.report.leak import leak
     from bench.report.study_page import render_study
-    from bench.report.vega import begin
     from bench.score.closeup import closeups
     from bench.score.table import score
 
-    begin()
+    html.begin()
+    vega.begin()
     protocol, manifest = bench.protocol, bench.source.manifest
     leaderboard = replace(
         score(protocol, manifest, bench.roles, rows, facts, workers=os.cpu_count() or 1),
@@ -222,7 +222,7 @@ def board_files(
     beside = render_study(study, home)
     page = next(iter(beside))
     shown = pictures(bench, results, looks) if with_images else {}
-    pages = render(leaderboard, compared, looks, meter, pictures=shown, study=page, home=home)
+    pages = html.render(leaderboard, compared, looks, meter, pictures=shown, study=page, home=home)
     return study, {**pages, **beside}
 
 

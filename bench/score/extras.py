@@ -125,24 +125,21 @@ def _area(run: Run, order: np.ndarray, weights: np.ndarray) -> np.ndarray:
     positive = run.truth[order] == 1
     score = run.probs[order, 1]
     drawn = weights[run.group[order]].astype(np.float64)
-    totals = np.stack([drawn[~positive].sum(axis=0), drawn[positive].sum(axis=0)])
+    sides = np.stack([~positive, positive]).astype(np.float64)
+    negatives, positives = sides @ drawn
+    allowed = MAX_FPR * negatives
     top = np.searchsorted(np.cumsum(~positive), 2 * MAX_FPR * (~positive).sum()) + 1
     for stop in (min(int(top), len(order)), len(order)):
         ends = np.flatnonzero(np.append(score[1:stop] != score[: stop - 1], stop == len(order)))
         if not len(ends):
             continue
-        part = drawn[:stop]
-        met = np.cumsum(np.where(positive[:stop, None], 0, part), axis=0)[ends]
-        hit = np.cumsum(np.where(positive[:stop, None], part, 0), axis=0)[ends]
-        rates = ratio(met, totals[0]), ratio(hit, totals[1])
-        if stop == len(order) or not (rates[0][-1] < MAX_FPR).any():
+        met, hit = (np.cumsum(drawn[:stop] * side[:stop, None], axis=0)[ends] for side in sides)
+        if stop == len(order) or not (met[-1] < allowed).any():
             break
-    false, true = (np.concatenate([np.zeros((1, rate.shape[1])), rate]) for rate in rates)
-    step = np.diff(false, axis=0)
-    inside = np.clip(ratio(MAX_FPR - false[:-1], step), 0, 1)  # how much of each step counts
-    inside = np.where(step > 0, inside, 0)
-    rise = np.diff(true, axis=0)
-    area = (step * inside * (true[:-1] + inside * rise / 2)).sum(axis=0)
+    false, true = (np.concatenate([np.zeros((1, found.shape[1])), found]) for found in (met, hit))
+    step, rise = np.diff(false, axis=0), np.diff(true, axis=0)
+    width = np.clip(allowed - false[:-1], 0, step)  # how much of each step counts
+    share = np.divide(width, step, out=np.zeros_like(step), where=step > 0)
+    area = ratio((width * (true[:-1] + share * rise / 2)).sum(axis=0), negatives * positives)
     least, most = MAX_FPR**2 / 2, MAX_FPR
-    known = (totals > 0).all(axis=0)
-    return np.where(known, 0.5 * (1 + (area - least) / (most - least)), np.nan)
+    return 0.5 * (1 + (area - least) / (most - least))
