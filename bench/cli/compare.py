@@ -66,11 +66,11 @@ def compare(
     found = contrast(
         bench.protocol, bench.source.manifest, bench.roles, rows, facts, names, question
     )
-    _print(found)
     board = leaderboard_folder(results, bench.protocol.name, bench.source.manifest.name)
     folder = compare_folder(board, names)
     write(render_contrast(found), folder)
     write_board(bench, results, rows, facts)
+    _print(found)
     disputed = sum(len(pair.disputed) for pair in found.pairs)
     click.echo(f"images that one alone gets right: {disputed}, in {folder / 'disagreements.csv'}")
     click.echo(f"comparison: {folder / 'index.html'}")

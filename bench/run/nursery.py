@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
@@ -61,18 +61,9 @@ class Started(Protocol):
         """Send SIGKILL."""
 
 
-class Starter(Protocol):
-    """Starts the bench's command line with some words, in a session of its own."""
-
-    def __call__(
-        self,
-        bench: Path,
-        words: Sequence[str],
-        environment: Mapping[str, str],
-        stdin: int,
-        log: IO[bytes],
-    ) -> Started:
-        """Standard input comes from a file descriptor, all output goes into the log."""
+Starter = Callable[[Path, Sequence[str], Mapping[str, str], int, IO[bytes]], Started]
+"""Starts the bench's command line (its file, words, environment) in a session of its own; standard
+input comes from a file descriptor, all output goes into the log."""
 
 
 def mark_of(folder: Path) -> str:
