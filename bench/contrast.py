@@ -15,7 +15,8 @@ from bench.estimates import Comparison, DatasetFacts, Estimate, IntervalFacts, M
 class Detectable:
     """The smallest true difference that would be found with 80% power, as the noise turned out.
 
-    interval  by the paired interval alone. test: by the corrected t test alone; NaN without one
+    interval  by the paired interval alone
+    test      by the corrected t test alone, adjusted as the verdict's; NaN without one
     """
 
     interval: float

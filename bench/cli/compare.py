@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.board import PIPE_WIDTH, gather, open_bench, print_data, write_board
+from bench.cli.numbers import FiniteRange
 from bench.cli.places import protocol_option, results_option, source_options
 from bench.data.sources import DataChoice
 from bench.errors import PredictionError
@@ -29,13 +30,13 @@ FEWEST = 2
 @click.option("--metric", help="What the verdict is of. Default: the protocol's primary metric.")
 @click.option(
     "--margin",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Also say whether the first of a pair is non-inferior to the second by this much of the "
     "metric, 0.02 for 2 points.",
 )
 @click.option(
     "--rope",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=0.01,
     show_default=True,
     help="Differences up to this count as alike in the Bayesian test.",
@@ -98,10 +99,17 @@ def _print_pair(console: Console, found: Contrast, pair: Pair) -> None:
     view = pair_view(found, pair)
     recall = next(table for table in view.classes if table.label == "Recall")
     for title, table in (("Metric", view.metrics), ("Recall", recall)):
-        lines = [(one.label, one.a.text, one.b.text, one.difference.text) for one in table.lines]
+        cells = [(one.a, one.b, one.difference) for one in table.lines]
+        lines = [
+            (one.label, *(f"{each.text}{' *' * bool(each.marks)}" for each in three))
+            for one, three in zip(table.lines, cells, strict=True)
+        ]
         _print_table(
             console, (title, view.a.full, view.b.full, "first minus second"), lines, view.title
         )
+        marks = dict.fromkeys(mark for three in cells for each in three for mark in each.marks)
+        if marks:
+            console.print(f"* {', '.join(marks)}", markup=False)
     heads = ("true class", "images", "groups", "only first right", "only second right")
     tests = ("McNemar p, of images", "sign-flip p, of groups", "ICC", "design effect")
     disputes = [(one.label, *one.texts) for one in view.disputes]

@@ -10,7 +10,7 @@ import click
 
 from bench.cli.board import Bench, open_bench, print_data
 from bench.cli.checkpoints import best_checkpoint
-from bench.cli.options import Numbers
+from bench.cli.numbers import Numbers
 from bench.cli.places import protocol_option, results_option, source_options
 from bench.data.sources import DataChoice
 from bench.errors import ResultsError, listing

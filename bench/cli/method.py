@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from bench.cli.numbers import FiniteRange
 from bench.cli.places import BASELINES
 
 
@@ -67,7 +68,7 @@ def new_method(name: str, kind: str, folder: Path) -> None:
 @click.option("--image-size", type=click.IntRange(8, 512), default=32, show_default=True)
 @click.option(
     "--seconds",
-    type=click.FloatRange(1),
+    type=FiniteRange(1),
     default=60.0,
     show_default=True,
     help="What one training on about a hundred images may take.",
@@ -75,7 +76,7 @@ def new_method(name: str, kind: str, folder: Path) -> None:
 @click.option(
     "--memory",
     "memory_gib",
-    type=click.FloatRange(0.1),
+    type=FiniteRange(0.1),
     default=8.0,
     show_default=True,
     help="GiB that it may hold.",

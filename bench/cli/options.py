@@ -9,28 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
+from bench.cli.numbers import FiniteRange, Numbers
 from bench.data.sources import DataChoice
 
 DEFAULT_METHODS = ("custom_cnn", "resnet18", "efficientnet_phase4")
 
 Command = TypeVar("Command", bound=Callable[..., object])
-
-
-class Numbers(click.ParamType):  # type: ignore[type-arg]
-    """Whole numbers separated by commas: 0,2."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        try:
-            numbers = tuple(dict.fromkeys(int(number) for number in str(value).split(",")))
-        except ValueError:
-            numbers = (-1,)
-        if min(numbers) < 0:
-            self.fail(f"{value!r} is not a list of whole numbers from 0 such as 0,2", param, ctx)
-        return numbers
 
 
 @dataclass(frozen=True)
@@ -117,24 +101,24 @@ _OPTIONS = (
     ),
     click.option(
         "--checkpoint-seconds",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=60.0,
         show_default=True,
         help="Longest time of training that an interruption may undo. Changes no number.",
     ),
     click.option(
         "--job-timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         help="Seconds after which a job is ended, with all that it has started; others go on.",
     ),
     click.option(
         "--job-memory",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         help="GiB of memory of its own that a job may take; then it is ended, others go on.",
     ),
     click.option(
         "--job-disk",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         help="GiB that a job may write into its folder; then it is ended, others go on.",
     ),
     click.option(

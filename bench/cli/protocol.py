@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.numbers import FiniteRange
 from bench.cli.places import PROTOCOLS, source_options
 from bench.data.sources import DataChoice
 from bench.errors import ProtocolError, RolesError
@@ -49,21 +50,21 @@ def list_protocols() -> int:
 @source_options
 @click.option(
     "--disagreement",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     default=0.2,
     show_default=True,
     help="Share of images on which two methods are assumed to differ.",
 )
 @click.option(
     "--correlation",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.3,
     show_default=True,
     help="Assumed correlation of their differences within a group.",
 )
 @click.option(
     "--power",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.8,
     show_default=True,
     help="Chance of finding the smallest difference that is shown.",

@@ -36,6 +36,8 @@ from bench.report.vega import Drawing
 from bench.report.words import GROUPING, SYNTHETIC, plural, protocol_title
 
 SHOWN, DRAWN = 60, 1000
+OF_DIFFERENCES = ("few lesions", "biased")
+"""Marks of two rows that hold for their difference, too."""
 """So many images stand in the page's table and in its drawing; all of them in the CSV."""
 
 
@@ -203,10 +205,10 @@ def _difference(found: Contrast, apart: Estimate, scale: Scale | None = None) ->
     ends = interval(apart.low, apart.high, places)
     level = f"{found.interval.level * 100:g}%"
     title = f"{level} paired interval, n = {count(apart.n)}" if ends else "no interval"
-    few = tuple(plain(mark) for mark in apart.marks if mark == "few lesions")
+    marks = tuple(plain(mark) for mark in apart.marks if mark in OF_DIFFERENCES)
     value = signed(apart.value, places)
     bar = scale.bar(apart) if scale else None
-    return Cell(f"{apart.value:.7g}", value, ends, "", few, title, bar)
+    return Cell(f"{apart.value:.7g}", value, ends, "", marks, title, bar)
 
 
 def _metrics(found: Contrast, pair: Pair, table_id: str) -> Table:
@@ -317,7 +319,7 @@ def _more(pair: Pair) -> Iterable[tuple[str, str]]:
     by_test = (
         ""
         if math.isnan(seen.test)
-        else f", and of {words.bare(seen.test, key)} by the test over folds"
+        else f", and of {words.bare(seen.test, key)} by the adjusted test over folds"
     )
     told = (
         f"With 80% power, a true difference of {words.amount(seen.interval, key)} by the interval"

@@ -21,8 +21,9 @@ TEST = (
 )
 SEEN = (
     "The true difference that this comparison’s noise would let be found with 80% power; it says "
-    "nothing of the difference observed. The verdict needs both the interval and the test, so it "
-    "names the larger one."
+    "nothing of the difference observed. The verdict needs both the interval and the adjusted "
+    "test, so it names the larger one; that by the test is of the worst case of Holm, in which p "
+    "is multiplied by the number of pairs."
 )
 MCNEMAR = (
     "Exact, on images that one row alone gets right. It takes images for independent, which those "

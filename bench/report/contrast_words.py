@@ -137,7 +137,7 @@ def standfirst(found: Contrast) -> tuple[str, ...]:
     words.append(
         f"{count(found.tested[0])} images of {count(found.tested[1])} "
         f"{plural(found.dataset.unit)}{f', arm {plain(found.arm)}' if found.arm else ''}; "
-        f"{_adjusted(found)}."
+        f"{_adjusted(found)}. Intervals are conditional on the trained models."
     )
     return tuple(words)
 

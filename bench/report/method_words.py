@@ -174,6 +174,7 @@ def how_made(look: Closeup, close: IntervalFacts) -> tuple[tuple[str, str], ...]
         "The numbers by image and by class have the leaderboard’s own intervals. All others come "
         f"from {count(look.resamples)} resamples of whole {words.plural(close.unit)}, the first "
         "of the leaderboard’s, conditional on the trained models; BCa where an acceleration can "
-        "be had, else percentile. Bands of curves are percentile, point by point."
+        "be had, else percentile, as those of subgroups and of the partial AUC. Bands of curves "
+        "are percentile, point by point."
     )
     return (("Intervals", intervals), *HOW_MADE)

@@ -14,19 +14,20 @@ POWER = 0.8
 
 
 def detectable_difference(
-    drawn: np.ndarray, by_fold: np.ndarray, ratio: float, level: float
+    drawn: np.ndarray, by_fold: np.ndarray, ratio: float, level: float, pairs: int = 1
 ) -> Detectable:
     """The difference found with 80% power, given the noise of this comparison (not its effect).
 
     drawn (R,) and by_fold (J,) are differences. (quantile of the level + quantile of the power) x
-    standard error: normal for the interval, t with J - 1 degrees of freedom for the test.
+    standard error: normal for the interval, t with J - 1 degrees of freedom for the test, whose p
+    is adjusted over so many pairs. Holm multiplies by that many at most, which is taken here.
     """
     finite = drawn[np.isfinite(drawn)]
     spread = float(finite.std(ddof=1)) if len(finite) > 1 else NAN
     _, error, freedom = corrected_t(by_fold, ratio)
-    tail = (1 + level) / 2
-    reach = float(stdtrit(freedom, tail) + stdtrit(freedom, POWER)) if freedom else NAN
-    return Detectable(float(ndtri(tail) + ndtri(POWER)) * spread, reach * error)
+    tail = (1 - level) / 2
+    reach = float(stdtrit(freedom, POWER) - stdtrit(freedom, tail / pairs)) if freedom else NAN
+    return Detectable(float(ndtri(POWER) - ndtri(tail)) * spread, reach * error)
 
 
 def belief(by_fold: np.ndarray, ratio: float, rope: float, *, higher: bool) -> Belief | None:

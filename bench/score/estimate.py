@@ -101,10 +101,13 @@ def _marks(
         marks.append(FEW)
     if metric in BIASED:
         marks.append("biased")
-    undefined = float(np.isnan(drawn).mean())
-    if undefined >= RARELY:
-        marks.append(f"undefined in {undefined:.0%} of resamples")
-    return tuple(marks)
+    return (*marks, *partly_undefined(drawn))
+
+
+def partly_undefined(drawn: np.ndarray) -> tuple[str, ...]:
+    """A mark where 1% of the resamples (R,) or more have no value: the interval is of the rest."""
+    share = float(np.isnan(drawn).mean())
+    return (f"undefined in {share:.0%} of resamples",) if share >= RARELY else ()
 
 
 def _why_undefined(row: Row, who: Cohort, metric: str) -> list[str]:

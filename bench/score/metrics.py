@@ -99,12 +99,12 @@ def keys(classes: int) -> tuple[Key, ...]:
     return (*((name, None) for name in IMAGE_METRICS), *by_class)
 
 
-def refuse_unknown(metrics: tuple[str, ...]) -> None:
-    """Raise ProtocolError unless every name is an image-level metric."""
+def refuse_unknown(metrics: tuple[str, ...], where: str = "[metrics]") -> None:
+    """Raise ProtocolError, which says where, unless every name is an image-level metric."""
     unknown = [name for name in metrics if name not in IMAGE_METRICS]
     if unknown:
         raise ProtocolError(
-            f"unknown metrics in [metrics]: {listing(unknown)}; known are {listing(IMAGE_METRICS)}"
+            f"unknown metrics in {where}: {listing(unknown)}; known are {listing(IMAGE_METRICS)}"
         )
 
 
@@ -156,7 +156,7 @@ def values(tally: Tally) -> np.ndarray:
     images = support.sum(axis=0)
     rest = images - support - called + hit
     recall = ratio(hit, support)
-    f1 = ratio(2 * hit, support + called)
+    f1 = np.where(support == 0, np.nan, ratio(2 * hit, support + called))
     right = hit.sum(axis=0)
     chance = (support * called).sum(axis=0)
     square = images * images

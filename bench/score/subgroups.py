@@ -22,7 +22,7 @@ from bench.protocol import Interval
 from bench.score.arrange import arrange
 from bench.score.bootstrap import Plan, distributions, point_values
 from bench.score.denominators import denominators
-from bench.score.estimate import FEW, FEW_GROUPS, RARELY, interval_of
+from bench.score.estimate import FEW, FEW_GROUPS, RARELY, interval_of, partly_undefined
 from bench.score.metrics import IMAGE_METRICS, Key, higher_is_better, keys, ratio
 from bench.score.runs import Run
 from bench.score.views import subset
@@ -30,6 +30,8 @@ from bench.score.views import subset
 AGES = (0, 20, 40, 60, 80)
 ATTRIBUTES = ("age", "sex", "localization", "dx_type", "source", "image size")
 UNKNOWN = "not stated"
+TOO_FEW = "undefined: too few to say"
+"""Marks malignant against benign where either side has fewer than 50 groups."""
 MALIGNANT: dict[str, Key] = {
     "malignant_auc": ("auc", 1),
     "malignant_sensitivity": ("sens_at_spec_90", 1),
@@ -81,6 +83,17 @@ def unsplit(manifest: Manifest) -> dict[str, str]:
         elif len(set(known[name])) == 1:
             found[name] = f"the same in all images: {known[name][0]}"
     return found
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A metric of a subgroup: its value, its resamples (R,), what it is worked out on."""
+
+    metric: str
+    value: float
+    drawn: np.ndarray
+    images: int
+    groups: int
 
 
 @dataclass(frozen=True)
@@ -139,16 +152,13 @@ def _parts(
             continue
         found = scored[at]
         absent = mine[at][0].classes - len(np.unique(mine[at][0].truth))
-        if absent:  # F1 of an absent class that was called is 0, which says nothing of the group
-            found["macro_f1"] = (NAN, np.full(plan.resamples, NAN), groups)
-        metrics = {
-            metric: _estimate(metric, *own, images, absent, interval)
-            for metric, own in found.items()
-        }
-        made = Subgroup(attribute, value, images, groups, too_few=False, metrics=metrics)
-        drawn = {metric: drawn for metric, (_, drawn, _) in found.items()}
+        metrics = {metric: _estimate(own, absent, interval) for metric, own in found.items()}
+        drawn = {metric: own.drawn for metric, own in found.items()}
         if malignant and _rarer_side(two[at][0]) < FEW_GROUPS:
-            drawn = {metric: own for metric, own in drawn.items() if metric not in MALIGNANT}
+            for metric in MALIGNANT:
+                metrics[metric] = Estimate(NAN, n=metrics[metric].n, marks=(TOO_FEW,))
+                del drawn[metric]
+        made = Subgroup(attribute, value, images, groups, too_few=False, metrics=metrics)
         yield _Part(made, drawn)
 
 
@@ -163,35 +173,31 @@ def _rarer_side(run: Run) -> int:
 
 def _scored(
     parts: Sequence[Sequence[Run]], asked: Mapping[str, Key], plan: Plan
-) -> Iterator[dict[str, tuple[float, np.ndarray, int]]]:
-    """For each part, its runs being one row's: value, resamples (R,) and groups of the metrics
-    asked for, by the name given to them. All parts are resampled side by side."""
+) -> Iterator[dict[str, _Found]]:
+    """For each part, its runs being one row's: what was found of the metrics asked for, by the name
+    given to them. All parts are resampled side by side."""
     arranged = [[arrange(run) for run in runs] for runs in parts]
     for runs, own, drawn in zip(parts, arranged, distributions(arranged, plan), strict=True):
         points = point_values(own, plan.groups).mean(axis=0)
-        groups = denominators(runs)[1]
+        images, groups = denominators(runs)
         places = {key: place for place, key in enumerate(keys(runs[0].classes))}
         yield {
-            name: (float(points[places[key]]), drawn[places[key]], int(groups[places[key]]))
+            name: _Found(key[0], points[at], drawn[at], int(images[at]), int(groups[at]))
             for name, key in asked.items()
+            for at in [places[key]]
         }
 
 
-def _estimate(
-    metric: str,
-    value: float,
-    drawn: np.ndarray,
-    groups: int,
-    images: int,
-    absent: int,
-    interval: Interval,
-) -> Estimate:
+def _estimate(found: _Found, absent: int, interval: Interval) -> Estimate:
     plain = interval.model_copy(update={"method": "percentile"})
-    low, high, method = interval_of(metric, value, drawn, NAN, groups, plain)
-    marks: tuple[str, ...] = (FEW,) if np.isfinite(value) and groups < FEW_GROUPS else ()
-    if not np.isfinite(value) and absent:
+    value, groups = float(found.value), found.groups
+    low, high, method = interval_of(found.metric, value, found.drawn, NAN, groups, plain)
+    marks: tuple[str, ...] = ()
+    if np.isfinite(value):
+        marks = ((FEW,) if groups < FEW_GROUPS else ()) + partly_undefined(found.drawn)
+    elif absent:
         marks = (f"undefined: {absent} class{'es' if absent > 1 else ''} absent",)
-    return Estimate(value, low, high, images, method, marks)
+    return Estimate(value, low, high, found.images, method, marks)
 
 
 def _gaps(parts: Sequence[_Part], metric: str, level: float) -> list[Gap]:

@@ -88,7 +88,7 @@ def contrast(
     Raises PredictionError for rows that have no training in common, ProtocolError for an unknown
     metric.
     """
-    refuse_unknown((question.metric,))
+    refuse_unknown((question.metric,), "--metric")
     whole = protocol
     protocol, roles, rows = ranked_view(protocol, manifest, roles, rows)
     who = cohort(protocol, manifest, roles)
@@ -102,6 +102,7 @@ def contrast(
     ]
     ratio = NAN if protocol.split.control else who.test_train_ratio
     complete = all(entry.row.complete for entry in entries)
+    family = len(entries) + (len(others) if complete else 0)
     comparisons = compare_rows(
         [Contender(each.name, each.value, each.drawn[place], each.by_fold) for each in entries],
         question.metric,
@@ -130,13 +131,13 @@ def contrast(
         arm=next(iter(whole.split.arms), ""),
         trainings=(len(common), len(protocol.run.seeds) * who.columns),
         folds=len({(slot.repeat, slot.fold) for slot in common}),
-        family=len(entries) + (len(others) if complete else 0),
+        family=family,
         notes=tuple(
             f"{row.name} is not ranked: {why}" for row in chosen if (why := _unranked(row, facts))
         ),
         tables={entry.name: entry.table for entry in entries},
         pairs=tuple(
-            _pair(one, by_name[one.a], by_name[one.b], who, ratio, protocol, question)
+            _pair(one, by_name[one.a], by_name[one.b], who, ratio, protocol, question, family)
             for one in comparisons
         ),
         spreads={entry.name: spread(entry.parts) for entry in entries},
@@ -179,15 +180,28 @@ def _named(name: str, rows: Sequence[RowPredictions]) -> RowPredictions:
 def _common(
     rows: Sequence[RowPredictions], protocol: Protocol
 ) -> tuple[list[RowPredictions], set[Slot]]:
-    """The rows, and the trainings that all of them have: the protocol's seeds where they do."""
+    """The rows, and the trainings that all of them have: the protocol's seeds where they do.
+
+    Of these whole passes over the folds, else the folds that every pass has: value, interval and
+    test are then of the same trainings (`read_row` leaves out what its metrics cannot be made of).
+    """
     common = set.intersection(*(set(row.test) for row in rows))
     if not common:
         names = listing([row.name for row in rows])
         raise PredictionError(
             f"{names}: no seed and fold that all of them have; run what is missing"
         )
-    asked = {slot for slot in common if slot.seed in protocol.run.seeds}
-    return list(rows), asked or common
+    asked = {slot for slot in common if slot.seed in protocol.run.seeds} or common
+    passes: dict[tuple[int, int], set[Slot]] = {}
+    for slot in asked:
+        passes.setdefault((slot.seed, slot.repeat), set()).add(slot)
+    whole = [slots for slots in passes.values() if len(slots) == protocol.folds]
+    if whole:
+        return list(rows), set.union(*whole)
+    folds = set.intersection(*({slot.fold for slot in slots} for slots in passes.values()))
+    if folds:
+        return list(rows), {slot for slot in asked if slot.fold in folds}
+    return list(rows), max(passes.values(), key=len)
 
 
 def _unranked(row: RowPredictions, facts: Mapping[str, RowFacts]) -> str:
@@ -204,6 +218,7 @@ def _pair(
     ratio: float,
     protocol: Protocol,
     question: Question,
+    family: int,
 ) -> Pair:
     place, level = IMAGE_METRICS.index(question.metric), protocol.interval.level
     apart = a.drawn - b.drawn
@@ -212,7 +227,9 @@ def _pair(
     return Pair(
         comparison=one,
         differences=differences,
-        detectable=detectable_difference(apart[place], by_fold, ratio, level),
+        detectable=detectable_difference(
+            apart[place], by_fold, ratio, level, family * (family - 1) // 2
+        ),
         belief=belief(by_fold, ratio, question.rope, higher=higher_is_better(question.metric)),
         non_inferiority=None
         if question.margin is None

@@ -52,8 +52,10 @@ def bench(
         (["majority", "resnet19"], ["unknown row 'resnet19'", "majority", "prior", "uniform"]),
         (["majority"], ["compare takes two different rows or more"]),
         (["prior", "prior"], ["compare takes two different rows or more"]),
-        (["majority", "prior", "--metric", "f2"], ["unknown metrics", "f2", "macro_f1"]),
+        (["majority", "prior", "--metric", "f2"], ["unknown metrics in --metric", "f2", "macro_f1"]),
         (["majority", "prior", "--margin", "-1"], ["--margin"]),
+        (["majority", "prior", "--margin", "nan"], ["--margin", "no finite number"]),
+        (["majority", "prior", "--rope", "inf"], ["--rope", "no finite number"]),
     ],
 )
 def test_mistakes_are_told_with_what_is_known(bench, words, said, tmp_path):
@@ -84,6 +86,8 @@ def test_committed_rows_by_their_methods_names(bench, tmp_path):
     asked = ("compare", *names, *ASKED, "--data", HAM10000)
     done = bench(*asked)
     assert done.returncode == 0, done.stderr
+    assert "conditional on the trained models" in " ".join(done.stdout.split())
+    assert "* few lesions, percentile, biased" in done.stdout
     board = tmp_path / "results/groupkfold5/ham10000/leaderboard"
     (path,) = board.glob("compare/*/comparison.json")
     told = json.loads(path.read_text(encoding="utf-8"))

@@ -14,7 +14,16 @@ from bench.manifest import Manifest, Record
 from bench.score.bootstrap import DrawnOnce
 from bench.score.estimate import FEW_GROUPS
 from bench.score.runs import cohort, join
-from bench.score.subgroups import MALIGNANT, _gaps, _Part, attributes, max_t, subgroups, unsplit
+from bench.score.subgroups import (
+    MALIGNANT,
+    TOO_FEW,
+    _gaps,
+    _Part,
+    attributes,
+    max_t,
+    subgroups,
+    unsplit,
+)
 from bench.score.views import two_classes
 from tests.score.cohorts import World
 
@@ -117,27 +126,28 @@ def test_a_gap_names_the_worst_and_lies_within_its_interval(found):
         assert gap.pairs >= 1
 
 
-def test_few_malignant_lesions_are_marked_and_enter_no_gap(world, run, found):
+def test_of_few_malignant_lesions_nothing_is_said_and_nothing_enters_a_gap(world, run, found):
     """Of a class of a few hundred images, some subgroups hold fewer than fifty lesions."""
-    marked = 0
+    unsaid = said = 0
     for group in found[0]:
+        mine = attributes(world.manifest)[group.attribute][run.place] == group.value
+        malignant = mine & np.isin(run.truth, [1])
+        few = len(np.unique(run.group[malignant])) < FEW_GROUPS
         for name in MALIGNANT:
             one = group.metrics.get(name)
-            if one is None or not np.isfinite(one.value):
+            if one is None:
                 continue
-            mine = attributes(world.manifest)[group.attribute][run.place] == group.value
-            malignant = mine & np.isin(run.truth, [1])
-            few = len(np.unique(run.group[malignant])) < FEW_GROUPS
-            assert ("few lesions" in one.marks) >= few
-            marked += few
-            if few:
-                own = [
-                    gap
-                    for gap in found[1]
-                    if (gap.attribute, gap.metric) == (group.attribute, name)
-                ]
-                assert all(group.value not in (gap.worst, gap.best) for gap in own)
-    assert marked
+            assert np.isfinite(one.value) != few
+            assert (TOO_FEW in one.marks) == few
+            own = [
+                gap for gap in found[1] if (gap.attribute, gap.metric) == (group.attribute, name)
+            ]
+            assert not few or all(group.value not in (gap.worst, gap.best) for gap in own)
+            unsaid, said = unsaid + few, said + (not few)
+            if name == "malignant_sensitivity":
+                assert one.n == malignant.sum()  # of all malignant images, not of the subgroup
+    assert unsaid
+    assert said
 
 
 def test_a_gap_is_no_wider_than_its_metric():

@@ -129,6 +129,23 @@ def test_rows_are_compared_on_the_trainings_that_all_have(world, rows):
         compare(world, [mine, other], "strong", "weak")
 
 
+def test_of_passes_cut_short_the_whole_ones_are_compared_by_interval_and_test_alike():
+    world = World(repeats=3, folds=3, resamples=200)
+    whole, other = world.row("a", 1.2), world.row("b", 0.9)
+    cut = other.only({slot for slot in other.test if slot.fold or not slot.repeat})
+    found = compare(world, [whole, cut], "a", "b")
+    assert found.trainings == (3, 9)
+    first = {slot for slot in whole.test if not slot.repeat}
+    alone = compare(world, [whole.only(first), other.only(first)], "a", "b")
+    assert found.pairs[0].comparison == alone.pairs[0].comparison
+    none_whole = other.only({slot for slot in other.test if slot.fold != slot.repeat % 2})
+    found = compare(world, [whole, none_whole], "a", "b")
+    assert found.trainings == (3, 9)  # fold 2 of every repeat
+    assert found.pairs[0].comparison.difference == pytest.approx(
+        found.tables["a"].metrics["macro_f1"].value - found.tables["b"].metrics["macro_f1"].value
+    )
+
+
 def test_a_row_that_is_not_ranked_says_why_and_adjusts_nothing(world, rows):
     facts = {"twin": RowFacts(unranked="its pretraining data is not declared")}
     found = compare(world, rows, "strong", "weak", facts=facts)
@@ -245,6 +262,11 @@ def test_the_detectable_difference_is_found_four_times_in_five():
     p = scipy.stats.ttest_1samp(folds, 0, axis=1).pvalue
     assert (p < 0.05).mean() == pytest.approx(0.8, abs=0.02)
     assert math.isnan(detectable_difference(drawn, by_fold, NAN, 0.95).test)
+    many = detectable_difference(drawn, by_fold, 0.0, 0.95, pairs=28)
+    assert many.interval == found.interval
+    folds = rng.normal(many.test, by_fold.std(ddof=1), (20_000, 25))
+    p = scipy.stats.ttest_1samp(folds, 0, axis=1).pvalue
+    assert (28 * p < 0.05).mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_the_spread_finds_what_was_put_in():
