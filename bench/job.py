@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from bench.errors import ResultsError
+from bench.foreign import class_fault
 from bench.method import Recipe
 from bench.predictions import Slot
 
@@ -44,8 +45,16 @@ def _below(path: str) -> str:
     return path
 
 
+def class_name(name: str) -> str:
+    """A class's name as a manifest may have it. Raises ValueError that says what is wrong."""
+    if fault := class_fault(name):
+        raise ValueError(f"{name!r} {fault}")
+    return name
+
+
 Name = Annotated[str, AfterValidator(_plain_name)]
 Below = Annotated[str, AfterValidator(_below)]
+ClassName = Annotated[str, AfterValidator(class_name)]
 
 
 class _Frozen(BaseModel):
@@ -76,7 +85,7 @@ class Job(_Frozen):
     recipe: Recipe
     method_source: str
     roles_sha256: str
-    classes: tuple[str, ...]
+    classes: tuple[ClassName, ...]
     roster_sha256: str
     pixels_sha256: str
     weights_sha256: str = ""

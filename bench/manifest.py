@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import DataError, listing
+from bench.foreign import FORMULA, class_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,6 @@ class Record:
     group_id: str | None = None
 
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""With what a cell begins that a spreadsheet takes for a formula."""
 COLUMNS = tuple(field.name for field in fields(Record))
 
 
@@ -76,8 +75,8 @@ class Manifest:
     licence, citation  one line each, shown wherever the data is
     malignant classes that a view of malignant against benign joins; none where nobody says which
 
-    Raises DataError for duplicate image ids, labels outside `classes`, or a lesion with
-    two diagnoses.
+    Raises DataError for class names that are no plain words, duplicate image ids, labels outside
+    `classes`, or a lesion with two diagnoses.
     """
 
     name: str
@@ -102,6 +101,7 @@ class Manifest:
         strange = [label for label in self.malignant if label not in self.classes]
         if strange:
             raise DataError(f"{self.name}: malignant classes it has not: {listing(strange)}")
+        self._refuse_odd_classes()
         self._refuse_formulas()
         self._refuse_duplicates()
         self._refuse_unknown_labels()
@@ -166,6 +166,12 @@ class Manifest:
         """The rows as a method may see them: no label, no diagnosis type, no source, no group."""
         visible = [field.name for field in fields(UnlabelledRecord)]
         return unlabelled_records(self.table.iloc[rows].loc[:, visible])
+
+    def _refuse_odd_classes(self) -> None:
+        """Their names head columns and name pictures, wherever they come from."""
+        odd = [f"{name!r} {fault}" for name in self.classes if (fault := class_fault(name))]
+        if odd:
+            raise DataError(f"{self.name}: names of classes: {listing(odd)}; rename them")
 
     def _refuse_formulas(self) -> None:
         """Ids go into tables that people open in spreadsheets, which would calculate these."""

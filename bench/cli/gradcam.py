@@ -70,6 +70,7 @@ def finished_jobs(
         for folder, record in records(results, bench.protocol.name, manifest.name)
         if record.job.roster_sha256 == manifest.roster_sha256
         and record.job.roles_sha256 == bench.roles_sha256
+        and record.job.classes == manifest.classes
     ]
     known = {record.job.row for _, record in mine}
     unknown = [row for row in rows if row not in known]
@@ -87,6 +88,7 @@ def _draw(bench: Bench, folder: Path, record: Any, checkpoint: Path, device: str
     import numpy as np
 
     from bench.data.images import decode, find_images
+    from bench.files import safe_name
     from bench.run.results import PREDICTIONS, read_predictions
     from bench.score.examples import surest
     from bench.train.cam_sheet import Example, sheet, write_sheet
@@ -114,4 +116,5 @@ def _draw(bench: Bench, folder: Path, record: Any, checkpoint: Path, device: str
         title = (
             f"{job.row}, fold {job.fold}, {data}: image, map of the called class, of the true one"
         )
-        write_sheet(sheet(classifier, title, examples), folder / "gradcam" / f"{name}.png")
+        target = folder / "gradcam" / f"{safe_name([name])}.png"
+        write_sheet(sheet(classifier, title, examples), target)

@@ -17,6 +17,7 @@ import numpy as np
 from bench.cli.checkpoints import meant_checkpoints
 from bench.cli.places import refuse_unwritable
 from bench.errors import DataError, listing
+from bench.foreign import text_cell
 from bench.notice import NO_DEVICE
 
 AT_ONCE = 64
@@ -184,8 +185,8 @@ def _as_csv(panel: Any, answers: Answers, _: Sequence[Path]) -> str:
     writer.writerow(["image", "called", *names, "warnings"])
     for path, opinion in answers.opinions.items():
         shares = [f"{share:.6f}" for share in opinion.probs]
-        called = panel.classes[opinion.called]
-        writer.writerow([path, called, *shares, "; ".join(opinion.warnings)])
+        image, called = text_cell(str(path)), text_cell(panel.classes[opinion.called])
+        writer.writerow([image, called, *shares, text_cell("; ".join(opinion.warnings))])
     return text.getvalue()
 
 

@@ -6,9 +6,10 @@ import json
 from dataclasses import asdict
 
 from bench.contrast import Contrast
+from bench.foreign import text_cell
 from bench.report.contrast import page
 from bench.report.contrast_words import headline, verdict
-from bench.report.export import as_csv, number, plain_data, text_cell
+from bench.report.export import as_csv, number, plain_data
 from bench.report.html import render_page
 
 COLUMNS = (

@@ -18,7 +18,7 @@ from bench.estimates import (
     LeaderboardRow,
     MetricTable,
 )
-from bench.manifest import FORMULA
+from bench.foreign import text_cell
 
 ENDS = ("value", "low", "high", "n")
 WORDS, NUMBERS, LISTS = (str, bool), (int, float), (list, tuple, set)
@@ -192,12 +192,6 @@ def leaderboard_json(board: Leaderboard) -> str:
         "arms": None if board.arms is None else _arms(board.arms),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def text_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: one that looks like it gets an apostrophe."""
-    looks = text.startswith(FORMULA) or text.lstrip().startswith(FORMULA)
-    return f"'{text}" if looks else text
 
 
 def _number_cell(value: Any) -> str:

@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.foreign import text_cell
 from bench.report.answers_data import ANSWERS as OF_DATA
 from bench.report.answers_methods import ANSWERS as OF_METHODS
-from bench.report.export import as_csv, text_cell
+from bench.report.export import as_csv
 from bench.report.study import Study
 
 GUIDELINES = Path(__file__).resolve().parents[2] / "reports" / "guidelines"

@@ -6,7 +6,8 @@ import json
 
 from bench.closeup import Closeup
 from bench.estimates import Leaderboard, LeaderboardRow
-from bench.report.export import as_csv, ends_of, number, plain_data, row_data, text_cell
+from bench.foreign import text_cell
+from bench.report.export import as_csv, ends_of, number, plain_data, row_data
 
 
 def closeup_json(board: Leaderboard, row: LeaderboardRow, look: Closeup) -> str:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from bench.foreign import text_cell
 from bench.report.catalogue import metric
 from bench.report.cells import cell
-from bench.report.export import as_csv, number, text_cell
+from bench.report.export import as_csv, number
 from bench.report.feed import Entry
 from bench.report.html import page_names
 from bench.report.names import name

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from bench.errors import PredictionError, ResultsError
 from bench.files import read_file, safe_name, sha256_of, write_atomically
+from bench.foreign import text_cell
 from bench.job import Job, JobFile, RunRecord, parse_job_file, parse_record, to_json
 from bench.predictions import Predictions
 
@@ -227,7 +228,9 @@ def predictions_table(predictions: Predictions) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV, its numbers as short as they can be read back exactly."""
+    """Write a table as CSV: numbers as short as they can be read back exactly, no formulas."""
+    texts = table.select_dtypes(exclude="number").columns
+    table = table.assign(**{name: table[name].map(text_cell) for name in texts})
     write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from bench.data.looks import NUMBERS
 from bench.data.preprocess import preprocessing, recorded
 from bench.errors import ResultsError
+from bench.job import ClassName
 from bench.recipe import Recipe
 
 MOST_CLASSES = 10_000
@@ -41,7 +42,7 @@ class Header(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_CLASSES)]
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=MOST_CLASSES)]
     recipe: Recipe
     chain: list[dict[str, Any]]
     mean: Colour

@@ -52,6 +52,13 @@ def test_a_folder_becomes_rows_that_sum_to_one(checkpoint, small_source, tmp_pat
     assert "a second on cpu" in done.stderr
 
 
+def test_no_file_name_is_a_formula_in_the_table(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("=1+1.png", np.full((40, 30, 3), 120, np.uint8))
+    done = predict("--checkpoint", checkpoint, "=1+1.png")
+    assert done.stdout.splitlines()[1].startswith("'=1+1.png,")
+
+
 def test_json_tells_models_warnings_and_notice(checkpoint, tmp_path):
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((40, 30, 3), 120, np.uint8))
     (tmp_path / "no.png").write_bytes(b"nothing")

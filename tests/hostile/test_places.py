@@ -7,21 +7,28 @@ import json
 import os
 import pickle
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.cli.gradcam import finished_jobs
 from bench.errors import DataError, ProtocolError, ResultsError
 from bench.files import safe_name
+from bench.foreign import text_cell
 from bench.job import parse_record, to_json
 from bench.manifest import Manifest, Record
+from bench.predictions import Predictions
 from bench.protocol import parse_protocol
-from bench.report.export import text_cell
 from bench.run import results
 from bench.run.merging import merge_results
 from bench.train import checkpoint
+from bench.train.header import read_header
+from tests.conftest import CLASSES
 from tests.hostile.parsers import SOUND_TOML
+from tests.hostile.parsers import checkpoint as checkpoint_file
 from tests.run.test_rows import finish, make_job
 
 OUTSIDE = ["../x", "/etc/passwd", "a/../../x", "..", "", "a\0b", "..\\x"]
@@ -96,6 +103,53 @@ def test_an_id_that_is_a_formula_is_refused(sign, column):
     values = {"image_id": "a", "label": "nv"} | {column: f"{sign}cmd()"}
     with pytest.raises(DataError, match="takes for formulas"):
         Manifest.from_records("small", ("nv",), [Record(**values)])
+
+
+ODD_CLASSES = ["../../owned", "a/b", "a\\b", "..", ".", "", " ", "a\x1b[2J", "a\nb", "=1+1", " @a"]
+
+
+@pytest.mark.parametrize("name", ODD_CLASSES)
+def test_a_class_whose_name_is_no_plain_word_is_refused_wherever_it_comes_from(tmp_path, name):
+    with pytest.raises(DataError, match="names of classes: .*; rename them"):
+        Manifest.from_records("small", ("nv", name), [Record("a", "nv")])
+    content = json.loads(to_json(results.read_record(finish(tmp_path, make_job(0)))))
+    content["job"]["classes"][1] = name
+    with pytest.raises(ResultsError, match="record.json: job.classes.1: "):
+        parse_record(json.dumps(content), "record.json")
+    (tmp_path / "best.safetensors").write_bytes(checkpoint_file(classes=["nv", name]))
+    with pytest.raises(ResultsError, match="header is none of this bench's: classes.1: "):
+        read_header(tmp_path / "best.safetensors")
+
+
+@pytest.mark.parametrize(
+    "name", ["melanoma in situ", "nævus (junctional)", "AK-1", "Bowen's, C44.9"]
+)
+def test_words_of_a_language_may_name_a_class(name):
+    assert Manifest.from_records("small", (name,), [Record("a", name)]).classes == (name,)
+    assert make_job(0, classes=(name,)).classes == (name,)
+
+
+def test_gradcam_draws_no_job_of_other_classes_than_the_data_s(tmp_path):
+    finish(tmp_path, make_job(0, classes=("a", "b", "c")))
+    own = finish(tmp_path, make_job(1))
+    manifest = SimpleNamespace(name="small", roster_sha256="roster", classes=CLASSES)
+    bench = SimpleNamespace(
+        source=SimpleNamespace(manifest=manifest),
+        protocol=SimpleNamespace(name="p"),
+        roles_sha256="roles",
+    )
+    assert [folder for folder, _ in finished_jobs(bench, tmp_path, (), None)] == [own]
+
+
+def test_no_cell_of_a_table_of_predictions_is_a_formula(tmp_path):
+    ids = np.array(["=1+1.png", "b"], dtype=object)
+    made = Predictions(ids, np.array([[0.25, 0.75], [1.0, 0.0]]), ("nv", "=cmd()"))
+    path = tmp_path / "table.csv"
+    results.write_table(path, results.predictions_table(made).assign(job="@a"))
+    assert path.read_text().splitlines()[1:] == [
+        "'=1+1.png,'=cmd(),0.25,0.75,'@a",
+        "b,nv,1.0,0.0,'@a",
+    ]
 
 
 def test_a_results_folder_with_links_is_not_merged(tmp_path):

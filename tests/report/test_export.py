@@ -10,7 +10,7 @@ import math
 import jsonschema
 import pytest
 
-from bench.report.export import FORMULA, text_cell
+from bench.foreign import FORMULA, text_cell
 from bench.report.html import render
 from tests.report import boards
 
