@@ -52,7 +52,10 @@ def bench(
         (["majority", "resnet19"], ["unknown row 'resnet19'", "majority", "prior", "uniform"]),
         (["majority"], ["compare takes two different rows or more"]),
         (["prior", "prior"], ["compare takes two different rows or more"]),
-        (["majority", "prior", "--metric", "f2"], ["unknown metrics in --metric", "f2", "macro_f1"]),
+        (
+            ["majority", "prior", "--metric", "f2"],
+            ["unknown metrics in --metric", "f2", "macro_f1"],
+        ),
         (["majority", "prior", "--margin", "-1"], ["--margin"]),
         (["majority", "prior", "--margin", "nan"], ["--margin", "no finite number"]),
         (["majority", "prior", "--rope", "inf"], ["--rope", "no finite number"]),
