@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Sequence
@@ -45,6 +46,14 @@ MOST_BYTES = 4 * 2**30
 """Of a file that is read whole: a table of a million rows has a tenth of it."""
 
 
+MOST_TEXT = 64 * 2**20
+"""Of a JSON file: that of a leaderboard of 200 methods has a quarter of it."""
+
+
+SCRATCH = re.compile(r"\..+\.\d+\.tmp")
+"""Names of what is made beside its place, hidden, with the number of the process that makes it."""
+
+
 def waiting_kind(path: Path) -> str:
     """What a path is in the words of WAITING; nothing for files, folders and what is not there."""
     try:
@@ -65,6 +74,12 @@ def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
     return path.read_bytes()
 
 
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """The UTF-8 text of a file, as `read_file` gives it. Raises UnicodeDecodeError where it is
+    none."""
+    return read_file(path, most).decode("utf-8")
+
+
 def refuse_unwritable(path: Path) -> None:
     """Raise OSError that names what is in the way, unless a file could be written at `path`.
 
@@ -81,13 +96,31 @@ def refuse_unwritable(path: Path) -> None:
         raise OSError(error.errno, error.strerror, str(place)) from None
 
 
+def scratch_for(path: Path) -> Path:
+    """Where this process makes what is to lie at `path`, before it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def is_scratch(path: Path) -> bool:
+    """Whether a path is named as `scratch_for` names what is half made."""
+    return SCRATCH.fullmatch(path.name) is not None
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link, never what the link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that after any interruption the old or the new content is there, whole.
 
     Raises OSError that names the file asked for, not the one it is written into first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch = scratch_for(path)
     try:
         with scratch.open("wb") as stream:
             stream.write(content)

@@ -53,9 +53,9 @@ def _meant(path: Path) -> list[Path]:
 
 
 def _of_jobs(folder: Path) -> Iterator[Path]:
-    from bench.run.results import read_record
+    from bench.run.results import read_record, visible
 
-    for mark in sorted(folder.rglob("record.json")):
+    for mark in visible(folder, "**/record.json"):
         record = read_record(mark.parent)
         best = None if record is None else best_checkpoint(mark.parent, record)
         if best is not None:

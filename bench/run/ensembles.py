@@ -52,7 +52,8 @@ def shared_slots(rows: Sequence[RowPredictions]) -> list[Slot]:
 
 def is_ensemble(folder: Path) -> bool:
     """Whether a row's folder holds an ensemble, and nothing else."""
-    records = [results.read_record(path.parent) for path in folder.glob("seed*/**/record.json")]
+    marks = results.visible(folder, "seed*/**/record.json")
+    records = [results.read_record(path.parent) for path in marks]
     return bool(records) and all(each and each.job.members for each in records)
 
 

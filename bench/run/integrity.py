@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.errors import BenchError, ResultsError, listing
 from bench.files import sha256_of
-from bench.job import RunRecord, parse_record
+from bench.job import RunRecord
 from bench.protocol import Protocol, Roles, load_roles
 from bench.run import results
 from bench.run.submissions import all_submissions
@@ -73,14 +73,14 @@ def verify_results(root: Path, protocols: Mapping[str, Protocol], folder: Path) 
     findings: list[Finding] = []
     records = files = submissions = 0
     for job_folder in results.job_folders(root):
-        path = job_folder / "record.json"
-        if not path.exists():
+        if not (job_folder / "record.json").exists():
             if not results.is_locked(job_folder):
                 findings.append(Finding(job_folder, "no record: begun and not finished", False))
             continue
         try:
-            record = parse_record(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError, ResultsError) as error:
+            record = results.open_record(job_folder)
+        except ResultsError as error:
+            path = job_folder / "record.json"
             findings.append(Finding(path, f"cannot be read: {error}", True))
             continue
         records += 1
@@ -93,8 +93,7 @@ def verify_results(root: Path, protocols: Mapping[str, Protocol], folder: Path) 
         except ResultsError as error:
             findings.append(Finding(dataset, str(error), True))
     findings += [
-        Finding(path, "left behind by a killed process", False)
-        for path in sorted(root.glob("**/.*.tmp"))
+        Finding(path, "left behind by a killed process", False) for path in results.half_made(root)
     ]
     return Checked(records, files, submissions, tuple(findings))
 

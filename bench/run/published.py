@@ -20,7 +20,9 @@ LONGEST = 100
 def boards_in(root: Path) -> list[tuple[str, str]]:
     """Protocol and dataset of every board of a results folder that has a row, in path order."""
     found = {folder.relative_to(root).parts[:2] for folder in results.job_folders(root)}
-    found |= {path.relative_to(root).parts[:2] for path in root.glob("*/*/*/submission.json")}
+    found |= {
+        path.relative_to(root).parts[:2] for path in results.visible(root, "*/*/*/submission.json")
+    }
     return sorted((protocol, dataset) for protocol, dataset in found)
 
 

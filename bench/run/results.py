@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from glob import escape
@@ -27,7 +26,15 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from bench.errors import PredictionError, ResultsError
-from bench.files import read_file, safe_name, sha256_of, write_atomically
+from bench.files import (
+    is_scratch,
+    read_file,
+    read_text,
+    remove,
+    safe_name,
+    sha256_of,
+    write_atomically,
+)
 from bench.foreign import text_cell
 from bench.job import Job, JobFile, RunRecord, parse_job_file, parse_record, to_json
 from bench.predictions import Predictions
@@ -122,9 +129,33 @@ def sweep_file(results: Path, protocol: str, dataset: str, method: str) -> Path:
 
 def job_folders(results: Path) -> Iterator[Path]:
     """Every folder of a job below a results folder, in path order."""
-    marks = {"job.json", "record.json"}
-    found = {path.parent for mark in marks for path in results.glob(f"*/*/*/seed*/**/{mark}")}
-    yield from sorted(found)
+    marks = ("job.json", "record.json")
+    paths = visible(results, *(f"*/*/*/seed*/**/{mark}" for mark in marks))
+    yield from sorted({path.parent for path in paths})
+
+
+def visible(folder: Path, *patterns: str) -> list[Path]:
+    """What fits a pattern below a folder, in path order; not what is hidden, as a half-made copy
+    of a job's folder is.
+    """
+    found = {path for pattern in patterns for path in folder.glob(pattern)}
+    return sorted(
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def half_made(results: Path) -> Iterator[Path]:
+    """What processes are writing, or were killed in writing, in path order.
+
+    Looked for where a job, a submission or a leaderboard lies only: whatever folder somebody gave
+    as the results, other programs' files in it are theirs.
+    """
+    marks = visible(results, "*/*/*/submission.json", f"*/*/{LEADERBOARD}/{BOARD}")
+    boards = {path.relative_to(results).parts[:2] for path in [*marks, *job_folders(results)]}
+    for board in sorted(boards):
+        yield from filter(is_scratch, sorted(results.joinpath(*board).glob("**/.*.tmp")))
 
 
 def refuse_unwritable(results: Path) -> None:
@@ -143,20 +174,30 @@ def refuse_unwritable(results: Path) -> None:
 
 def sweep(results: Path) -> None:
     """Remove what killed processes have half written and nobody has touched for a day."""
-    for scratch in results.glob("**/.*.tmp"):
+    for scratch in half_made(results):
         try:
-            if time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
+            if time.time() - scratch.lstat().st_mtime > ABANDONED_SECONDS:
+                remove(scratch)
         except OSError:
             continue  # gone meanwhile, or not ours to remove
 
 
-def read_record(folder: Path) -> RunRecord | None:
-    """The record of a job folder; None where there is none, or none that can be read."""
+def open_record(folder: Path) -> RunRecord:
+    """The record of a job folder. Raises ResultsError that says why it cannot be read."""
     path = folder / "record.json"
     try:
-        return parse_record(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError, ResultsError):
+        return parse_record(read_text(path), str(path))
+    except OSError as error:
+        raise ResultsError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{path}: not UTF-8 text (byte {error.start})") from None
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """The record of a job folder; None where there is none, or none that can be read."""
+    try:
+        return open_record(folder)
+    except ResultsError:
         return None
 
 
@@ -193,17 +234,16 @@ def prepare(job_file: JobFile) -> Literal["ready", "done", "busy"]:
 def _make_ready(folder: Path, job_file: JobFile) -> None:
     path = folder / "job.json"
     try:
-        before = parse_job_file(path.read_text(encoding="utf-8"), str(path)).id
+        before = parse_job_file(read_text(path), str(path)).id
     except (OSError, UnicodeDecodeError, ResultsError):
         before = None
     if before != job_file.id:
         for entry in folder.iterdir():
             if entry.name != LOCK:
-                whole_folder = entry.is_dir() and not entry.is_symlink()
-                shutil.rmtree(entry) if whole_folder else entry.unlink()
+                remove(entry)
     (folder / "record.json").unlink(missing_ok=True)
-    for scratch in folder.glob("**/.*.tmp"):  # half-written by processes that were killed
-        scratch.unlink(missing_ok=True)
+    for scratch in filter(is_scratch, sorted(folder.glob("**/.*.tmp"))):  # of killed processes
+        remove(scratch)
     write_atomically(path, to_json(job_file).encode())
 
 
@@ -319,18 +359,17 @@ def refuse_replacing(jobs: Sequence[tuple[Path, Job]]) -> None:
 def unreadable_records(results: Path, protocol: str, dataset: str) -> list[str]:
     """A sentence for each record that is damaged, or of a version that this one cannot read."""
     faults = []
-    for path in sorted((results / protocol / dataset).glob("*/seed*/**/record.json")):
+    for path in visible(results / protocol / dataset, "*/seed*/**/record.json"):
         try:
-            parse_record(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError, ResultsError) as error:
+            open_record(path.parent)
+        except ResultsError as error:
             faults.append(f"unreadable record, its fold counts as missing: {error}")
     return faults
 
 
 def records(results: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, RunRecord]]:
     """Every readable record of a protocol and dataset, with its folder, in path order."""
-    root = results / protocol / dataset
-    for path in sorted(root.glob("*/seed*/**/record.json")):
+    for path in visible(results / protocol / dataset, "*/seed*/**/record.json"):
         record = read_record(path.parent)
         if record is not None:
             yield path.parent, record

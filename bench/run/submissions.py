@@ -24,12 +24,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import OFFENDERS_SHOWN, PredictionError, ResultsError
 from bench.estimates import RowFacts
-from bench.files import sha256_of, write_atomically
+from bench.files import read_file, read_text, sha256_of, write_atomically
 from bench.predictions import SUM_TOLERANCE, Predictions, RowPredictions, Slot
 from bench.protocol import Roles
 from bench.run.pretraining import UNDECLARED, fault_of_pretraining
 from bench.run.registry import RESERVED
-from bench.run.results import read_parquet
+from bench.run.results import read_parquet, visible
 
 MAX_BYTES = 1 << 30
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -130,11 +130,7 @@ def read_submission(path: Path, wanted: Wanted) -> dict[Slot, Predictions]:
 def _read_table(path: Path) -> pd.DataFrame:
     """All cells as text (CSV) or as they are typed (Parquet)."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise PredictionError(
-                f"{path}: larger than {MAX_BYTES >> 20} MiB; is it the right file?"
-            )
-        content = path.read_bytes()
+        content = read_file(path, MAX_BYTES)
     except OSError as error:
         raise PredictionError(f"{path}: {error.strerror}") from None
     if content[:4] == b"PAR1":
@@ -261,7 +257,7 @@ def _shown(text: object) -> str:
 
 def keep_submission(folder: Path, path: Path, submission: Submission) -> None:
     """Copy an accepted file into the row's folder; submission.json last, as the mark of done."""
-    content = path.read_bytes()
+    content = read_file(path, MAX_BYTES)
     if hashlib.sha256(content).hexdigest() != submission.sha256:
         raise PredictionError(f"{path}: changed while it was read; submit it again")
     (folder / "submission.json").unlink(missing_ok=True)
@@ -312,9 +308,9 @@ def all_submissions(root: Path, protocol: str, dataset: str) -> Iterator[tuple[P
 
     Raises ResultsError for one that is damaged: a row must not vanish without a word.
     """
-    for path in sorted((root / protocol / dataset).glob("*/submission.json")):
+    for path in visible(root / protocol / dataset, "*/submission.json"):
         try:
-            submission = Submission.model_validate_json(path.read_text(encoding="utf-8"))
+            submission = Submission.model_validate_json(read_text(path))
         except (OSError, UnicodeDecodeError, ValidationError) as error:
             first = str(error).splitlines()[0]
             raise ResultsError(f"{path}: cannot be read ({first}); submit the file again") from None

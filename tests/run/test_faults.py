@@ -226,15 +226,22 @@ def test_what_killed_processes_left_half_written_is_swept(small_source, tmp_path
     board = root / "p" / "small" / "leaderboard"
     board.mkdir()
     old, new = board / ".index.html.1.tmp", board / ".index.html.2.tmp"
-    copying = root / "p" / "small" / "m" / "seed0" / ".fold4.7.tmp"
-    copying.mkdir()
+    full, half = (folder.with_name(f".fold{fold}.7.tmp") for fold in (3, 4))
+    for copied in (full, half):
+        shutil.copytree(files[0].place.folder, copied)
+    cut(half / "record.json")
     for path in (old, new):
         path.write_bytes(b"half")
-    for path in (old, copying):
+    for path in (old, full, half):
         os.utime(path, (0, 0))
-    assert len(verified(root).findings) == 4
+    checked = verified(root)
+    assert (checked.sound, checked.records, len(checked.findings)) == (True, 1, 5)
+    (row,) = survey(root, {})
+    assert len(row.jobs) == 1
+    assert len(list(results.records(root, "p", "small"))) == 1
+    assert results.unreadable_records(root, "p", "small") == []
     results.sweep(root)
-    assert [old.exists(), copying.exists(), new.exists()] == [False, False, True]
+    assert [path.exists() for path in (old, full, half, new)] == [False, False, False, True]
     do_all(files)
     assert not list(folder.glob("**/.*.tmp"))
     assert predicted(files) == undisturbed
