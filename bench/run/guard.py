@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import select
 import signal
 import sys
@@ -32,6 +33,8 @@ LOG_KEPT_BYTES = 2**20
 LOG_CUT = b"[the log was longer; this is its end]\n"
 SET_CHILD_SUBREAPER, SET_PDEATHSIG = 36, 1  # of prctl(2)
 GIB = 2**30
+OWN_MEMORY = re.compile(r"^Rss(?:Anon|Shmem):\s*(\d+) kB$", re.MULTILINE)
+"""The lines of /proc/PID/status that tell private memory, and shared memory without a file."""
 
 
 def guarded(work: Callable[[], int], place: Place, *, watch_runner: bool) -> int:
@@ -71,27 +74,34 @@ def _end_with(guard: int) -> None:
 
 @dataclass
 class _Watch:
-    """One child being watched; `asked` is the time by which it must have ended, once it was asked
-    to."""
+    """One child being watched.
+
+    signals  those that came and are not handed on yet; the child may be reaped when one comes, and
+             its number another process's, so they are only noted then
+    asked    the time by which the child must have ended, once it was asked to
+    """
 
     child: int
     place: Place
     watch_runner: bool
     begun: float = field(default_factory=time.monotonic)
     looked: float = 0.0
+    signals: list[int] = field(default_factory=list)
     asked: float | None = None
 
     def until_over(self) -> int:
         """Wait for the child's end, hand signals on, end it where it goes too far."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hand_on)
+            signal.signal(number, lambda number, _: self.signals.append(number))
         status = None
         fault = ""
         try:
             while status is None and not fault:
                 time.sleep(POLL_SECONDS)
                 status = self._status()
-                fault = self._fault() if status is None else ""
+                if status is None:
+                    self._hand_on()
+                    fault = self._fault()
         finally:
             _end_descendants()
         if fault:
@@ -106,9 +116,11 @@ class _Watch:
         pid, status = os.waitpid(self.child, os.WNOHANG)
         return status if pid else None
 
-    def _hand_on(self, number: int, _frame: object) -> None:
-        self.asked = self.asked or time.monotonic() + GRACE_SECONDS
-        os.kill(self.child, number)
+    def _hand_on(self) -> None:
+        """Send the child, which is not reaped yet, what came since the last look."""
+        while self.signals:
+            self.asked = self.asked or time.monotonic() + GRACE_SECONDS
+            os.kill(self.child, self.signals.pop(0))
 
     def _fault(self) -> str:
         """Why the job must end now, or ""."""
@@ -155,15 +167,22 @@ def _end_descendants() -> None:
 
 
 def held_bytes(processes: Iterable[psutil.Process]) -> int:
-    """Memory that processes hold for themselves: mapped files, such as the store, do not count."""
-    total = 0
-    for process in processes:
-        try:
-            held = process.memory_info()
-        except psutil.NoSuchProcess:
-            continue
-        total += held.rss - getattr(held, "shared", 0)
-    return total
+    """Memory of processes that is no file's: mapped files, such as the store, do not count.
+
+    Memory that several of them share counts for each that has touched it: to share it out would
+    mean a walk over all their pages. A file on a tmpfs is such memory to the kernel.
+    """
+    return sum(map(_held, processes))
+
+
+def _held(process: psutil.Process) -> int:
+    try:
+        if sys.platform == "linux":
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            return sum(int(kib) for kib in OWN_MEMORY.findall(status)) * 1024
+        return int(process.memory_info().rss)
+    except (psutil.NoSuchProcess, OSError):
+        return 0  # gone meanwhile
 
 
 def _folder_bytes(folder: Path) -> int:

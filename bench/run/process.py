@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,8 +163,9 @@ class JobProcess:
         code = self.process.wait()
         if code < 0:
             end_strays(self.folder)
-        ok = code == 0 and is_done(self.folder, self.job_file.job)
-        killed = code < 0 or code == 128 + 9
+        # a job whose guard was killed after the record was written is done, though nobody says so
+        ok = code <= 0 and is_done(self.folder, self.job_file.job)
+        killed = not ok and (code < 0 or code == 128 + signal.SIGKILL)
         return Outcome(self.job_file.job, self.folder, ok, "" if ok else self._fault(code), killed)
 
     def _fault(self, code: int) -> str:
@@ -185,7 +187,7 @@ class JobProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            end_strays(self.folder)
+        end_strays(self.folder)  # its guard may have been killed, too
         self._close()
 
     def _close(self) -> None:

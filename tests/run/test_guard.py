@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from bench.run import guard, results
 from bench.run.execute import run_job
 from bench.run.local import run_local
 from bench.run.nursery import JOB_MARK, mark_of
-from bench.run.process import Unwatched
+from bench.run.process import JobProcess, Unwatched
 from tests.run.small_jobs import BENCH, plan, predicted, verified, write_method
 
 MEMORY = "room = [np.ones(2**25) for _ in range(40)]"  # 10 GiB, if nobody stops it
@@ -122,6 +123,116 @@ def test_a_killed_guard_leaves_nothing_running(small_source, tmp_path, jobs):
     assert said.strip() == str([(False, "ended by signal 9"), (True, "")][:jobs])
     assert runner.returncode == 0
     assert processes_of(folder) == []
+
+
+CLEARING_UP = """
+import os, signal, subprocess, sys
+from bench.job import Place
+from bench.run import guard
+
+end = guard._end_descendants
+
+def signalled_end():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    end()
+
+def work():
+    stray = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                             start_new_session=True, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    print(stray.pid, flush=True)
+    return 0
+
+guard._end_descendants = signalled_end
+place = Place(method_file="m", store="s", fold_table="t", weights=None, folder=".", device="cpu")
+sys.exit(guard.guarded(work, place, watch_runner=False))
+"""
+
+
+def test_a_signal_while_the_guard_clears_up_leaves_nothing_running():
+    done = subprocess.run(
+        [sys.executable, "-c", CLEARING_UP],
+        cwd=BENCH.parent, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not psutil.pid_exists(int(done.stdout))
+
+
+def test_a_job_that_is_asked_to_stop_leaves_nothing_though_its_guard_is_killed(
+    small_source, tmp_path
+):
+    method = write_method(tmp_path, "hangs", f"{FORKS}\ntime.sleep(600)")
+    (file,) = plan(small_source, tmp_path / "results", method, folds=1)
+    results.prepare(file)
+    process = JobProcess(file, BENCH, "")
+    deadline = time.monotonic() + 60
+    while len(processes_of(process.folder)) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.process.kill()
+    process.ask_to_stop()
+    process.stop()
+    assert processes_of(process.folder) == []
+
+
+def test_a_job_whose_guard_is_killed_after_the_record_is_done(small_source, tmp_path):
+    (file,) = plan(small_source, tmp_path / "results", write_method(tmp_path, "m"), folds=1)
+    results.prepare(file)
+    run_job(file)
+    process = JobProcess(file, BENCH, "", lambda *_: Ended(-signal.SIGKILL))
+    outcome = process.outcome()
+    assert (outcome.ok, outcome.fault, outcome.killed) == (True, "", False)
+    (process.folder / "record.json").unlink()
+    process = JobProcess(file, BENCH, "", lambda *_: Ended(-signal.SIGKILL))
+    outcome = process.outcome()
+    assert (outcome.ok, outcome.fault, outcome.killed) == (False, "ended by signal 9", True)
+
+
+class Ended:
+    """A process that has ended."""
+
+    def __init__(self, code: int) -> None:
+        self.pid, self.returncode = 0, code
+
+    def wait(self, timeout: float | None = None) -> int:
+        del timeout
+        return self.returncode
+
+
+HOLDS = """
+import mmap, sys
+import numpy as np
+kind, size = sys.argv[1], 64 * 2**20
+if kind == "shared":
+    room = mmap.mmap(-1, size)
+elif kind == "private":
+    room = np.empty(size, np.uint8)
+else:
+    with open(kind, "r+b") as stream:
+        stream.truncate(size)
+        room = mmap.mmap(stream.fileno(), size)
+np.frombuffer(room, np.uint8)[:] = 1
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's count")
+def test_memory_counts_where_it_is_private_or_shared_and_not_where_it_is_a_file_s(tmp_path):
+    (tmp_path / "file").touch()
+    held = {}
+    for kind in ("private", "shared", str(tmp_path / "file")):
+        words = [sys.executable, "-c", HOLDS, kind]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            held[Path(kind).name] = guard.held_bytes([psutil.Process(process.pid)]) >> 20
+    assert 64 <= held["private"] < 128
+    assert 64 <= held["shared"] < 128
+    kind = subprocess.run(
+        ["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert held["file"] < 64 or kind.stdout == "tmpfs\n"
 
 
 def test_a_flooded_log_keeps_its_end(small_source, tmp_path):
