@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from bench.errors import ResultsError
 from bench.foreign import class_fault
@@ -45,6 +45,13 @@ def _below(path: str) -> str:
     return path
 
 
+def _path(path: str) -> str:
+    """A path on this machine. Raises ValueError for what no file can have."""
+    if not path or "\0" in path:
+        raise ValueError("is no path")
+    return path
+
+
 def class_name(name: str) -> str:
     """A class's name as a manifest may have it. Raises ValueError that says what is wrong."""
     if fault := class_fault(name):
@@ -55,6 +62,12 @@ def class_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(_plain_name)]
 Below = Annotated[str, AfterValidator(_below)]
 ClassName = Annotated[str, AfterValidator(class_name)]
+AnyPath = Annotated[str, AfterValidator(_path)]
+Limit = Annotated[FiniteFloat, Field(gt=0)]
+Cost = Annotated[FiniteFloat, Field(ge=0)]
+Column = Annotated[int, Field(ge=0, lt=10**6)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Share = Annotated[int, Field(ge=1, le=4096)]
 
 
 class _Frozen(BaseModel):
@@ -85,17 +98,17 @@ class Job(_Frozen):
     recipe: Recipe
     method_source: str
     roles_sha256: str
-    classes: tuple[ClassName, ...]
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=1)]
     roster_sha256: str
     pixels_sha256: str
     weights_sha256: str = ""
-    seed: int
-    repeat: int
-    fold: int
-    column: int
-    twin: int | None = None
-    threads: int
-    devices: int = 1
+    seed: Seed
+    repeat: Column
+    fold: Column
+    column: Column
+    twin: Column | None = None
+    threads: Share
+    devices: Share = 1
 
     @property
     def id(self) -> str:
@@ -146,18 +159,18 @@ class Place(_Frozen):
     unlabelled    folder of the pixels of images without labels; None: the job has none
     """
 
-    method_file: str
-    store: str
-    fold_table: str
-    weights: str | None
-    folder: str
-    device: str
-    checkpoint_seconds: float = 60.0
-    timeout_seconds: float | None = None
-    memory_gib: float | None = None
-    disk_gib: float | None = None
+    method_file: AnyPath
+    store: AnyPath
+    fold_table: AnyPath
+    weights: AnyPath | None
+    folder: AnyPath
+    device: Literal["auto", "cpu", "cuda"]
+    checkpoint_seconds: Cost = 60.0
+    timeout_seconds: Limit | None = None
+    memory_gib: Limit | None = None
+    disk_gib: Limit | None = None
     tensorboard: bool = True
-    unlabelled: str | None = None
+    unlabelled: AnyPath | None = None
 
 
 class JobFile(_Frozen):
@@ -188,10 +201,10 @@ class RunRecord(_Frozen):
     job: Job
     started: str
     finished: str
-    wall_seconds: float
-    cpu_seconds: float
-    peak_memory_bytes: int
-    resumed: int
+    wall_seconds: Cost
+    cpu_seconds: Cost
+    peak_memory_bytes: Annotated[int, Field(ge=0)]
+    resumed: Annotated[int, Field(ge=0)]
     host: dict[str, Any]
     versions: dict[str, str]
     git_commit: str
@@ -229,5 +242,6 @@ def _parse(kind: type[T], text: str, where: str) -> T:
         return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ResultsError(f"{where}: {place}: {str(first['msg']).lower()}") from None
+        places = [where, ".".join(map(str, first["loc"]))]
+        said = [*filter(None, places), str(first["msg"]).lower()]
+        raise ResultsError(": ".join(said)) from None

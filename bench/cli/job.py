@@ -11,7 +11,7 @@ import click
 
 from bench.cli.places import BENCH
 from bench.errors import BenchError
-from bench.job import JobFile, parse_job_file
+from bench.job import JobFile
 
 
 @click.command()
@@ -57,8 +57,9 @@ def _do(job_json: Path) -> int:
     """Do a job in this process's child, within the limits of its place."""
     from bench.run.guard import guarded
     from bench.run.process import RUNNER_PIPE
+    from bench.run.results import open_job
 
-    job_file = parse_job_file(job_json.read_text(encoding="utf-8"), str(job_json))
+    job_file = open_job(job_json)
     # results may have been moved since: a job's folder is where its file lies
     here = job_file.place.model_copy(update={"folder": str(job_json.resolve().parent)})
     job_file = job_file.model_copy(update={"place": here})

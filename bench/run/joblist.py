@@ -14,10 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import BaseModel, ValidationError
+
 from bench.errors import ResultsError
 from bench.files import write_atomically
-from bench.job import JobFile, parse_job_file
-from bench.run.results import prepare
+from bench.job import AnyPath, JobFile
+from bench.run.results import open_job, prepare, text_of
 
 
 def write_job_list(path: Path, job_files: Sequence[JobFile]) -> list[JobFile]:
@@ -31,25 +33,30 @@ def write_job_list(path: Path, job_files: Sequence[JobFile]) -> list[JobFile]:
     return listed
 
 
+class _Line(BaseModel):
+    """A line of a job list."""
+
+    id: str
+    folder: AnyPath
+
+
 def listed_job(path: Path, index: int) -> JobFile:
     """The job of a line, counted from 0. Raises ResultsError where the plan has changed since."""
-    lines = path.read_bytes().splitlines()
+    lines = text_of(path).removesuffix("\n").split("\n")
     if index >= len(lines):
         raise ResultsError(f"{path}: holds {len(lines)} jobs, none with the number {index}")
     try:
-        entry = json.loads(lines[index])
-        folder, planned = Path(entry["folder"]), str(entry["id"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        line = _Line.model_validate_json(lines[index])
+    except ValidationError:
         raise ResultsError(f"{path}, line {index + 1}: not of a job list; plan again") from None
-    job_json = folder / "job.json"
+    job_json = Path(line.folder) / "job.json"
     try:
-        text = job_json.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ResultsError(f"{job_json}: {error.strerror}; plan again") from None
-    job_file = parse_job_file(text, str(job_json))
-    if job_file.id != planned:
+        job_file = open_job(job_json)
+    except ResultsError as error:
+        raise ResultsError(f"{error}; plan again") from None
+    if job_file.id != line.id:
         raise ResultsError(f"{job_json}: is another job than the one planned; plan again")
-    here = job_file.place.model_copy(update={"folder": str(folder)})
+    here = job_file.place.model_copy(update={"folder": line.folder})
     return job_file.model_copy(update={"place": here})
 
 

@@ -182,15 +182,25 @@ def sweep(results: Path) -> None:
             continue  # gone meanwhile, or not ours to remove
 
 
-def open_record(folder: Path) -> RunRecord:
-    """The record of a job folder. Raises ResultsError that says why it cannot be read."""
-    path = folder / "record.json"
+def text_of(path: Path) -> str:
+    """The text of a file of JSON. Raises ResultsError that says why it cannot be read."""
     try:
-        return parse_record(read_text(path), str(path))
+        return read_text(path)
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path}: not UTF-8 text (byte {error.start})") from None
+
+
+def open_record(folder: Path) -> RunRecord:
+    """The record of a job folder. Raises ResultsError that says why it cannot be read."""
+    path = folder / "record.json"
+    return parse_record(text_of(path), str(path))
+
+
+def open_job(path: Path) -> JobFile:
+    """The job of a job.json. Raises ResultsError that says why it cannot be read."""
+    return parse_job_file(text_of(path), str(path))
 
 
 def read_record(folder: Path) -> RunRecord | None:
@@ -234,8 +244,8 @@ def prepare(job_file: JobFile) -> Literal["ready", "done", "busy"]:
 def _make_ready(folder: Path, job_file: JobFile) -> None:
     path = folder / "job.json"
     try:
-        before = parse_job_file(read_text(path), str(path)).id
-    except (OSError, UnicodeDecodeError, ResultsError):
+        before = open_job(path).id
+    except ResultsError:
         before = None
     if before != job_file.id:
         for entry in folder.iterdir():

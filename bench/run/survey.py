@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bench.errors import ResultsError
-from bench.job import Job, JobFile, parse_job_file
+from bench.job import Job, JobFile
 from bench.protocol import Protocol
 from bench.run import results
 from bench.run.clock import clock_file, read_spent
@@ -94,10 +94,9 @@ def unfinished(root: Path, protocol: str, dataset: str) -> dict[str, list[str]]:
 
 
 def _state(folder: Path) -> JobState:
-    path = folder / "job.json"
     try:
-        job_file = parse_job_file(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError, ResultsError) as error:
+        job_file = results.open_job(folder / "job.json")
+    except ResultsError as error:
         record = results.read_record(folder)
         if record is not None:  # committed rows keep the record only
             return JobState(folder, "done", record.job, seconds=record.wall_seconds)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,11 @@ from bench.data.grouping import read_grouping
 from bench.data.images import loader
 from bench.data.preprocess import preprocessing, recorded
 from bench.data.sources import DataChoice
-from bench.job import parse_job_file, parse_record
-from bench.protocol import PARTS, Roles, parse_protocol, parse_roles
+from bench.job import Job, JobFile, Place, to_json
+from bench.protocol import PARTS, Roles, load_protocol, load_roles, parse_protocol
 from bench.recipe import Recipe, parse_overrides
 from bench.run.joblist import listed_job
-from bench.run.results import read_parquet
+from bench.run.results import open_job, open_record, read_parquet
 from bench.run.submissions import Wanted, read_submission
 from bench.train.header import read_header
 
@@ -38,16 +40,11 @@ WANTED = Wanted(ROLES, CLASSES, folds=1, seed=0)
 SOUND_TOML = (
     'name = "p"\ntitle = "P"\n[split]\nkind = "groupkfold"\nfolds = 2\nseed = 1\nval = 0.1\n'
 )
-
-
+FROZEN = "groupkfold5"
 METADATA = (
     b"lesion_id,image_id,dx,dx_type,age,sex,localization\n"
     b"L0,I0,nv,histo,50,male,back\nL1,I1,mel,histo,,unknown,foot\n"
 )
-
-
-def _text(content: bytes) -> str:
-    return content.decode("utf-8", "replace")
 
 
 def _as_file(read: Callable[[Path], object], suffix: str) -> Callable[[bytes], object]:
@@ -58,6 +55,35 @@ def _as_file(read: Callable[[Path], object], suffix: str) -> Callable[[bytes], o
             return read(path)
 
     return parse
+
+
+def _as_record(content: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "record.json").write_bytes(content)
+        return open_record(Path(folder))
+
+
+def _as_protocol(content: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, f"{FROZEN}.toml").write_bytes(content)
+        return load_protocol(FROZEN, Path(folder))
+
+
+def _as_roles(content: bytes) -> object:
+    """Opens a roles file that its protocol vouches for, whatever it holds."""
+    text = f'{SOUND_TOML}[roles.d]\nfile = "d.csv"\nsha256 = "{sha256(content).hexdigest()}"\n'
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "d.csv").write_bytes(content)
+        return load_roles(parse_protocol(text, "p.toml"), "d", Path(folder))
+
+
+def _as_job_list(content: bytes) -> object:
+    """Opens the first job of a list; `HERE` in it is a folder whose job.json is the other lines."""
+    listed, _, job = content.partition(b"\n")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "run.jobs").write_bytes(listed.replace(b"HERE", folder.encode()))
+        Path(folder, "job.json").write_bytes(job)
+        return listed_job(Path(folder, "run.jobs"), 0)
 
 
 def _as_dataset(name: str) -> Callable[[bytes], object]:
@@ -77,18 +103,19 @@ def _picture(path: Path) -> object:
 
 
 def _set(content: bytes) -> Recipe:
-    return Recipe().with_overrides(parse_overrides(_text(content).split("\n")))
+    """Reads settings of a command line, which may be no UTF-8 either."""
+    return Recipe().with_overrides(parse_overrides(os.fsdecode(content).split("\n")))
 
 
 PARSERS: dict[str, Callable[[bytes], object]] = {
-    "protocol": lambda content: parse_protocol(_text(content), "p.toml"),
-    "roles": lambda content: parse_roles(_text(content), "r.csv"),
-    "record": lambda content: parse_record(_text(content), "record.json"),
-    "job": lambda content: parse_job_file(_text(content), "job.json"),
+    "protocol": _as_protocol,
+    "roles": _as_roles,
+    "record": _as_record,
+    "job": _as_file(open_job, ".json"),
     "predictions": lambda content: read_parquet(content, "predictions.parquet"),
     "submission": _as_file(lambda path: read_submission(path, WANTED), ".csv"),
     "groups": _as_file(read_grouping, ".csv"),
-    "job list": _as_file(lambda path: listed_job(path, 0), ".jobs"),
+    "job list": _as_job_list,
     "settings": _set,
     "metadata": _as_dataset("HAM10000_metadata.csv"),
     "manifest": _as_dataset("manifest.csv"),
@@ -96,6 +123,21 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "picture": _as_file(_picture, ".png"),
     "checkpoint": _as_file(read_header, ".safetensors"),
 }
+
+
+def sound_job() -> JobFile:
+    """A job that says something of everything."""
+    job = Job(
+        protocol="p", dataset="d", row="m@1", method="m", variant={"epochs": 3},
+        recipe=Recipe(epochs=3, loss="focal"), method_source="aa", roles_sha256="bb",
+        classes=CLASSES, roster_sha256="cc", pixels_sha256="dd", weights_sha256="ee", seed=1,
+        repeat=0, fold=1, column=3, twin=1, threads=2, devices=2,
+    )  # fmt: skip
+    place = Place(
+        method_file="m.py", store="s", fold_table="t.csv", weights="w", folder="HERE", device="cpu",
+        timeout_seconds=9, memory_gib=0.5, disk_gib=2, unlabelled="u",
+    )  # fmt: skip
+    return JobFile(id=job.id, command="python bench.py run", job=job, place=place)
 
 
 def _pictures() -> list[bytes]:
@@ -138,18 +180,19 @@ def checkpoint(**changed: object) -> bytes:
 def seeds() -> dict[str, list[bytes]]:
     """A sound file of each kind where one is short enough, to be changed here and there."""
     root = Path(__file__).resolve().parents[2]
-    toml = (root / "protocols" / "groupkfold5.toml").read_bytes()
+    toml = (root / "protocols" / f"{FROZEN}.toml").read_bytes()
     records = sorted((root / "baselines" / "results").glob("**/record.json"))[:1]
+    job = to_json(sound_job()).encode()
     submission = b"image_id,p_mel,p_nv\nc,0.2,0.8\nd,1,0\n"
     return {
         "protocol": [toml],
         "roles": [b"# roster_sha256=ab\nimage_id,group_id,fold0\na,g,train\nb,h,test\n"],
         "record": [path.read_bytes() for path in records],
-        "job": [json.dumps({"id": "x", "command": "", "job": {}, "place": {}}).encode()],
+        "job": [job],
         "predictions": [pd.DataFrame({"image_id": ["c", "d"], "p_mel": [0.2, 1.0]}).to_parquet()],
         "submission": [submission, submission.replace(b"image_id,p_mel,p_nv", b"image,MEL,NV")],
         "groups": [b"image_id,patient_id\na,p\nb,q\n"],
-        "job list": [b'{"id": "x", "folder": "/nowhere"}\n'],
+        "job list": [json.dumps({"id": sound_job().id, "folder": "HERE"}).encode() + b"\n" + job],
         "metadata": [METADATA],
         "manifest": [b"image,label,group\na,x,p\nb,y,q\n", b'image;label;patient\n"a";x;p\n'],
         "arrays": [_arrays()],
