@@ -8,12 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import BenchError, ResultsError, listing
+from bench.errors import BenchError, PredictionError, ResultsError, listing
 from bench.files import sha256_of
-from bench.job import RunRecord
+from bench.job import Job, RunRecord
+from bench.predictions import Slot
 from bench.protocol import Protocol, Roles, load_roles
 from bench.run import results
-from bench.run.submissions import all_submissions
+from bench.run.submissions import (
+    Submission,
+    Wanted,
+    kept_file,
+    lies_right,
+    named_classes,
+    read_submission,
+    stated,
+)
 
 FREE = ("tensorboard", "gradcam")
 """Folders of a job that grow after its record: pictures and logs, no numbers."""
@@ -50,18 +59,22 @@ class _Book:
         self.protocols, self.folder = protocols, folder
         self.known: dict[tuple[str, str], Roles] = {}
 
-    def roles(self, record: RunRecord) -> Roles:
-        """The roles that a record was made for. Raises BenchError where they are not to be had."""
-        job = record.job
-        protocol = self.protocols.get(job.protocol)
+    def roles(self, made: Job | Submission) -> Roles:
+        """The roles that something was made for. Raises BenchError where they are not to be had."""
+        protocol = self.protocols.get(made.protocol)
         if protocol is None:
-            raise ResultsError(f"protocol {job.protocol!r} is unknown here")
-        key = (job.protocol, job.dataset)
+            raise ResultsError(f"protocol {made.protocol!r} is unknown here")
+        key = (made.protocol, made.dataset)
         if key not in self.known:
-            self.known[key] = load_roles(protocol, job.dataset, self.folder)
-        if protocol.roles[job.dataset].sha256 != job.roles_sha256:
-            raise ResultsError(f"was made for other roles of {job.protocol} on {job.dataset}")
+            self.known[key] = load_roles(protocol, made.dataset, self.folder)
+        if protocol.roles[made.dataset].sha256 != made.roles_sha256:
+            raise ResultsError(f"was made for other roles of {made.protocol} on {made.dataset}")
         return self.known[key]
+
+    def repeats(self, job: Job) -> int | None:
+        """How often the job's protocol repeats its split; None where it is unknown here."""
+        protocol = self.protocols.get(job.protocol)
+        return None if protocol is None else protocol.split.repeats
 
 
 def verify_results(root: Path, protocols: Mapping[str, Protocol], folder: Path) -> Checked:
@@ -85,28 +98,25 @@ def verify_results(root: Path, protocols: Mapping[str, Protocol], folder: Path) 
             continue
         records += 1
         files += len(record.files)
-        findings += _record_faults(job_folder, record, book)
-    for dataset in sorted(path for path in root.glob("*/*") if path.is_dir()):
-        protocol_name, dataset_name = dataset.relative_to(root).parts
-        try:
-            submissions += sum(1 for _ in all_submissions(root, protocol_name, dataset_name))
-        except ResultsError as error:
-            findings.append(Finding(dataset, str(error), True))
+        findings += _record_faults(root, job_folder, record, book)
+    for mark in results.visible(root, "*/*/*/submission.json"):
+        submissions += 1
+        findings += _submission_faults(mark.parent, book)
     findings += [
         Finding(path, "left behind by a killed process", False) for path in results.half_made(root)
     ]
     return Checked(records, files, submissions, tuple(findings))
 
 
-def _record_faults(folder: Path, record: RunRecord, book: _Book) -> Iterator[Finding]:
-    for name, stated in record.files.items():
+def _record_faults(root: Path, folder: Path, record: RunRecord, book: _Book) -> Iterator[Finding]:
+    for name, sha256 in record.files.items():
         path = folder / name
         if not path.is_file():
             # committed rows keep predictions and record, not what else the job left
             grave = name.endswith(".parquet")
             if grave:
                 yield Finding(path, "is gone", True)
-        elif sha256_of(path) != stated:
+        elif sha256_of(path) != sha256:
             yield Finding(path, "is not what its record was written for", True)
     strangers = [
         path
@@ -119,13 +129,12 @@ def _record_faults(folder: Path, record: RunRecord, book: _Book) -> Iterator[Fin
     ]
     for path in strangers:
         yield Finding(path, "the record does not know this file", False)
-    place = folder.parts[-2 if record.job.repeat == 0 else -3 :]
-    if f"fold{record.job.fold}" != folder.name:
-        yield Finding(
-            folder, f"holds the record of {'/'.join(place)}: fold {record.job.fold}", True
-        )
+    job = record.job
+    if not results.lies_right(folder, root, job, book.repeats(job)):
+        own = f"{job.protocol}/{job.dataset}/{job.row}, {_told(job.slot)}"
+        yield Finding(folder, f"holds the record of another place: {own}", True)
     try:
-        roles = book.roles(record)
+        roles = book.roles(job)
     except BenchError as error:
         yield Finding(folder, f"its images cannot be checked: {error}", True)
         return
@@ -133,6 +142,34 @@ def _record_faults(folder: Path, record: RunRecord, book: _Book) -> Iterator[Fin
         path = folder / f"{name}.parquet"
         if path.is_file() and path.name in record.files:
             yield from _id_faults(path, record, roles, part)
+
+
+def _told(slot: Slot) -> str:
+    return f"seed {slot.seed} repeat {slot.repeat} fold {slot.fold}"
+
+
+def _submission_faults(folder: Path, book: _Book) -> Iterator[Finding]:
+    """What is wrong with a submission, its ids and numbers included where its roles are known."""
+    try:
+        submission = stated(folder)
+        file = kept_file(folder, submission)
+    except ResultsError as error:
+        yield Finding(folder, str(error), True)
+        return
+    if not lies_right(folder, submission):
+        own = f"{submission.protocol}/{submission.dataset}/{submission.name}"
+        yield Finding(folder, f"holds the submission of another place: {own}", True)
+    try:
+        roles = book.roles(submission)
+    except BenchError as error:  # no row of any board here
+        yield Finding(folder, f"its images cannot be checked: {error}", False)
+        return
+    protocol = book.protocols[submission.protocol]
+    try:
+        wanted = Wanted(roles, named_classes(file), protocol.folds, protocol.run.seeds[0])
+        read_submission(file, wanted)
+    except PredictionError as error:
+        yield Finding(file, str(error), True)
 
 
 def _id_faults(path: Path, record: RunRecord, roles: Roles, part: str) -> Iterator[Finding]:

@@ -2,102 +2,220 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from bench.errors import OFFENDERS_SHOWN, ResultsError
+from bench.files import SCRATCH, remove, scratch_for
+from bench.job import RunRecord
 from bench.run import results
+from bench.run.submissions import Submission, keep_submission, kept_file, lies_right, stated
+
+EQUAL = "equal"
+RUNNING = "a job is running there"
+TAKEN = "another row has this name"
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """How many jobs (and submissions) were copied, and how many were there already, equal."""
+    """How many jobs and submissions were copied, and how many were there already, equal.
+
+    unfinished  jobs of the source that are not done
+    damaged     a sentence for each that is no longer what was made or handed in; left out, too
+    """
 
     copied: int
     equal: int
     unfinished: int
+    damaged: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A finished job of the source, whole; its place and its row's folder in the target."""
+
+    folder: Path
+    place: Path
+    row: Path
+    record: RunRecord
+
+    def compare(self) -> str:
+        """What contradicts, EQUAL, or "" where nothing finished and whole is in its place."""
+        if (self.row / "submission.json").exists():
+            return TAKEN
+        there = results.read_record(self.place)
+        if there is None or not results.is_done(self.place, there.job):
+            return ""
+        if self.record.id != there.id:
+            return "holds a job of other code, threads, weights or pixels"
+        if self.record.files[results.PREDICTIONS] != there.files[results.PREDICTIONS]:
+            return "the same job gave other predictions there"
+        return EQUAL
+
+    def bring(self) -> None:
+        """Copy the job, under its lock; record.json is removed first and comes last.
+
+        Raises ResultsError where the place is no longer free.
+        """
+        self.place.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.place / results.LOCK, timeout=0):
+                verdict = self.compare()
+                if not verdict:
+                    self._replace()
+        except Timeout:
+            verdict = RUNNING
+        if verdict not in {"", EQUAL}:
+            raise ResultsError(
+                f"{self.place}: {verdict}, since the merge began; what was copied before is whole: "
+                "merge again later"
+            )
+
+    def _replace(self) -> None:
+        scratch = scratch_for(self.place / self.folder.name)
+        remove(scratch)
+        try:
+            shutil.copytree(self.folder, scratch, ignore=_not_the_job_s)
+            before = [path for path in self.place.iterdir() if path.name != results.LOCK]
+            for path in sorted(before, key=lambda path: path.name != "record.json"):
+                if path != scratch:
+                    remove(path)
+            for path in sorted(scratch.iterdir(), key=lambda path: path.name == "record.json"):
+                path.rename(self.place / path.name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """A submission of the source, whole, and its place in the target."""
+
+    folder: Path
+    place: Path
+    file: Path
+    submission: Submission
+
+    def compare(self) -> str:
+        """What contradicts, EQUAL, or "" where nothing is in its place, or something damaged."""
+        if not (self.place / "submission.json").exists():
+            return TAKEN if self.place.exists() and any(self.place.iterdir()) else ""
+        try:
+            there = stated(self.place)
+            if there == self.submission:
+                kept_file(self.place, there)
+        except ResultsError:
+            return ""
+        return EQUAL if there == self.submission else TAKEN
+
+    def bring(self) -> None:
+        """Copy the submission."""
+        keep_submission(self.place, self.file, self.submission)
 
 
 def merge_results(source: Path, target: Path) -> Merged:
     """Copy every finished job and submission of `source` into `target`.
 
-    A job is copied whole into a folder beside its place and renamed, so an interruption leaves
-    either all of it or nothing. Raises ResultsError where both folders hold something else at one
-    place; then nothing is copied.
+    What is damaged in `source` is left out; what is damaged in `target` counts as not finished, so
+    a whole one takes its place. A job is copied beside the other files of its folder and moved
+    under its lock, so an interruption leaves it whole or not finished.
+
+    Raises ResultsError, and nothing is copied, where both folders hold something else at one place,
+    where a row would be made by different code, where something lies in a place that is not its
+    own, and where a job runs in a place that is needed.
     """
-    finished, unfinished = _finished(source)
-    contradictions, wanted, equal = [], [], 0
-    for folder in finished:
-        place = target / folder.relative_to(source)
-        verdict = _compare(folder, place)
-        if _holds_links(folder):
-            verdict = f"{folder} holds a link; a results folder is files alone"
-        if verdict == "equal":
-            equal += 1
-        elif verdict:
-            contradictions.append(f"{place}: {verdict}")
-        else:
-            wanted.append((folder, place))
-    if contradictions:
-        shown = "\n".join(f"  - {each}" for each in contradictions[:OFFENDERS_SHOWN])
+    found, unfinished, damaged = _finished(source, target)
+    verdicts = [_fault(one.folder) or _misplaced(one, source) or one.compare() for one in found]
+    wanted = [one for one, verdict in zip(found, verdicts, strict=True) if not verdict]
+    faults = [
+        f"{one.place}: {verdict}"
+        for one, verdict in zip(found, verdicts, strict=True)
+        if verdict not in {"", EQUAL}
+    ]
+    faults += [f"{one.place}: {RUNNING}" for one in wanted if results.is_locked(one.place)]
+    faults += _mixed([one for one in wanted if isinstance(one, _Job)], target)
+    if faults:
+        shown = "\n".join(f"  - {each}" for each in faults[:OFFENDERS_SHOWN])
         raise ResultsError(
-            f"{source} contradicts {target} in {len(contradictions)} places; nothing was copied:\n"
+            f"{source} contradicts {target} in {len(faults)} places; nothing was copied:\n"
             f"{shown}\nkeep one of each, or merge into another folder"
         )
-    for folder, place in wanted:
-        _copy(folder, place)
-    return Merged(len(wanted), equal, unfinished)
+    for one in wanted:
+        one.bring()
+    return Merged(len(wanted), verdicts.count(EQUAL), unfinished, damaged)
 
 
-def _holds_links(folder: Path) -> bool:
-    """Whether a folder from elsewhere would bring in what lies outside of it."""
-    return any(path.is_symlink() for path in [folder, *folder.rglob("*")])
+def _finished(source: Path, target: Path) -> tuple[list[_Job | _Handed], int, tuple[str, ...]]:
+    """What is finished and whole, how many jobs are not finished, and what is damaged."""
+    found: list[_Job | _Handed] = []
+    damaged = []
+    jobs = list(results.job_folders(source))
+    begun = [folder for folder in jobs if (folder / "record.json").exists()]
+    handed = [mark.parent for mark in results.visible(source, "*/*/*/submission.json")]
+    for folders, read in ((begun, _job), (handed, _submission)):
+        for folder in folders:
+            try:
+                found.append(read(folder, source, target))
+            except ResultsError as error:
+                damaged.append(str(error))
+    return found, len(jobs) - len(begun), tuple(damaged)
 
 
-def _finished(root: Path) -> tuple[Sequence[Path], int]:
-    """Folders of finished jobs and of submissions, and how many jobs are not finished."""
-    folders = list(results.job_folders(root))
-    done = [folder for folder in folders if results.read_record(folder) is not None]
-    submitted = sorted(path.parent for path in root.glob("*/*/*/submission.json"))
-    return [*done, *submitted], len(folders) - len(done)
+def _job(folder: Path, source: Path, target: Path) -> _Job:
+    inside = folder.relative_to(source)
+    record = results.open_record(folder)
+    if not results.is_done(folder, record.job):
+        raise ResultsError(f"{folder}: its predictions are not what its record was written for")
+    return _Job(folder, target / inside, target.joinpath(*inside.parts[:3]), record)
 
 
-def _compare(folder: Path, place: Path) -> str:
-    """What contradicts, "equal", or "" where the place is free or holds an unfinished job."""
-    if (folder / "submission.json").exists():
-        return _compare_submissions(folder, place)
-    mine, theirs = results.read_record(folder), results.read_record(place)
-    if results.is_locked(place):
-        return "a job is running there"
-    if mine is None or theirs is None:
-        return ""
-    if mine.id != theirs.id:
-        return "holds a job of other code, threads, weights or pixels"
-    if mine.files.get(results.PREDICTIONS) != theirs.files.get(results.PREDICTIONS):
-        return "the same job gave other predictions there"
-    return "equal"
+def _submission(folder: Path, source: Path, target: Path) -> _Handed:
+    submission = stated(folder)
+    place = target / folder.relative_to(source)
+    return _Handed(folder, place, kept_file(folder, submission), submission)
 
 
-def _compare_submissions(folder: Path, place: Path) -> str:
-    if not place.exists():
-        return ""
-    own, other = folder / "submission.json", place / "submission.json"
-    if other.exists() and own.read_bytes() == other.read_bytes():
-        return "equal"
-    return "another row has this name"
+def _fault(folder: Path) -> str:
+    """What in a folder from elsewhere would bring in what lies outside of it; "" for nothing."""
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            return f"{folder} holds a link or a device, {path.name}; a results folder is files"
+    return ""
 
 
-def _copy(folder: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    scratch = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
-        shutil.copytree(folder, scratch, ignore=shutil.ignore_patterns(results.LOCK, ".*.tmp"))
-        if place.exists():  # an unfinished job of the same place
-            shutil.rmtree(place)
-        scratch.rename(place)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _misplaced(one: _Job | _Handed, source: Path) -> str:
+    if isinstance(one, _Job):
+        right = results.lies_right(one.folder, source, one.record.job)
+    else:
+        right = lies_right(one.folder, one.submission)
+    return "" if right else f"{one.folder} holds what was made for another place"
+
+
+def _mixed(wanted: Sequence[_Job], target: Path) -> list[str]:
+    """A sentence for each job that would stand in a row with jobs of other code: `run` refuses to
+    go on with such a row.
+    """
+    places = {one.place for one in wanted}
+    made_by: dict[Path, dict[str, Path]] = defaultdict(dict)  # row: one folder of each row id
+    for folder in results.job_folders(target):
+        record = None if folder in places else results.read_record(folder)
+        if record is not None:
+            row = target.joinpath(*folder.relative_to(target).parts[:3])
+            made_by[row].setdefault(record.job.row_id, folder)
+    for one in wanted:
+        made_by[one.row].setdefault(one.record.job.row_id, one.place)
+    return [
+        f"{one.place}: was made by other code, threads, weights or pixels than {other}"
+        for one in wanted
+        for row_id, other in made_by[one.row].items()
+        if row_id != one.record.job.row_id
+    ]
+
+
+def _not_the_job_s(_folder: str, names: Sequence[str]) -> set[str]:
+    """Of what lies in a job's folder, the lock and what was never finished."""
+    return {name for name in names if name == results.LOCK or SCRATCH.fullmatch(name)}

@@ -66,6 +66,14 @@ def row_folder(results: Path, job: Job) -> Path:
     return results / job.protocol / job.dataset / job.row
 
 
+def lies_right(folder: Path, results: Path, job: Job, repeats: int | None = None) -> bool:
+    """Whether a folder is the job's own; with or without a folder of the repeat, where the number
+    of repeats is not known.
+    """
+    possible = [repeats] if repeats else [1, 2] if job.repeat == 0 else [2]
+    return any(folder == job_folder(results, job, number) for number in possible)
+
+
 def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
     """Where the pages go."""
     return results / protocol / dataset / LEADERBOARD

@@ -309,12 +309,39 @@ def all_submissions(root: Path, protocol: str, dataset: str) -> Iterator[tuple[P
     Raises ResultsError for one that is damaged: a row must not vanish without a word.
     """
     for path in visible(root / protocol / dataset, "*/submission.json"):
-        try:
-            submission = Submission.model_validate_json(read_text(path))
-        except (OSError, UnicodeDecodeError, ValidationError) as error:
-            first = str(error).splitlines()[0]
-            raise ResultsError(f"{path}: cannot be read ({first}); submit the file again") from None
-        file = path.parent / Path(submission.file).name
-        if not file.is_file() or sha256_of(file) != submission.sha256:
-            raise ResultsError(f"{file}: is not the file that was accepted; submit it again")
-        yield file, submission
+        submission = stated(path.parent)
+        yield kept_file(path.parent, submission), submission
+
+
+def stated(folder: Path) -> Submission:
+    """What a submission's folder says of it. Raises ResultsError where that cannot be read."""
+    path = folder / "submission.json"
+    try:
+        return Submission.model_validate_json(read_text(path))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise ResultsError(f"{path}: cannot be read ({first}); submit the file again") from None
+
+
+def kept_file(folder: Path, submission: Submission) -> Path:
+    """The file as it was accepted. Raises ResultsError where it is another, or gone."""
+    file = folder / Path(submission.file).name
+    if not file.is_file() or sha256_of(file) != submission.sha256:
+        raise ResultsError(f"{file}: is not the file that was accepted; submit it again")
+    return file
+
+
+def lies_right(folder: Path, submission: Submission) -> bool:
+    """Whether a submission's folder is named after protocol, dataset and row."""
+    return folder.parts[-3:] == (submission.protocol, submission.dataset, submission.name)
+
+
+def named_classes(file: Path) -> tuple[str, ...]:
+    """The classes that an accepted file's header names, in its order: p_<class>, or <CLASS> as the
+    ISIC challenges write it.
+    """
+    columns = [str(name) for name in _read_table(file).columns]
+    probs = [name for name in columns if name not in {*IMAGE_COLUMNS, "fold"}]
+    return tuple(
+        name.removeprefix("p_") if name.startswith("p_") else name.lower() for name in probs
+    )

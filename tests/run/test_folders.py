@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from filelock import FileLock
 
-from bench.errors import ResultsError
 from bench.job import RunRecord, to_json
 from bench.predictions import Predictions
 from bench.protocol import PARTS, Protocol, Roles, format_roles, load_protocols
@@ -22,6 +22,7 @@ from bench.run import results
 from bench.run.clock import Clock, clock_file
 from bench.run.integrity import verify_results
 from bench.run.merging import merge_results
+from bench.run.submissions import Submission, keep_submission
 from bench.run.survey import survey
 from tests.conftest import CLASSES
 from tests.run.test_rows import finish, make_job
@@ -137,8 +138,21 @@ def other_images(folder):
     (folder / "record.json").write_text(to_json(RunRecord(**record)))
 
 
-def another_place(folder):
+def another_fold(folder):
     shutil.copytree(folder, folder.with_name("fold2"))
+
+
+def another_seed(folder):
+    shutil.copytree(folder, folder.parents[1] / "seed1" / folder.name)
+
+
+def another_row(folder):
+    shutil.copytree(folder, folder.parents[2] / "theirs" / "seed0" / folder.name)
+
+
+def another_repeat(folder):
+    """The protocol has one repeat, so a run looks for no folder of its number."""
+    shutil.copytree(folder, folder.parent / "r0" / folder.name)
 
 
 DAMAGES = [
@@ -147,7 +161,10 @@ DAMAGES = [
     cut_record,
     flip_record,
     other_images,
-    another_place,
+    another_fold,
+    another_seed,
+    another_row,
+    another_repeat,
 ]
 
 
@@ -188,30 +205,48 @@ def test_merging_brings_what_is_missing_and_again_changes_nothing(tmp_path, know
     assert (again.copied, again.equal) == (0, 2)
 
 
-def test_a_contradiction_is_refused_and_nothing_is_copied(tmp_path, job):
-    here, there = tmp_path / "here", tmp_path / "there"
-    finish(here, job(1))
-    finish(there, job(0))
-    finish(there, job(1, method_source="bb"))
-    with pytest.raises(ResultsError, match="holds a job of other code"):
-        merge_results(there, here)
-    assert not list(here.glob("**/fold0"))
-    shutil.rmtree(there)
-    folder = finish(there, job(1))
-    record = json.loads((folder / "record.json").read_text())
-    record["files"]["predictions.parquet"] = "0" * 64
-    (folder / "record.json").write_text(json.dumps(record))
-    with pytest.raises(ResultsError, match="the same job gave other predictions"):
-        merge_results(there, here)
+def hand_in(root: Path, known: dict[str, Protocol], table: pd.DataFrame, **changes) -> Path:
+    """A submission as `submit` leaves it, its file taken as it is."""
+    file = root.parent / "handed.csv"
+    table.to_csv(file, index=False)
+    values = {
+        "name": "theirs", "protocol": "p", "dataset": "small", "roster_sha256": "roster",
+        "roles_sha256": known["p"].roles["small"].sha256, "file": "submission.csv",
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "original": "handed.csv",
+        "origin": "", "licence": "", "accepted": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    folder = root / "p" / "small" / "theirs"
+    keep_submission(folder, file, Submission(**(values | changes)))
+    return folder
 
 
-def test_a_running_job_is_not_merged_over(tmp_path, job):
-    here, there = tmp_path / "here", tmp_path / "there"
-    (finish(here, job(0)) / "record.json").unlink()
-    finish(there, job(0))
-    with (
-        FileLock(here / "p" / "small" / "m" / "seed0" / "fold0" / results.LOCK),
-        pytest.raises(ResultsError, match="running"),
-    ):
-        merge_results(there, here)
-    assert merge_results(there, here).copied == 1
+def uniform(columns: tuple[str, ...]) -> pd.DataFrame:
+    """Every test image once, all classes alike probable."""
+    table = pd.DataFrame(1 / 3, index=range(len(IDS)), columns=list(columns))
+    table.insert(0, "image" if columns[0].isupper() else "image_id", IDS)
+    return table
+
+
+@pytest.mark.parametrize("columns", [("p_a", "p_b", "p_c"), ("A", "B", "C")])
+def test_a_submission_is_read_against_the_roles(tmp_path, known, protocols, columns):
+    root = tmp_path / "results"
+    sound = uniform(columns)
+    hand_in(root, known, sound)
+    checked = verify_results(root, known, protocols)
+    assert (checked.submissions, checked.findings) == (1, ())
+    for table in (sound.iloc[1:], sound.replace({"i00": "x"}), sound.replace({1 / 3: 0.5})):
+        hand_in(root, known, table)
+        assert not verify_results(root, known, protocols).sound
+    folder = hand_in(root, known, sound)
+    shutil.copytree(folder, folder.with_name("mine"))
+    (finding,) = verify_results(root, known, protocols).findings
+    assert (finding.path.name, finding.grave) == ("mine", True)
+    assert "p/small/theirs" in finding.what
+
+
+def test_a_submission_for_other_roles_is_named_and_stands_on_no_board(tmp_path, known, protocols):
+    root = tmp_path / "results"
+    hand_in(root, known, uniform(("p_a", "p_b", "p_c")), roles_sha256="0" * 64)
+    checked = verify_results(root, known, protocols)
+    assert checked.sound
+    assert "other roles" in checked.findings[0].what
