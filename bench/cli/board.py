@@ -17,12 +17,8 @@ from bench.data.sources import DataChoice, Source
 from bench.estimates import Estimate, Leaderboard, RowFacts
 from bench.predictions import RowPredictions
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
-from bench.run.results import (
-    compared_pages,
-    leaderboard_folder,
-    leakage_meters,
-    unreadable_records,
-)
+from bench.run.pages import compared_pages, leakage_meters
+from bench.run.results import leaderboard_folder, unreadable_records
 from bench.run.submissions import Wanted
 
 if TYPE_CHECKING:
@@ -217,7 +213,8 @@ def board_files(
     looks = closeups(protocol, manifest, bench.roles, rows, costs)
     board_folder = leaderboard_folder(results, protocol.name, manifest.name)
     meters = leakage_meters(board_folder, manifest.roster_sha256)
-    meter = next((leak("" if home else href, found) for href, found in meters), None)
+    told = (leak("" if home else href, found) for href, found in meters)
+    meter = next(filter(None, told), None)
     study = study_of(bench, leaderboard)
     beside = render_study(study, home)
     page = next(iter(beside))

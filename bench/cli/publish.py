@@ -185,19 +185,21 @@ def _comparisons(
 ) -> Iterator[tuple[str, tuple[str, dict[str, str]]]]:
     """Every comparison that was made of rows that are still there, made anew: folder, files."""
     from bench.report.contrast_export import render_contrast
-    from bench.run.results import asked_comparisons, compare_folder, leaderboard_folder
+    from bench.run.pages import asked_comparisons
+    from bench.run.results import compare_folder, leaderboard_folder
+    from bench.score.metrics import IMAGE_METRICS
     from bench.score.versus import Question, contrast
 
     rows, facts = gathered
     there = {row.name for row in rows}
     name = bench.source.manifest.name
     for asked in asked_comparisons(leaderboard_folder(results, bench.protocol.name, name)):
-        names = list(asked["rows"])
-        if not there.issuperset(names):
+        names = list(asked.rows)
+        if asked.metric not in IMAGE_METRICS or not there.issuperset(names):
             continue
-        question = Question(asked["metric"], margin=asked["margin"])
-        if asked["rope"]:
-            question = replace(question, rope=asked["rope"])
+        question = Question(asked.metric, margin=asked.margin)
+        if asked.rope is not None:
+            question = replace(question, rope=asked.rope)
         found = contrast(
             bench.protocol, bench.source.manifest, bench.roles, rows, facts, names, question
         )

@@ -79,5 +79,5 @@ def is_mark(text: str) -> bool:
     """Whether this is what site.json says in a site of ours, of whatever version."""
     try:
         return bool(json.loads(text)["kind"] == KIND)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False

@@ -13,14 +13,11 @@ record.json is written last and atomically: it is the mark of done.
 from __future__ import annotations
 
 import io
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from glob import escape
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote
+from typing import Literal
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -77,49 +74,6 @@ def lies_right(folder: Path, results: Path, job: Job, repeats: int | None = None
 def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
     """Where the pages go."""
     return results / protocol / dataset / LEADERBOARD
-
-
-def compared_pages(leaderboard: Path) -> list[tuple[str, str]]:
-    """Address and title of every page of a comparison in a leaderboard's folder, by title."""
-    found = []
-    for path in leaderboard.glob("compare/*/comparison.json"):
-        try:
-            rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # no comparison of ours; nothing to link to
-        if path.with_name("index.html").is_file():
-            found.append((f"compare/{quote(path.parent.name)}/index.html", " against ".join(rows)))
-    return sorted(found, key=lambda page: page[1])
-
-
-def leakage_meters(leaderboard: Path, roster_sha256: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Leakage meters' pages on the same data: address from a leaderboard's page, and their JSON."""
-    dataset = leaderboard.parent.name
-    for path in sorted(leaderboard.parents[2].glob(f"*/{escape(dataset)}/{LEADERBOARD}/{BOARD}")):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            same = found["dataset"]["roster_sha256"] == roster_sha256
-            meter = (found["arms"] or {}).get("kind") == "leakage-meter"
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # no leaderboard of ours
-        if same and meter and path.parent != leaderboard:
-            parts = (path.parents[2].name, dataset, LEADERBOARD, "index.html")
-            yield "/".join(("../../..", *map(quote, parts))), found
-
-
-def asked_comparisons(leaderboard: Path) -> list[dict[str, Any]]:
-    """What every comparison in a leaderboard's folder was asked: rows, metric, rope, margin."""
-    found = []
-    for path in sorted(leaderboard.glob("compare/*/comparison.json")):
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            first = told["pairs"][0]
-            belief, margin = first.get("belief") or {}, first.get("non_inferiority") or {}
-            asked = {"rows": tuple(told["rows"]), "metric": told["metric"]}
-        except (OSError, ValueError, KeyError, TypeError, IndexError):
-            continue  # no comparison of ours
-        found.append(asked | {"rope": belief.get("rope"), "margin": margin.get("margin")})
-    return found
 
 
 def compare_folder(leaderboard: Path, rows: Sequence[str]) -> Path:

@@ -3,7 +3,10 @@ that is not the bench's own is removed."""
 
 from __future__ import annotations
 
+import copy
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,15 @@ import pytest
 from bench.errors import PredictionError, ResultsError
 from bench.files import MOST_TEXT
 from bench.job import JobFile, Place
+from bench.report.leak import leak
 from bench.run import results
 from bench.run.integrity import verify_results
 from bench.run.merging import merge_results
+from bench.run.pages import asked_comparisons, compared_pages, leakage_meters
 from bench.run.submissions import MAX_BYTES, all_submissions
 from bench.run.survey import survey
 from tests.hostile.test_large_files import grown
+from tests.report.test_slices import meter_file
 from tests.run.test_rows import finish, make_job
 from tests.run.test_submissions import kept, read_submission, wanted
 
@@ -104,3 +110,74 @@ def test_a_hidden_folder_or_link_in_a_job_s_folder_stops_no_run(tmp_path):
     left = sorted(path.name for path in (folder / "checkpoints").iterdir())
     assert left == [".scratch.tmp"]  # a method's own
     assert (outside / "mine.txt").read_text() == "mine"
+
+
+DEEP = "[" * 100_000
+ODD = [None, 5, -1, 1e308, 10**400, "x", "", [], [1], [[1]], {}, {"x": 1}, True]
+COMPARISON = {
+    "rows": ["a", "b"], "metric": "macro_f1",
+    "pairs": [{"belief": {"rope": 0.01}, "non_inferiority": {"margin": 0.02}}],
+}  # fmt: skip
+
+
+def spoilt(sound: dict) -> Iterator[dict]:
+    """The JSON with each of its values replaced by each odd one, and left out."""
+    for path in places(sound):
+        for value in [*ODD, places]:
+            made = copy.deepcopy(sound)
+            inside = made
+            for key in path[:-1]:
+                inside = inside[key]
+            if value is places:
+                del inside[path[-1]]
+            else:
+                inside[path[-1]] = value
+            yield made
+
+
+def places(value: object, path: tuple = ()) -> Iterator[tuple]:
+    """The path of every value inside a value of JSON."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in inside:
+        yield (*path, key)
+        if isinstance(each, dict | list):
+            yield from places(each, (*path, key))
+
+
+def comparison(board: Path, text: str) -> None:
+    folder = board / "compare" / "a-vs-b"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text("")
+    (folder / "comparison.json").write_text(text)
+
+
+def test_what_is_no_comparison_of_ours_is_passed_over(tmp_path):
+    comparison(tmp_path, json.dumps(COMPARISON))
+    (asked,) = asked_comparisons(tmp_path)
+    assert (asked.rows, asked.metric, asked.rope, asked.margin) == (
+        ("a", "b"), "macro_f1", 0.01, 0.02,
+    )  # fmt: skip
+    assert len(compared_pages(tmp_path)) == 1
+    for text in (DEEP, "null", "[]", *map(json.dumps, ODD), *map(json.dumps, spoilt(COMPARISON))):
+        comparison(tmp_path, text)
+        compared_pages(tmp_path)  # listed or passed over, never an error
+        assert all(len(set(asked.rows)) > 1 for asked in asked_comparisons(tmp_path))
+    comparison(tmp_path, DEEP)
+    assert (compared_pages(tmp_path), asked_comparisons(tmp_path)) == ([], [])
+
+
+def test_what_is_no_leakage_meter_of_ours_is_passed_over(tmp_path):
+    here, there = (tmp_path / name / "small" / "leaderboard" for name in ("p", "meter"))
+    there.mkdir(parents=True)
+    board = there / "leaderboard.json"
+    sound = json.loads(meter_file("cnn", "roster"))
+    board.write_text(json.dumps(sound))
+    assert [leak(*each).href for each in leakage_meters(here, "roster")] == [
+        "../../../meter/small/leaderboard/index.html"
+    ]
+    for text in (DEEP, *map(json.dumps, ODD), *map(json.dumps, spoilt(sound))):
+        board.write_text(text)
+        for each in leakage_meters(here, "roster"):
+            leak(*each)  # told or passed over, never an error
+    board.write_text(DEEP)
+    assert list(leakage_meters(here, "roster")) == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.run.results import compare_folder, compared_pages
+from bench.run.pages import compared_pages
+from bench.run.results import compare_folder
 
 
 def test_every_comparison_has_a_folder_of_its_own_inside_the_leaderboards():
