@@ -24,5 +24,5 @@ def class_fault(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as a line of a terminal: characters that would steer it are shown as U+FFFD."""
-    return "".join(mark if mark.isprintable() else "\ufffd" for mark in text)
+    """A text for a terminal, on as many lines: what would steer it is shown as a U+FFFD."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else "\ufffd" for mark in text)

@@ -32,7 +32,7 @@ def digest(content: Any) -> str:
 
 def _plain_name(name: str) -> str:
     """A name that may be that of a folder. Raises ValueError for what leads elsewhere."""
-    if not name or name in {".", ".."} or any(mark in name for mark in "/\\\0"):
+    if name in {"", ".", ".."} or any(mark in name for mark in "/\\") or not name.isprintable():
         raise ValueError("is no name of a folder")
     return name
 

@@ -15,6 +15,7 @@ import numpy as np
 from bench.cli.places import BASELINES, COMMITTED, PROTOCOLS
 from bench.data.sources import DataChoice, Source
 from bench.estimates import Estimate, Leaderboard, RowFacts
+from bench.foreign import printable
 from bench.predictions import RowPredictions
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
 from bench.run.pages import compared_pages, leakage_meters
@@ -137,7 +138,7 @@ def gather(bench: Bench, results: Path) -> Rows:
     rows = told_of_unfinished(rows, results, protocol.name, manifest.name)
     for folder in (results, COMMITTED):
         for fault in unreadable_records(folder, protocol.name, manifest.name):
-            click.echo(f"warning: {fault}", err=True)
+            click.echo(printable(f"warning: {fault}"), err=True)
     reference_rows = references(protocol, manifest, bench.roles, protocol.run.seeds)
     facts = {row.name: known for row, known in rows}
     return [*(row for row, _ in rows), *reference_rows], facts

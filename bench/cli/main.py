@@ -88,10 +88,11 @@ def main() -> None:
         code = 2
     except Exception as error:
         from bench.errors import BenchError
+        from bench.foreign import printable
 
         if not isinstance(error, BenchError) or "--debug" in sys.argv:
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(printable(f"error: {error}"), err=True)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -37,8 +37,11 @@ def plan(
     """
     from bench.cli.run import plan as plan_jobs
     from bench.cli.run import show_jobs, undone
-    from bench.run.joblist import array_script, write_job_list
+    from bench.run.joblist import array_script, log_pattern, write_job_list
 
+    if slurm is not None:
+        job_list = slurm.resolve().with_name(f"{slurm.name}.jobs")
+        log_pattern(job_list)  # refused before images are read
     options = as_options(data=data, **rest)
     bench = open_bench(protocol_name, data, images=True)
     print_data(bench)
@@ -50,7 +53,6 @@ def plan(
     if not waiting:
         click.echo("nothing is left to do")
         return 0
-    job_list = slurm.resolve().with_name(f"{slurm.name}.jobs")
     listed = write_job_list(job_list, waiting)
     if not listed:
         click.echo("all that is left is being done elsewhere")

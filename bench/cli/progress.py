@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from bench.foreign import printable
 from bench.job import Job
 from bench.run.process import Outcome
 
@@ -40,6 +41,11 @@ def _number(cell: str | None) -> float:
 def _epoch(row: dict[str, str]) -> int:
     epoch = _number(row.get("epoch"))
     return int(epoch) if isfinite(epoch) else 0
+
+
+def _failure(outcome: Outcome) -> str:
+    log = outcome.folder / "log.txt"
+    return printable(f"{title(outcome.job)}: FAILED: {outcome.fault} (log: {log})")
 
 
 class _Pace:
@@ -87,8 +93,7 @@ class LineProgress:
     def ended(self, outcome: Outcome) -> None:
         """Say how a job ended."""
         self.pace.left[outcome.job.id] = 0
-        how = "done" if outcome.ok else f"FAILED: {outcome.fault} (log: {outcome.folder}/log.txt)"
-        click.echo(f"{title(outcome.job)}: {how}")
+        click.echo(_failure(outcome) if not outcome.ok else f"{title(outcome.job)}: done")
 
 
 _SHOWN = ("train_loss", "val_macro_f1", "ema_val_macro_f1")
@@ -137,10 +142,7 @@ class BarProgress:
         self.bars.remove_task(self.tasks.pop(outcome.job.id))
         self.bars.advance(self.all)
         if not outcome.ok:
-            self.bars.console.print(
-                f"{title(outcome.job)}: FAILED: {outcome.fault} (log: {outcome.folder}/log.txt)",
-                markup=False,
-            )
+            self.bars.console.print(_failure(outcome), markup=False)
 
 
 def progress_for(jobs: Sequence[Job]) -> LineProgress | BarProgress:

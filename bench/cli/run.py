@@ -22,6 +22,7 @@ from bench.cli.places import (
 )
 from bench.data.sources import DataChoice
 from bench.errors import BenchError
+from bench.foreign import printable
 
 
 @click.command()
@@ -127,7 +128,7 @@ _EXECUTORS: dict[str, Callable[[Sequence[Any], Options, Any], list[Any]]] = {
 def print_failures(failed: Sequence[Any]) -> None:
     """Name the jobs that failed, and why."""
     for outcome in failed:
-        click.echo(f"failed: {outcome.folder}: {outcome.fault}", err=True)
+        click.echo(printable(f"failed: {outcome.folder}: {outcome.fault}"), err=True)
 
 
 def plan(bench: Bench, options: Options) -> list[Any]:

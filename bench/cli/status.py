@@ -24,8 +24,10 @@ def status(results: Path) -> int:
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from bench.cli.progress import minutes, title
+    from bench.foreign import printable
     from bench.protocol import load_protocols
     from bench.run.survey import survey
 
@@ -37,7 +39,7 @@ def status(results: Path) -> int:
     for row in rows:
         left = row.seconds_left
         table.add_row(
-            f"{row.protocol}/{row.dataset}/{row.row}",
+            Text(printable(f"{row.protocol}/{row.dataset}/{row.row}")),
             *(str(row.count(state) or "") for state in STATES),
             _missing(row),
             "unknown" if left is None else minutes(left) if left else "",
@@ -46,10 +48,11 @@ def status(results: Path) -> int:
     for job in (job for row in rows for job in row.jobs):
         name = title(job.job) if job.job else str(job.folder)
         if job.state == "running":
-            who = f" by {job.worker}" if job.worker.isprintable() and job.worker else ""
-            click.echo(f"running: {name}{who}, last heard of {minutes(job.heartbeat or 0)} ago")
+            who = f" by {job.worker}" if job.worker else ""
+            heard = f"last heard of {minutes(job.heartbeat or 0)} ago"
+            click.echo(printable(f"running: {name}{who}, {heard}"))
         elif job.detail:
-            click.echo(f"{job.state}: {name}: {job.detail}")
+            click.echo(printable(f"{job.state}: {name}: {job.detail}"))
     return 1 if any(_is_bad(job) for row in rows for job in row.jobs) else 0
 
 

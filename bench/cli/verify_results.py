@@ -16,12 +16,14 @@ def verify_results(results: Path) -> int:
 
     Exit 1 where a number is in doubt. Needs neither metadata nor images.
     """
+    from bench.foreign import printable
     from bench.protocol import load_protocols
     from bench.run.integrity import verify_results as verify
 
     checked = verify(results, load_protocols(PROTOCOLS), PROTOCOLS)
     for finding in checked.findings:
-        click.echo(f"{'FAULT' if finding.grave else 'note'}: {finding.path}: {finding.what}")
+        kind = "FAULT" if finding.grave else "note"
+        click.echo(printable(f"{kind}: {finding.path}: {finding.what}"))
     click.echo(
         f"{results}: {checked.records} records with {checked.files} files and "
         f"{checked.submissions} submissions: {'sound' if checked.sound else 'NOT sound'}"

@@ -20,7 +20,7 @@ from typing import Self
 
 from pydantic import TypeAdapter
 
-from bench.files import write_atomically
+from bench.files import read_file, write_atomically
 
 TICK_SECONDS = 5.0
 
@@ -91,6 +91,6 @@ def clock_file(folder: Path, rank: int = 0) -> Path:
 def read_spent(file: Path) -> Spent:
     """What a clock's file says; nothing spent where there is none."""
     try:
-        return TypeAdapter(Spent).validate_json(file.read_bytes())
+        return TypeAdapter(Spent).validate_json(read_file(file))
     except (OSError, ValueError):
         return Spent(datetime.now(UTC).isoformat(timespec="seconds"))

@@ -60,16 +60,31 @@ def listed_job(path: Path, index: int) -> JobFile:
     return job_file.model_copy(update={"place": here})
 
 
+def log_pattern(job_list: Path) -> str:
+    """Where the array's tasks log, as sbatch reads it: a quoted path, `%a` the task's number.
+
+    Raises ResultsError for a path that a script cannot name.
+    """
+    path = str(job_list)
+    if "\\" in path or not path.isprintable():
+        raise ResultsError(
+            f"--slurm {path!r}: sbatch cannot read a backslash or a control character in a path; "
+            "name another file"
+        )
+    return shlex.quote(f"{path.replace('%', '%%')}.%a.log")
+
+
 def array_script(job_list: Path, jobs: Sequence[JobFile], bench: Path, at_once: int | None) -> str:
     """A SLURM array script, a task a job: what a job needs is asked for, nothing else.
 
     A task that is killed with its node is queued again and goes on from its last checkpoint.
+    Raises ResultsError as `log_pattern` does.
     """
     job, place = jobs[0].job, jobs[0].place
     limit = f"%{at_once}" if at_once else ""
     lines = [
         "#!/bin/bash",
-        f"#SBATCH --job-name={job.protocol}",
+        f"#SBATCH --job-name={shlex.quote(job.protocol)}",
         f"#SBATCH --array=0-{len(jobs) - 1}{limit}",
         f"#SBATCH --cpus-per-task={max(file.job.threads * file.job.devices for file in jobs)}",
     ]
@@ -84,7 +99,7 @@ def array_script(job_list: Path, jobs: Sequence[JobFile], bench: Path, at_once: 
     lines += [
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
-        f"#SBATCH --output={job_list}.%a.log",
+        f"#SBATCH --output={log_pattern(job_list)}",
         "# options of your site (partition, account, ...) go here, or on sbatch's command line",
         f"export BENCH_JOBS={shlex.quote(str(job_list))}",
         f'exec {command} job --index "$SLURM_ARRAY_TASK_ID"',

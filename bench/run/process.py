@@ -13,6 +13,7 @@ from typing import Protocol
 
 import psutil
 
+from bench.files import waiting_kind
 from bench.job import Job, JobFile
 from bench.run.guard import GRACE_SECONDS
 from bench.run.nursery import JOB_MARK, Starter, mark_of, start_anew
@@ -81,9 +82,15 @@ def last_line(log: Path) -> str:
 
 
 def _tail(log: Path) -> list[str]:
-    with log.open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-        text = stream.read().decode("utf-8", "replace")
+    """The lines at the end of a log that say anything; none where no file is there."""
+    if waiting_kind(log):
+        return []
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            text = stream.read().decode("utf-8", "replace")
+    except OSError:
+        return []
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from statistics import fmean
 
 from bench.errors import ResultsError
@@ -123,8 +125,12 @@ def _planned(folder: Path, job_file: JobFile) -> JobState:
 
 def _seconds_silent(folder: Path) -> float:
     """Seconds since any file of a job's folder was written; never negative, clocks may differ."""
-    times = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()]
-    return max(0.0, time.time() - max(times))
+    latest = 0.0
+    for path in folder.iterdir():
+        with suppress(OSError):  # the job at work renames and removes files
+            found = path.stat()
+            latest = max(latest, found.st_mtime if S_ISREG(found.st_mode) else 0.0)
+    return max(0.0, time.time() - latest)
 
 
 def _missing(protocol: Protocol | None, jobs: Sequence[JobState]) -> tuple[str, ...]:

@@ -22,7 +22,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.job import JobFile, Place
+from bench.run.joblist import array_script
 from tests.conftest import ROOT
+from tests.run.test_rows import make_job
 
 CONF = """
 ClusterName=bench
@@ -194,3 +197,21 @@ def test_an_array_whose_node_dies_ends_as_a_local_run(cluster, tmp_path):
     assert len(list(results.glob("**/record.json"))) == 3
     print(bench("report", "--protocol", "groupkfold5", cwd=there))
     print(f"three folds, each once, bit-equal to the local run; {resumed} resumed after the kill")
+
+
+def test_the_tasks_log_beside_the_list_though_its_path_is_odd(cluster, tmp_path):
+    job_list = tmp_path / "it's 50%a" / "sp ace.jobs"
+    job_list.parent.mkdir()
+    job_list.write_text("none\n")
+    job = make_job(0)
+    place = Place(
+        method_file="m", store="s", fold_table="t", weights=None, folder="f", device="cpu"
+    )
+    file = JobFile(id=job.id, command="python bench.py run", job=job, place=place)
+    script = tmp_path / "run.sbatch"
+    script.write_text(array_script(job_list, [file], ROOT / "bench.py", None))
+    cluster.call("sbatch", f"--chdir={tmp_path}", str(script))
+    cluster.wait_for(lambda: not cluster.tasks(), 120)
+    (log,) = job_list.parent.glob("*.log")
+    assert log.name == "sp ace.jobs.0.log"
+    assert "line 1: not of a job list" in log.read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import ResultsError
 from bench.run import results
-from bench.run.joblist import array_script, listed_job, write_job_list
+from bench.run.joblist import array_script, listed_job, log_pattern, write_job_list
 from bench.run.survey import survey
 from tests.conftest import ROOT
 from tests.run.small_jobs import plan, write_method
@@ -65,3 +65,14 @@ def test_the_script_asks_for_what_a_job_needs_and_bash_can_read_it(files, tmp_pa
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert shown.stdout == str(tmp_path / "a 'b.jobs")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\\b", "a\x1bb"])
+def test_a_path_that_sbatch_cannot_read_is_refused(files, tmp_path, name):
+    with pytest.raises(ResultsError, match="--slurm .*: sbatch cannot read"):
+        array_script(tmp_path / name, files, ROOT / "bench.py", None)
+
+
+def test_the_tasks_log_beside_the_list_whatever_its_path():
+    assert log_pattern(Path("/home/run.jobs")) == "/home/run.jobs.%a.log"
+    assert log_pattern(Path("/home/sp ace/50%a.jobs")) == "'/home/sp ace/50%%a.jobs.%a.log'"
