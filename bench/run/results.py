@@ -35,6 +35,7 @@ from bench.files import (
 from bench.foreign import text_cell
 from bench.job import Job, JobFile, RunRecord, parse_job_file, parse_record, to_json
 from bench.predictions import Predictions
+from bench.run.parquet import read_parquet
 
 LEADERBOARD = "leaderboard"
 BOARD = "leaderboard.json"
@@ -44,7 +45,6 @@ TABLE = "test_predictions.csv"
 REPORT = "classification_report.txt"
 TENSORBOARD = "tensorboard"
 LOCK = "job.lock"
-MOST_CELLS = 200_000_000
 ABANDONED_SECONDS = 24 * 3600
 UNHASHED = frozenset({"record.json", "log.txt", REPORT, LOCK})
 """Files that may change after the record: the log's end, what scoring adds, the lock."""
@@ -257,25 +257,6 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
         return Predictions.from_frame(table, classes)
     except PredictionError as error:
         raise PredictionError(f"{path}: {error}") from None
-
-
-def read_parquet(content: bytes, where: str) -> pd.DataFrame:
-    """The table of a Parquet file. Raises PredictionError where it is none, or one too large.
-
-    A small file can state any number of rows, so its header is looked at first.
-    """
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        stated = ParquetFile(io.BytesIO(content)).metadata
-        fits = stated.num_rows * max(stated.num_columns, 1) <= MOST_CELLS
-        table = pd.read_parquet(io.BytesIO(content)) if fits else None
-    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes its reader raise
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PredictionError(f"{where}: cannot be read as Parquet: {first}") from None
-    if table is None:
-        raise PredictionError(f"{where}: holds more than {MOST_CELLS} cells; too large")
-    return table
 
 
 def read_history(path: Path) -> dict[str, tuple[float, ...]]:

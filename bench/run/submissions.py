@@ -27,9 +27,10 @@ from bench.estimates import RowFacts
 from bench.files import read_file, read_text, sha256_of, write_atomically
 from bench.predictions import SUM_TOLERANCE, Predictions, RowPredictions, Slot
 from bench.protocol import Roles
+from bench.run.parquet import read_parquet
 from bench.run.pretraining import UNDECLARED, fault_of_pretraining
 from bench.run.registry import RESERVED
-from bench.run.results import read_parquet, visible
+from bench.run.results import visible
 
 MAX_BYTES = 1 << 30
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

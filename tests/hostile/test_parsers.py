@@ -130,8 +130,6 @@ def test_a_damaged_parquet_file_is_read_or_refused(data):
 
 
 def test_a_small_parquet_file_of_very_many_rows_is_refused(monkeypatch):
-    from bench.run import results
-
-    monkeypatch.setattr(results, "MOST_CELLS", 39)
+    monkeypatch.setattr("bench.run.parquet.MOST_CELLS", 39)
     with pytest.raises(BenchError, match="holds more than 39 cells"):
         PARSERS["predictions"](parquet(20))

@@ -1,0 +1,99 @@
+"""Parquet files of a few kilobytes that would unpack to gigabytes are refused before they do."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from bench.errors import PredictionError
+from bench.run.parquet import read_parquet
+
+MIB = 1 << 20
+
+
+def written(columns: dict[str, object]) -> bytes:
+    stream = io.BytesIO()
+    parquet.write_table(pa.table(columns), stream, compression="zstd")
+    return stream.getvalue()
+
+
+def long_text() -> bytes:
+    return written({"image_id": ["x" * 64 * MIB], "p_a": [1.0]})
+
+
+def long_text_in_every_row() -> bytes:
+    """Kept once: the footer states half a mebibyte, truly."""
+    ids = pa.DictionaryArray.from_arrays(np.zeros(20_000, np.int32), ["x" * (MIB // 2)])
+    return written({"image_id": ids, "p_a": np.ones(20_000)})
+
+
+def long_list() -> bytes:
+    return written({"image_id": [[1] * 10_000_000], "p_a": [1.0]})
+
+
+def long_value() -> bytes:
+    return written({"image_id": ["a"], "p_a": pa.array([bytes(MIB)], pa.binary(MIB))})
+
+
+BOMBS = [long_text, long_text_in_every_row, long_list, long_value]
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_small_file_that_unpacks_to_much_is_refused_unread(bomb):
+    content = bomb()
+    assert len(content) < MIB // 4
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        with pytest.raises(PredictionError, match=r"^p.parquet: "):
+            read_parquet(content, "p.parquet")
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < 8 * MIB
+
+
+def varint(number: int) -> bytes:
+    """A number as a Parquet footer writes it."""
+    left, made = number << 1, bytearray()
+    while left > 127:
+        made.append(left & 127 | 128)
+        left >>= 7
+    return bytes([*made, left])
+
+
+def test_a_footer_that_states_too_little_is_found_out():
+    content = long_text()
+    group = parquet.ParquetFile(io.BytesIO(content)).metadata.row_group(0)
+    for size in (group.total_byte_size, group.column(0).total_uncompressed_size):
+        true = varint(size)
+        assert true in content
+        content = content.replace(true, bytes([*[128] * (len(true) - 1), 0]))
+    group = parquet.ParquetFile(io.BytesIO(content)).metadata.row_group(0)
+    assert (group.total_byte_size, group.column(0).total_uncompressed_size) == (0, 0)
+    with pytest.raises(PredictionError, match="1 rows of 2 columns unpack to more than"):
+        read_parquet(content, "p.parquet")
+
+
+HONEST = {
+    "no rows": pd.DataFrame({"image_id": ["a"], "p_a": [1.0]}).iloc[:0],
+    "one row of a long id": pd.DataFrame({"image_id": ["x" * 200], "p_a": [1.0]}),
+    "categories": pd.DataFrame({"image_id": pd.Categorical(["a", "b", "a"]), "p_a": [0.1, 1, 0]}),
+    "an index": pd.DataFrame({"p_a": [0.5, 1]}, index=pd.Index(["a", "b"], name="image_id")),
+    "half precision": pd.DataFrame({"image_id": ["a", None], "p_a": np.array([1, 0], np.float16)}),
+    "a name with a dot": pd.DataFrame({"image_id": ["a"], "p_a.b": [1.0], "fold": [0]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_table_is_read_as_it_is(name):
+    stream = io.BytesIO()
+    HONEST[name].to_parquet(stream)
+    pd.testing.assert_frame_equal(
+        read_parquet(stream.getvalue(), "p.parquet"), pd.read_parquet(stream)
+    )
