@@ -17,8 +17,9 @@ MIB = 1 << 20
 
 
 def written(columns: dict[str, object]) -> bytes:
+    """A file that does not say how Arrow held its columns, so that dictionaries are unpacked."""
     stream = io.BytesIO()
-    parquet.write_table(pa.table(columns), stream, compression="zstd")
+    parquet.write_table(pa.table(columns), stream, compression="zstd", store_schema=False)
     return stream.getvalue()
 
 
@@ -37,7 +38,8 @@ def long_list() -> bytes:
 
 
 def long_value() -> bytes:
-    return written({"image_id": ["a"], "p_a": pa.array([bytes(MIB)], pa.binary(MIB))})
+    values = pa.array([bytes(MIB)] * 100, pa.binary(MIB))
+    return written({"image_id": ["a"] * 100, "p_a": values})
 
 
 BOMBS = [long_text, long_text_in_every_row, long_list, long_value]
