@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from bench.errors import PredictionError, ResultsError
 from bench.files import (
+    MOST_TEXT,
     is_scratch,
     read_file,
     read_text,
@@ -262,7 +263,7 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
 def read_history(path: Path) -> dict[str, tuple[float, ...]]:
     """The columns of a history.csv, a value an epoch; those that hold no numbers are left out."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(io.BytesIO(read_file(path, MOST_TEXT)))
     except (OSError, ValueError):
         return {}
     numbers = table.select_dtypes("number").astype(float)
