@@ -37,7 +37,10 @@ def test_status_names_who_is_at_work(tmp_path):
     (folder / "record.json").unlink()
     spent = clock_file(folder)
     with FileLock(folder / LOCK):
-        for worker, said in (("node7 process 12", " by node7 process 12"), ("\x1b[2J", "")):
+        for worker, said in (
+            ("node7 process 12", " by node7 process 12"),
+            ("\x1b[2J", " by \ufffd[2J"),
+        ):
             spent.write_text(json.dumps({"started": "", "worker": worker}))
             shown = bench("status", cwd=tmp_path).stdout
             assert f"seed 0 fold 0{said}, last heard of" in shown
