@@ -17,6 +17,7 @@ import psutil
 import pytest
 from sklearn.metrics import classification_report
 
+from bench.run.results import is_locked
 from tests.conftest import ROOT
 
 RUN = ("run", "--protocol", "groupkfold5", "--image-size", "24")
@@ -238,7 +239,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process_and_no_lock(
+    tmp_path, number, code
+):
     runner = subprocess.Popen(
         [sys.executable, str(ROOT / "bench.py"), *CNN],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -246,12 +250,15 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process(tmp_path):
     wait_until(lambda: any((tmp_path / "results").glob("**/job.json")))
     wait_until(lambda: len(children(runner.pid)) > 1)  # what jobs are forked from, and a job
     job_processes = children(runner.pid)
-    runner.send_signal(signal.SIGTERM)
+    runner.send_signal(number)
     _, said = runner.communicate(timeout=300)
-    assert runner.returncode == 143
+    assert runner.returncode == code
     assert "the same command goes on from here" in said
     # a job that was being started when the signal came ends by itself: its runner's pipe closes
     wait_until(lambda: not any(alive(process) for process in job_processes), 30)
+    locks = list((tmp_path / "results").glob("**/job.lock"))
+    assert locks
+    assert not any(is_locked(lock.parent) for lock in locks)
 
 
 def test_a_failing_method_is_reported_with_its_log_and_the_others_go_on(tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -112,10 +113,7 @@ def test_a_killed_guard_leaves_nothing_running(small_source, tmp_path, jobs):
     runner.stdin.write("\n".join(file.model_dump_json() for file in files))
     runner.stdin.close()
     runner.stdin = None
-    deadline = time.monotonic() + 60
-    while len(processes_of(folder)) < 4:  # guard, work, and what that has started
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: len(processes_of(folder)) == 4)  # guard, work, and what that has started
     marked = processes_of(folder)
     (guarding,) = [each for each in marked if psutil.Process(each.ppid()) not in marked]
     guarding.kill()
@@ -159,21 +157,43 @@ def test_a_signal_while_the_guard_clears_up_leaves_nothing_running():
     assert not psutil.pid_exists(int(done.stdout))
 
 
-def test_a_job_that_is_asked_to_stop_leaves_nothing_though_its_guard_is_killed(
-    small_source, tmp_path
-):
+@pytest.fixture
+def forking(small_source, tmp_path) -> Iterator[JobProcess]:
+    """A job at work: its guard, the work, and two that this has started, each in its session."""
     method = write_method(tmp_path, "hangs", f"{FORKS}\ntime.sleep(600)")
     (file,) = plan(small_source, tmp_path / "results", method, folds=1)
     results.prepare(file)
     process = JobProcess(file, BENCH, "")
+    try:
+        wait_for(lambda: len(processes_of(process.folder)) == 4)
+        yield process
+    finally:
+        process.process.kill()
+        process.stop()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while len(processes_of(process.folder)) < 4:
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.process.kill()
-    process.ask_to_stop()
-    process.stop()
-    assert processes_of(process.folder) == []
+
+
+def test_a_job_asked_to_stop_leaves_nothing_though_its_guard_is_killed(forking):
+    forking.process.kill()
+    forking.ask_to_stop()
+    forking.stop()
+    assert processes_of(forking.folder) == []
+
+
+def test_what_a_killed_job_leaves_running_holds_no_lock(forking):
+    assert results.is_locked(forking.folder)
+    forking.process.kill()
+    wait_for(lambda: len(processes_of(forking.folder)) == 2)
+    wait_for(lambda: not results.is_locked(forking.folder))
+    assert len(processes_of(forking.folder)) == 2  # they live on, until somebody looks
+    forking.outcome()
+    assert processes_of(forking.folder) == []
 
 
 def test_a_job_whose_guard_is_killed_after_the_record_is_done(small_source, tmp_path):
