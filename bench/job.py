@@ -47,7 +47,7 @@ def _below(path: str) -> str:
 
 def _path(path: str) -> str:
     """A path on this machine. Raises ValueError for what no file can have."""
-    if not path or "\0" in path:
+    if "\0" in path:
         raise ValueError("is no path")
     return path
 
