@@ -11,10 +11,10 @@ import pytest
 
 from bench.contrast import Contrast, Detectable, NonInferiority
 from bench.estimates import MetricTable, RowFacts
+from bench.foreign import FORMULA
 from bench.report.contrast import SHOWN
 from bench.report.contrast_export import disagreements_csv, render_contrast
 from bench.report.contrast_words import headline, non_inferior, standfirst, verdict
-from bench.report.export import FORMULA
 from bench.report.html import render
 from bench.report.palette import swatches
 from bench.score.versus import Question, contrast
