@@ -94,6 +94,9 @@ def main() -> None:
             raise
         click.echo(printable(f"error: {error}"), err=True)
         code = 2
+    # The process ends with all that it made: to look through that once more for garbage on the
+    # way out would take 0.3 s of a report (2026-11-23).
+    gc.freeze()
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -26,8 +26,8 @@ from bench.score.operating import operating_points
 from bench.score.references import KIND
 from bench.score.rows import Row, read_row
 from bench.score.runs import Cohort, Run, cohort
-from bench.score.subgroups import subgroups, unsplit
-from bench.score.units import engine, unit_tables
+from bench.score.subgroups import attributes, subgroups, unsplit
+from bench.score.units import engine, unit_codes, unit_tables
 from bench.score.views import temperatures, tempered, two_classes
 
 RESAMPLES = 1000
@@ -72,6 +72,7 @@ class _Look:
     ) -> None:
         self.manifest, self.who, self.plan, self.interval = manifest, who, plan, interval
         self.costs = costs
+        self.attributes, self.units = attributes(manifest), unit_codes(manifest)
         self.malignant = [manifest.classes.index(label) for label in manifest.malignant]
 
     def at(self, row: Row) -> Closeup:
@@ -85,11 +86,11 @@ class _Look:
         )
         warm = [tempered(*each) for each in zip(runs, degrees, strict=True)] if known else []
         warm_two = [two_classes(run, self.malignant) for run in warm] if two else []
-        groups, gaps = subgroups(runs, two, self.manifest, self.plan, self.interval)
+        groups, gaps = subgroups(runs, two, self.attributes, self.plan, self.interval)
         return Closeup(
             resamples=self.plan.resamples,
             malignant_classes=self.manifest.malignant,
-            units=unit_tables(row, self.manifest, self.who, self.plan, self.interval),
+            units=unit_tables(row, self.units, self.who, self.plan, self.interval),
             extras=self._extras(runs, two),
             malignant=self._malignant(row, two),
             operating=self._operating(runs, two),
@@ -106,7 +107,7 @@ class _Look:
             ranking=self._ranking(runs[0], two),
             subgroups=groups,
             gaps=gaps,
-            unsplit=unsplit(self.manifest),
+            unsplit=unsplit(self.attributes),
             calls=call_shares(runs, self.plan, self.interval),
             hardest=hardest_lesions(runs, self.manifest, self.who),
         )

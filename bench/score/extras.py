@@ -10,6 +10,7 @@ from bench.errors import DataError, listing
 from bench.estimates import Estimate
 from bench.protocol import Interval
 from bench.score.bootstrap import Plan
+from bench.score.fallback import LANES
 from bench.score.kernels import compiled
 from bench.score.metrics import mean_over_defined, ratio
 from bench.score.runs import Run
@@ -101,39 +102,55 @@ def partial_auc(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate
 
     Standardised to 0.5 by chance and 1 at best (McClish 1989), as scikit-learn's `max_fpr`.
     """
-    value = np.mean([_fold_mean(run, [np.ones((run.groups, 1))])[0] for run in runs])
-    batches = [batch.copy() for batch in plan.batches(0, plan.resamples, compiled())]
-    drawn = np.mean([_fold_mean(run, batches) for run in runs], axis=0)[: plan.resamples]
+    sides = [Ledger(run.groups, 2 * run.folds, run.group, 2 * run.fold + run.truth) for run in runs]
+    pairs = list(zip(runs, sides, strict=True))
+    once = np.ones((runs[0].groups, 1), dtype=np.uint8)
+    value = np.mean([_fold_mean(run, once, own.total()[:, None])[0] for run, own in pairs])
+    drawn = np.mean([_resampled(run, own, plan) for run, own in pairs], axis=0)
     positives = runs[0].truth == 1
-    sides = [runs[0].groups_in(side) for side in (positives, ~positives)]
-    asked = Asked("partial_auc", len(runs[0].truth), min(sides))
+    rarer = min(runs[0].groups_in(side) for side in (positives, ~positives))
+    asked = Asked("partial_auc", len(runs[0].truth), rarer)
     return estimated(asked, float(value), drawn, np.nan, interval)
 
 
-def _fold_mean(run: Run, batches: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean over folds (R,) under batches of group weights (G, B)."""
-    orders = [run.orders[1][fold] for fold in run.present]
-    found = []
-    for weights in batches:
-        areas = [_area(run, order, weights) for order in orders]
-        found.append(mean_over_defined(np.stack(areas)[None])[0])
-    return np.concatenate(found)
+def _resampled(run: Run, sides: Ledger, plan: Plan) -> np.ndarray:
+    """The mean over folds in every resample (R,); sides counts each fold's negatives, positives."""
+    totals = sides.drawn(plan)
+    batches = plan.batches(0, plan.resamples, compiled())
+    parts = [
+        _fold_mean(run, weights, totals[:, at * LANES : (at + 1) * LANES])
+        for at, weights in enumerate(batches)
+    ]
+    return np.concatenate(parts)
 
 
-def _area(run: Run, order: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Standardised partial area (B,) of images in descending order of score."""
+def _fold_mean(run: Run, weights: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """The mean over folds (B,) under group weights (G, B or more), which make totals (2 F, B):
+    negatives and positives of each fold."""
+    weights = weights[:, : totals.shape[1]]
+    areas = [
+        _area(run, run.orders[1][fold], weights, *totals[2 * fold : 2 * fold + 2])
+        for fold in run.present
+    ]
+    return np.asarray(mean_over_defined(np.stack(areas)[None])[0])
+
+
+def _area(
+    run: Run, order: np.ndarray, weights: np.ndarray, negatives: np.ndarray, positives: np.ndarray
+) -> np.ndarray:
+    """Standardised partial area (B,) of images in descending order of score, of which so many
+    (B,) are drawn."""
     positive = run.truth[order] == 1
     score = run.probs[order, 1]
-    drawn = weights[run.group[order]].astype(np.float64)
-    sides = np.stack([~positive, positive]).astype(np.float64)
-    negatives, positives = sides @ drawn
     allowed = MAX_FPR * negatives
     top = np.searchsorted(np.cumsum(~positive), 2 * MAX_FPR * (~positive).sum()) + 1
-    for stop in (min(int(top), len(order)), len(order)):
+    for stop in (min(int(top), len(order)), len(order)):  # seldom more than the head is needed
         ends = np.flatnonzero(np.append(score[1:stop] != score[: stop - 1], stop == len(order)))
         if not len(ends):
             continue
-        met, hit = (np.cumsum(drawn[:stop] * side[:stop, None], axis=0)[ends] for side in sides)
+        drawn = weights[run.group[order[:stop]]].astype(np.float64)
+        sides = (~positive[:stop], positive[:stop])
+        met, hit = (np.cumsum(drawn * side[:, None], axis=0)[ends] for side in sides)
         if stop == len(order) or not (met[-1] < allowed).any():
             break
     false, true = (np.concatenate([np.zeros((1, found.shape[1])), found]) for found in (met, hit))

@@ -50,11 +50,12 @@ WIDEST = {"brier": 2.0}
 """How far apart two values of a metric can lie, 1 if not said."""
 
 
-def attributes(manifest: Manifest) -> dict[str, np.ndarray]:
-    """What every image of the roster is by each attribute (N,) of str, for those the data states.
+Attributes = Mapping[str, pd.Categorical]
+"""What every image of the roster is (N,), by attribute."""
 
-    Age is in bands of twenty years.
-    """
+
+def attributes(manifest: Manifest) -> Attributes:
+    """What images are by each attribute that the data states. Age is in bands of twenty years."""
     found = {}
     for name in ATTRIBUTES:
         if name == "image size":
@@ -62,7 +63,7 @@ def attributes(manifest: Manifest) -> dict[str, np.ndarray]:
         column = manifest.table[name]
         if column.notna().any():
             words = _age_bands(column) if name == "age" else column.astype(object)
-            found[name] = np.asarray(words.where(column.notna(), UNKNOWN), dtype=object)
+            found[name] = pd.Categorical(words.where(column.notna(), UNKNOWN))
     return found
 
 
@@ -73,14 +74,13 @@ def _age_bands(ages: pd.Series) -> pd.Series:
     return bands.astype(object)
 
 
-def unsplit(manifest: Manifest) -> dict[str, str]:
+def unsplit(known: Attributes) -> dict[str, str]:
     """Attributes that make no subgroups here, and why."""
-    known = attributes(manifest)
     found = {}
     for name in ATTRIBUTES:
         if name not in known:
             found[name] = "not in the metadata"
-        elif len(set(known[name])) == 1:
+        elif len(known[name].categories) == 1:
             found[name] = f"the same in all images: {known[name][0]}"
     return found
 
@@ -108,7 +108,7 @@ class _Part:
 def subgroups(
     runs: Sequence[Run],
     malignant: Sequence[Run],
-    manifest: Manifest,
+    known: Attributes,
     plan: Plan,
     interval: Interval,
 ) -> tuple[tuple[Subgroup, ...], tuple[Gap, ...]]:
@@ -116,10 +116,10 @@ def subgroups(
 
     malignant  the same runs with two classes, none where the data names no malignant ones
     """
-    known = {name: words for name, words in attributes(manifest).items() if len(set(words)) > 1}
     parts = [
         part
         for name, words in known.items()
+        if len(words.categories) > 1
         for part in _parts(name, words, runs, malignant, plan, interval)
     ]
     gaps = [gap for metric in GAP_METRICS for gap in _gaps(parts, metric, interval.level)]
@@ -128,15 +128,16 @@ def subgroups(
 
 def _parts(
     attribute: str,
-    words: np.ndarray,
+    words: pd.Categorical,
     runs: Sequence[Run],
     malignant: Sequence[Run],
     plan: Plan,
     interval: Interval,
 ) -> Iterator[_Part]:
-    """The subgroups of an attribute, words (roster,) of str, in the order of their names."""
-    values = sorted(set(words[np.concatenate([run.place for run in runs])]))
-    chosen = [[words[run.place] == value for run in runs] for value in values]
+    """The subgroups of an attribute, words (roster,), in the order of their names."""
+    own = [words[run.place] for run in runs]
+    values = sorted({value for each in own for value in each.unique()})
+    chosen = [[np.asarray(each == value) for each in own] for value in values]
     mine = [_subsets(runs, one) for one in chosen]
     sizes = [one[0].groups_in() for one in mine]
     large = [at for at, groups in enumerate(sizes) if groups >= FEW_GROUPS]

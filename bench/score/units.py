@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,17 +19,25 @@ from bench.score.views import averaged
 UNITS = ("lesion", "patient")
 
 
-def unit_tables(
-    row: Row, manifest: Manifest, who: Cohort, plan: Plan, interval: Interval
-) -> tuple[UnitTable, ...]:
-    """All metrics with lesions and with patients as units, for those that the data names."""
-    found = []
+def unit_codes(manifest: Manifest) -> dict[str, np.ndarray]:
+    """Which unit every image of the roster is of (N,) int, for the units that the data names."""
+    found = {}
     for unit in UNITS:
         names = manifest.table[f"{unit}_id"]
         if names.notna().any():
-            codes = np.unique(names.where(names.notna(), manifest.image_ids), return_inverse=True)
-            runs = [averaged(each.run, codes[1]) for each in row.counted]
-            found.append(_unit_table(unit, codes[1], row, runs, who, plan, interval))
+            own = names.where(names.notna(), manifest.image_ids)
+            found[unit] = np.unique(own, return_inverse=True)[1]
+    return found
+
+
+def unit_tables(
+    row: Row, units: Mapping[str, np.ndarray], who: Cohort, plan: Plan, interval: Interval
+) -> tuple[UnitTable, ...]:
+    """All metrics with each of these units; units as `unit_codes` gives them."""
+    found = []
+    for unit, codes in units.items():
+        runs = [averaged(each.run, codes) for each in row.counted]
+        found.append(_unit_table(unit, codes, row, runs, who, plan, interval))
     return tuple(found)
 
 

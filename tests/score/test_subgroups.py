@@ -55,7 +55,8 @@ def run(world):
 @pytest.fixture(scope="module")
 def found(world, run):
     plan = DrawnOnce(run.groups, 200, 1)
-    return subgroups([run], [two_classes(run, [1])], world.manifest, plan, world.protocol.interval)
+    known = attributes(world.manifest)
+    return subgroups([run], [two_classes(run, [1])], known, plan, world.protocol.interval)
 
 
 def test_ages_are_put_in_bands_and_missing_ones_kept_apart():
@@ -105,7 +106,7 @@ def test_a_class_average_is_undefined_where_a_class_is_absent(found):
 
 
 def test_attributes_that_split_nothing_say_why(world):
-    why = unsplit(world.manifest)
+    why = unsplit(attributes(world.manifest))
     assert why["source"] == "the same in all images: one"
     assert why["dx_type"] == why["image size"] == "not in the metadata"
 

@@ -15,9 +15,9 @@ from bench.score.bootstrap import Plan
 from bench.score.metrics import keys, sensitive_thresholds, thresholds_from_val
 from bench.score.rows import read_row, score_run
 from bench.score.runs import cohort, join
-from bench.score.units import unit_tables
+from bench.score.units import unit_codes, unit_tables
 from bench.score.views import averaged, subset, temperatures, tempered, two_classes
-from tests.score.cohorts import CLASSES, World
+from tests.score.cohorts import CLASSES, World, make_run
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,16 @@ def run(world, who):
 
 def values_of(run):
     return dict(zip(keys(run.classes), score_run(run).values, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_subset_is_in_the_order_that_sorting_it_anew_gives(seed):
+    run = make_run(seed=seed, decimals=[None, 1, 2][seed % 3])
+    share = (0, 0.1, 0.5, 1)[seed % 4]
+    part = subset(run, np.random.default_rng(seed).random(len(run.truth)) < share)
+    for found, anew in zip(part.orders, replace(part).orders, strict=True):
+        for mine, expected in zip(found, anew, strict=True):
+            np.testing.assert_array_equal(mine, expected)
 
 
 def test_lesions_are_scored_on_their_mean_probabilities(world, run):
@@ -97,7 +107,7 @@ def test_a_patient_of_two_diagnoses_counts_once_for_each():
 def test_only_units_that_the_data_names_are_shown(world, who):
     row = read_row(world.row("a"), world.protocol, who)
     plan = Plan(who.groups, 64, 1)
-    tables = unit_tables(row, world.manifest, who, plan, world.protocol.interval)
+    tables = unit_tables(row, unit_codes(world.manifest), who, plan, world.protocol.interval)
     assert [table.unit for table in tables] == ["lesion"]
     assert tables[0].units == tables[0].items == 240
     assert tables[0].table.metrics["accuracy"].n == 240
