@@ -3,7 +3,8 @@
 Sums: images sorted by cell (true x predicted class, caught by class) and by confidence bin.
 Rankings: one sort a class, descending by score; each class is ranked within every fold and over all
 of them. A ranking is cut into segments of [negatives][single positives][tied negatives][tied
-positives], and ends at its last positive, since what comes below is known from the totals.
+positives], and ends at its last positive, since what comes below is known from the totals. Images
+may lie in several parts, such as the subgroups of an attribute: then each part has all of this.
 """
 
 from __future__ import annotations
@@ -13,23 +14,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.score.metrics import ECE_BINS, brier_scores, confidence_bins, log_losses
-from bench.score.runs import Run
+from bench.score.runs import Run, divided
 
 WIDTH = 4
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """A run as the kernels read it. Every `*_items` holds group numbers, int32.
+    """A run, in P parts, as the kernels read it. Every `*_items` holds group numbers, int32.
 
-    cell_items, cell_ends (C*C + C,)  by cell; ends are exclusive positions
-    sum_items, sum_values (L, 3), sum_ends (15,)  a group's images of one confidence bin summed:
-                confidence minus correctness, log loss, Brier score
-    rank_items, segments (S, 4), rankings (C*(F+1) + 1,)  class-major: folds, then all of them
+    cell_items, cell_ends (P*(C*C + C),)  by part and cell; ends are exclusive positions
+    sum_items, sum_values (L, 3), sum_ends (P*15,)  a group's images of one part and confidence bin
+                summed: confidence minus correctness, log loss, Brier score
+    rank_items, segments (S, 4), rankings (C*(P*F + P) + 1,)  class-major: the folds of each part,
+                then each part over all of its folds
+    has_thresholds (P, C)  whether each class has one in every fold of which a part has images
     """
 
     classes: int
     folds: int
+    parts: int
     cell_items: np.ndarray
     cell_ends: np.ndarray
     sum_items: np.ndarray
@@ -41,14 +45,16 @@ class Arrangement:
     has_thresholds: np.ndarray
 
 
-def arrange(run: Run) -> Arrangement:
-    """Sort a run's images for the kernels."""
-    cell_items, cell_ends = _cells(run)
-    sum_items, sum_values, sum_ends = _sums(run)
-    rank_items, segments, rankings = _rankings(run)
+def arrange(run: Run, part: np.ndarray | None = None, parts: int = 1) -> Arrangement:
+    """Sort a run's images for the kernels: all of them, or part by part; part (N,) from 0 on."""
+    part = np.zeros_like(run.fold) if part is None else part
+    cell_items, cell_ends = _cells(run, part, parts)
+    sum_items, sum_values, sum_ends = _sums(run, part, parts)
+    rank_items, segments, rankings = _rankings(run, part, parts)
     return Arrangement(
         classes=run.classes,
         folds=run.folds,
+        parts=parts,
         cell_items=cell_items,
         cell_ends=cell_ends,
         sum_items=sum_items,
@@ -57,23 +63,29 @@ def arrange(run: Run) -> Arrangement:
         rank_items=rank_items,
         segments=segments,
         rankings=rankings,
-        has_thresholds=run.has_thresholds,
+        has_thresholds=_has_thresholds(run, part, parts),
     )
 
 
-def _cells(run: Run) -> tuple[np.ndarray, np.ndarray]:
+def _has_thresholds(run: Run, part: np.ndarray, parts: int) -> np.ndarray:
+    size = np.bincount(part * run.folds + run.fold, minlength=parts * run.folds)
+    missing = (size > 0).reshape(parts, run.folds)[..., None] & ~np.isfinite(run.thresholds)
+    return np.asarray(~missing.any(axis=1))
+
+
+def _cells(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
     cells = run.classes**2
     caught = np.flatnonzero(run.caught)
-    cell = np.concatenate([run.truth * run.classes + run.called, cells + run.truth[caught]])
+    kind = np.concatenate([run.truth * run.classes + run.called, cells + run.truth[caught]])
+    cell = np.concatenate([part, part[caught]]) * (cells + run.classes) + kind
     group = np.concatenate([run.group, run.group[caught]])
-    order = np.argsort(cell.astype(np.min_scalar_type(cells + run.classes)), kind="stable")
-    ends = np.cumsum(np.bincount(cell, minlength=cells + run.classes))
-    return group[order].astype(np.int32), ends.astype(np.int64)
+    items, sizes = divided(np.arange(len(cell)), cell, parts * (cells + run.classes))
+    return group[items].astype(np.int32), np.cumsum(sizes, dtype=np.int64)
 
 
-def _sums(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sums(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     top = run.probs[np.arange(len(run.truth)), run.called]
-    bins = confidence_bins(top)
+    bins = part * ECE_BINS + confidence_bins(top)
     member, item = np.unique(bins * run.groups + run.group, return_inverse=True)
     columns = (
         top - (run.called == run.truth),
@@ -81,15 +93,16 @@ def _sums(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         brier_scores(run.truth, run.probs),
     )
     values = np.stack([np.bincount(item, column) for column in columns], axis=1)
-    ends = np.cumsum(np.bincount(member // run.groups, minlength=ECE_BINS))
+    ends = np.cumsum(np.bincount(member // run.groups, minlength=parts * ECE_BINS))
     return (member % run.groups).astype(np.int32), values, ends.astype(np.int64)
 
 
-def _rankings(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rankings(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     items, segments, counts, start = [], [], [], 0
-    for code, orders in enumerate(run.orders):
-        order = np.concatenate(orders)
-        sizes = np.array([len(one) for one in orders])
+    for code, pooled in enumerate(run.orders):
+        by_fold = divided(pooled, part * run.folds + run.fold, parts * run.folds)
+        by_part = divided(pooled, part, parts)
+        order, sizes = (np.concatenate(both) for both in zip(by_fold, by_part, strict=True))
         places, ends, count = _segments(run.probs[order, code], run.truth[order] == code, sizes)
         items.append(run.group[order[places]])
         segments.append(ends + start)

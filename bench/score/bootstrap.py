@@ -67,15 +67,13 @@ class DrawnOnce(Plan):
 def point_values(
     runs: Sequence[Arrangement], groups: int, kernels: Kernels | None = None
 ) -> np.ndarray:
-    """Every metric of every run as it stands, (runs, M): the resample with each group once."""
-    weights = _lines(groups)
-    weights[:] = 1
-    found = tally_weights(runs, [weights], LANES, kernels or compiled())
-    return np.stack([values(tally)[:, 0] for tally in found])
+    """Every metric of every run as it stands, (runs, M P): the resample with each group once."""
+    tallies = (point_tally(run, groups, kernels) for run in runs)
+    return np.stack([values(tally)[:, ::LANES].ravel() for tally in tallies])
 
 
 def point_tally(run: Arrangement, groups: int, kernels: Kernels | None = None) -> Tally:
-    """The tally of one run as it stands, 64 equal columns."""
+    """The tally of one run as it stands, 64 equal columns for each of its parts."""
     weights = _lines(groups)
     weights[:] = 1
     return next(tally_weights([run], [weights], LANES, kernels or compiled()))
@@ -84,16 +82,17 @@ def point_tally(run: Arrangement, groups: int, kernels: Kernels | None = None) -
 def distributions(
     rows: Sequence[Sequence[Arrangement]], plan: Plan, kernels: Kernels | None = None
 ) -> list[np.ndarray]:
-    """Every metric of every row in every resample: for each row (M, R), mean over its runs.
+    """Every metric of every row in every resample: for each row (M, P R), mean over its runs.
 
-    All rows see the same resampled groups. M is in the order of `metrics.keys`. Memory: 8 M R bytes
-    a row beside bounded working space.
+    All rows see the same resampled groups. M is in the order of `metrics.keys`. P is 1, or the
+    parts that a row's runs are arranged in: all resamples of one, then of the next. Memory: 8 M P R
+    bytes a row beside bounded working space.
     """
     if not rows:
         return []
     chosen = kernels or compiled()
     width = len(keys(rows[0][0].classes))
-    out = [np.empty((width, plan.resamples)) for _ in rows]
+    out = [np.empty((width, row[0].parts, plan.resamples)) for row in rows]
 
     def work(first: int) -> None:
         count = min(plan.chunk, plan.resamples - first)
@@ -104,7 +103,8 @@ def distributions(
             summed = values(next(found))
             for _ in row[1:]:
                 summed += values(next(found))
-            np.divide(summed[:, :count], len(row), out=into[:, first : first + count])
+            drawn = summed.reshape(width, -1, padded)[..., :count]
+            np.divide(drawn, len(row), out=into[..., first : first + count])
 
     starts = range(0, plan.resamples, plan.chunk)
     if plan.workers == 1:
@@ -113,7 +113,7 @@ def distributions(
     else:
         with ThreadPoolExecutor(plan.workers) as pool:
             list(pool.map(work, starts))
-    return out
+    return [each.reshape(width, -1) for each in out]
 
 
 def _lines(groups: int) -> np.ndarray:
@@ -126,13 +126,13 @@ def _lines(groups: int) -> np.ndarray:
 def tally_weights(
     runs: Sequence[Arrangement], batches: Iterable[np.ndarray], width: int, kernels: Kernels
 ) -> Iterator[Tally]:
-    """The tally of every run under batches of weights (G, 64), `width` columns in all."""
+    """The tally of every run under batches of weights (G, 64), `width` columns for each part."""
     spaces = [_space(run, width) for run in runs]
     for batch, weights in enumerate(batches):
         fit, lanes = room(weights), slice(batch * LANES, (batch + 1) * LANES)
         for run, (cells, sums, ranks) in zip(runs, spaces, strict=True):
             kernels.count_cells(weights, fit, run.cell_items, run.cell_ends, cells[:, lanes])
-            kernels.add_up(weights, run.sum_items, run.sum_values, run.sum_ends, sums[:, lanes])
+            kernels.add_up(weights, run.sum_items, run.sum_values, run.sum_ends, sums[..., lanes])
             kernels.rank(
                 weights, fit, run.rank_items, run.segments, run.rankings, ranks[..., lanes]
             )
@@ -143,26 +143,39 @@ def tally_weights(
 def _space(run: Arrangement, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (
         np.empty((len(run.cell_ends), width)),
-        np.empty((len(run.sum_ends) + 2, width)),
+        np.empty((3, len(run.sum_ends), width)),
         np.empty((4, len(run.rankings) - 1, width)),
     )
 
 
 def _tally(run: Arrangement, cells: np.ndarray, sums: np.ndarray, ranks: np.ndarray) -> Tally:
-    classes, columns = run.classes, run.folds + 1
-    confusion = cells[: classes**2].reshape(classes, classes, -1)
-    pos, neg, below, precision = ranks.reshape(4, classes, columns, -1)
+    classes, folds, parts = run.classes, run.folds, run.parts
+    cells = cells.reshape(parts, classes**2 + classes, -1)
+    caught = np.where(run.has_thresholds[..., None], cells[:, classes**2 :], np.nan)
+    gaps, log_loss, brier = sums.reshape(3, parts, ECE_BINS, -1)
+    pos, neg, below, precision = ranks.reshape(4, classes, parts * (folds + 1), -1)
     negatives = pos.sum(axis=0) - pos
     auc = ratio(below + (negatives - neg) * pos, negatives * pos)
     ap = ratio(precision, pos)
-    return Tally(
-        confusion=confusion,
-        caught=np.where(run.has_thresholds[:, None], cells[classes**2 :], np.nan),
-        gaps=sums[:ECE_BINS],
-        log_loss=sums[ECE_BINS],
-        brier=sums[ECE_BINS + 1],
-        fold_auc=auc[:, :-1],
-        fold_ap=ap[:, :-1],
-        auc=auc[:, -1],
-        ap=ap[:, -1],
+    by_fold = slice(parts * folds)
+    by_part = slice(parts * folds, None)
+    fold_auc, fold_ap = (
+        _aside(each[:, by_fold].reshape(classes, parts, folds, -1), 1) for each in (auc, ap)
     )
+    return Tally(
+        confusion=_aside(cells[:, : classes**2]).reshape(classes, classes, -1),
+        caught=_aside(caught),
+        gaps=_aside(gaps),
+        log_loss=_aside(log_loss.sum(axis=1)),
+        brier=_aside(brier.sum(axis=1)),
+        fold_auc=fold_auc,
+        fold_ap=fold_ap,
+        auc=_aside(auc[:, by_part], 1),
+        ap=_aside(ap[:, by_part], 1),
+    )
+
+
+def _aside(table: np.ndarray, parts: int = 0) -> np.ndarray:
+    """A table with the columns (B) of its parts, which are its axis `parts`, side by side."""
+    moved = np.moveaxis(table, parts, -2)
+    return moved.reshape(*moved.shape[:-2], -1)

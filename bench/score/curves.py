@@ -20,7 +20,7 @@ def rank_curves(run: Run, code: int, target: str, plan: Plan, level: float) -> R
     Bands are vertical (Fawcett 2006): the middle `level` of what the resamples reach at the same x,
     with the curve of each drawn through its values at the shown thresholds.
     """
-    order = run.orders[code][-1]
+    order = run.orders[code]
     positive = run.truth[order] == code
     if positive.all() or not positive.any():
         return None

@@ -112,7 +112,7 @@ def partly_undefined(drawn: np.ndarray) -> tuple[str, ...]:
 
 def _why_undefined(row: Row, who: Cohort, metric: str) -> list[str]:
     if metric == "sens_at_spec_90" and not all(
-        scored.run.has_thresholds.all() for scored in row.counted
+        scored.arrangement.has_thresholds.all() for scored in row.counted
     ):
         return ["no val predictions"]
     if metric not in MACROS:

@@ -13,7 +13,7 @@ from bench.score.bootstrap import Plan
 from bench.score.fallback import LANES
 from bench.score.kernels import compiled
 from bench.score.metrics import mean_over_defined, ratio
-from bench.score.runs import Run
+from bench.score.runs import Run, divided
 from bench.score.sums import Asked, Ledger, estimated, estimates
 
 MAX_FPR = 0.1
@@ -128,9 +128,10 @@ def _fold_mean(run: Run, weights: np.ndarray, totals: np.ndarray) -> np.ndarray:
     """The mean over folds (B,) under group weights (G, B or more), which make totals (2 F, B):
     negatives and positives of each fold."""
     weights = weights[:, : totals.shape[1]]
+    order, sizes = divided(run.orders[1], run.fold, run.folds)
+    orders = np.split(order, np.cumsum(sizes)[:-1])
     areas = [
-        _area(run, run.orders[1][fold], weights, *totals[2 * fold : 2 * fold + 2])
-        for fold in run.present
+        _area(run, orders[fold], weights, *totals[2 * fold : 2 * fold + 2]) for fold in run.present
     ]
     return np.asarray(mean_over_defined(np.stack(areas)[None])[0])
 

@@ -34,13 +34,11 @@ def count_cells(
 def add_up(
     weights: np.ndarray, items: np.ndarray, values: np.ndarray, ends: np.ndarray, sums: np.ndarray
 ) -> None:
-    """Weighted sums of the first of values (L, 3) by part, then of the others over all of them:
-    sums (parts + 2, 64)."""
+    """Weighted sums of each of values (L, 3) by part into sums (3, parts, 64); ends (parts,)."""
     begin = 0
     for part, end in enumerate(ends):
-        sums[part] = values[begin:end, 0] @ weights[items[begin:end]]
+        sums[:, part] = values[begin:end].T @ weights[items[begin:end]]
         begin = end
-    sums[len(ends) :] = values[:, 1:].T @ weights[items]
 
 
 def rank(

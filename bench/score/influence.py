@@ -23,7 +23,7 @@ from bench.score.metrics import (
     log_losses,
     values,
 )
-from bench.score.runs import Run
+from bench.score.runs import Run, divided
 
 STEP = 1e-20
 RANKED = ("auc", "ap", "auc_pooled", "ap_pooled")
@@ -104,12 +104,12 @@ def ranked_influences(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     shape = (runs[0].classes, runs[0].groups)
     found = {kind: np.zeros(shape) for kind in RANKED}
     for run in runs:
-        for code, (*by_fold, pooled) in enumerate(run.orders):
-            for suffix, parts in (("", by_fold), ("_pooled", [pooled])):
-                order = np.concatenate(parts)
+        whole = np.array([len(run.truth)])
+        for code, pooled in enumerate(run.orders):
+            by_fold = divided(pooled, run.fold, run.folds)
+            for suffix, (order, sizes) in (("", by_fold), ("_pooled", (pooled, whole))):
                 score, positive = run.probs[order, code], run.truth[order] == code
-                sizes = np.array([len(part) for part in parts if len(part)], dtype=np.int64)
-                pulls = compiled().pull(score, positive, sizes)
+                pulls = compiled().pull(score, positive, sizes[sizes > 0])
                 for kind, pull in zip(("auc", "ap"), pulls, strict=True):
                     table = np.bincount(run.group[order], pull, run.groups)
                     found[kind + suffix][code] += table / len(runs)

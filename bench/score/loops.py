@@ -149,7 +149,7 @@ def count_cells(
             at = stop
 
 
-@_compiled("void(uint8[:, ::1], int32[::1], float64[:, ::1], int64[::1], float64[:, :])")
+@_compiled("void(uint8[:, ::1], int32[::1], float64[:, ::1], int64[::1], float64[:, :, :])")
 def add_up(
     weights: np.ndarray, items: np.ndarray, values: np.ndarray, ends: np.ndarray, sums: np.ndarray
 ) -> None:
@@ -159,16 +159,14 @@ def add_up(
     place, value = items.ctypes.data, values.ctypes.data
     at = 0
     for part in range(ends.shape[0]):
-        state[0] = 0
+        state[:] = 0
         while at + 4 <= ends[part]:
             _sum_four(lines, place + at * GROUP_BYTES, value + at * VALUE_BYTES, held)
             at += 4
         while at < ends[part]:
             _sum_one(lines, place + at * GROUP_BYTES, value + at * VALUE_BYTES, held)
             at += 1
-        sums[part] = state[0]
-    sums[ends.shape[0]] = state[1]
-    sums[ends.shape[0] + 1] = state[2]
+        sums[0, part], sums[1, part], sums[2, part] = state[0], state[1], state[2]
 
 
 @_compiled("void(uint8[:, ::1], int64, int32[::1], int64[:, ::1], int64[::1], float64[:, :, :])")

@@ -99,24 +99,14 @@ class Run:
         return above
 
     @cached_property
-    def orders(self) -> tuple[tuple[np.ndarray, ...], ...]:
-        """Image positions by descending score, by class: fold by fold, then over all folds."""
-        found = []
-        for code in range(self.classes):
-            order = descending(self.probs[:, code]).astype(np.int32)
-            folds = self.fold[order]
-            found.append((*(order[folds == fold] for fold in range(self.folds)), order))
-        return tuple(found)
+    def orders(self) -> tuple[np.ndarray, ...]:
+        """Image positions (N,) by descending score, by class."""
+        return tuple(descending(column).astype(np.int32) for column in self.probs.T)
 
     @cached_property
     def present(self) -> np.ndarray:
         """Folds of which this run has images, ascending."""
         return np.flatnonzero(np.bincount(self.fold, minlength=self.folds))
-
-    @cached_property
-    def has_thresholds(self) -> np.ndarray:
-        """Whether each class has a threshold in every fold that this run has (C,)."""
-        return np.asarray(np.isfinite(self.thresholds[self.present]).all(axis=0))
 
 
 def descending(score: np.ndarray) -> np.ndarray:
@@ -125,6 +115,13 @@ def descending(score: np.ndarray) -> np.ndarray:
     ordered = score[order]
     tied = (ordered[1:] == ordered[:-1]).any()
     return np.argsort(-score, kind="stable") if tied else order
+
+
+def divided(order: np.ndarray, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """An order (N,) part by part, and how long each is (P,); part (N,) of every image."""
+    small = part.astype(np.min_scalar_type(parts))  # the fewer bytes, the faster they are sorted
+    by_part = order[np.argsort(small[order], kind="stable")]
+    return by_part, np.bincount(part, minlength=parts)
 
 
 def cohort(protocol: Protocol, manifest: Manifest, roles: Roles) -> Cohort:

@@ -19,7 +19,7 @@ from bench.closeup import Gap, Subgroup
 from bench.estimates import NAN, Estimate
 from bench.manifest import Manifest
 from bench.protocol import Interval
-from bench.score.arrange import arrange
+from bench.score.arrange import Arrangement, arrange
 from bench.score.bootstrap import Plan, distributions, point_values
 from bench.score.denominators import denominators
 from bench.score.estimate import FEW, FEW_GROUPS, RARELY, interval_of, partly_undefined
@@ -137,25 +137,23 @@ def _parts(
     """The subgroups of an attribute, words (roster,), in the order of their names."""
     own = [words[run.place] for run in runs]
     values = sorted({value for each in own for value in each.unique()})
-    chosen = [[np.asarray(each == value) for each in own] for value in values]
-    mine = [_subsets(runs, one) for one in chosen]
-    sizes = [one[0].groups_in() for one in mine]
-    large = [at for at, groups in enumerate(sizes) if groups >= FEW_GROUPS]
+    chosen = {value: [np.asarray(each == value) for each in own] for value in values}
+    sizes = {value: runs[0].groups_in(masks[0]) for value, masks in chosen.items()}
+    large = {value: chosen[value] for value in values if sizes[value] >= FEW_GROUPS}
     every = {name: (name, None) for name in IMAGE_METRICS}
-    scored = dict(zip(large, _scored([mine[at] for at in large], every, plan), strict=True))
-    two = {at: _subsets(malignant, chosen[at]) for at in large} if malignant else {}
-    for at, found in zip(two, _scored(list(two.values()), MALIGNANT, plan), strict=True):
-        scored[at] |= found
-    for at, (value, groups) in enumerate(zip(values, sizes, strict=True)):
-        images = len(mine[at][0].truth)
-        if at not in scored:
+    scored = _scored(runs, large, every, plan)
+    two = _scored(malignant, large, MALIGNANT, plan) if malignant else {}
+    for value, groups in sizes.items():
+        mask = chosen[value][0]
+        images = int(mask.sum())
+        if value not in large:
             yield _Part(Subgroup(attribute, value, images, groups, too_few=True), {})
             continue
-        found = scored[at]
-        absent = mine[at][0].classes - len(np.unique(mine[at][0].truth))
+        found = scored[value] | two.get(value, {})
+        absent = runs[0].classes - len(np.unique(runs[0].truth[mask]))
         metrics = {metric: _estimate(own, absent, interval) for metric, own in found.items()}
         drawn = {metric: own.drawn for metric, own in found.items()}
-        if malignant and _rarer_side(two[at][0]) < FEW_GROUPS:
+        if malignant and _rarer_side(malignant[0], mask) < FEW_GROUPS:
             for metric in MALIGNANT:
                 metrics[metric] = Estimate(NAN, n=metrics[metric].n, marks=(TOO_FEW,))
                 del drawn[metric]
@@ -163,30 +161,43 @@ def _parts(
         yield _Part(made, drawn)
 
 
-def _subsets(runs: Sequence[Run], chosen: Sequence[np.ndarray]) -> list[Run]:
-    return [subset(run, one) for run, one in zip(runs, chosen, strict=True)]
-
-
-def _rarer_side(run: Run) -> int:
-    """Groups of the rarer of two classes."""
-    return min(run.groups_in(run.truth == code) for code in range(run.classes))
+def _rarer_side(run: Run, chosen: np.ndarray) -> int:
+    """Groups of the rarer of two classes among the chosen images."""
+    return min(run.groups_in(chosen & (run.truth == code)) for code in range(run.classes))
 
 
 def _scored(
-    parts: Sequence[Sequence[Run]], asked: Mapping[str, Key], plan: Plan
-) -> Iterator[dict[str, _Found]]:
-    """For each part, its runs being one row's: what was found of the metrics asked for, by the name
-    given to them. All parts are resampled side by side."""
-    arranged = [[arrange(run) for run in runs] for runs in parts]
-    for runs, own, drawn in zip(parts, arranged, distributions(arranged, plan), strict=True):
-        points = point_values(own, plan.groups).mean(axis=0)
-        images, groups = denominators(runs)
-        places = {key: place for place, key in enumerate(keys(runs[0].classes))}
-        yield {
-            name: _Found(key[0], points[at], drawn[at], int(images[at]), int(groups[at]))
+    runs: Sequence[Run],
+    parts: Mapping[str, Sequence[np.ndarray]],
+    asked: Mapping[str, Key],
+    plan: Plan,
+) -> dict[str, dict[str, _Found]]:
+    """For each part of a row's runs: what was found of the metrics asked for, by the name given to
+    them. Parts, which images (N,) bool of each run they have, share none: one pass draws them all.
+    """
+    if not parts:
+        return {}
+    arranged = [_in_parts(run, masks) for run, *masks in zip(runs, *parts.values(), strict=True)]
+    drawn = distributions([arranged], plan)[0].reshape(-1, arranged[0].parts, plan.resamples)
+    points = point_values(arranged, plan.groups).mean(axis=0).reshape(drawn.shape[:2])
+    places = {key: place for place, key in enumerate(keys(runs[0].classes))}
+    found = {}
+    for number, (value, masks) in enumerate(parts.items()):
+        images, groups = denominators(list(map(subset, runs, masks)))
+        found[value] = {
+            name: _Found(
+                key[0], points[at, number], drawn[at, number], int(images[at]), int(groups[at])
+            )
             for name, key in asked.items()
             for at in [places[key]]
         }
+    return found
+
+
+def _in_parts(run: Run, masks: Sequence[np.ndarray]) -> Arrangement:
+    """All images, those of no part in one more at the end: so the run is sorted only once."""
+    part = np.argmax([*masks, ~np.any(masks, axis=0)], axis=0)
+    return arrange(run, part, len(masks) + 1)
 
 
 def _estimate(found: _Found, absent: int, interval: Interval) -> Estimate:

@@ -76,17 +76,17 @@ class Ledger:
         items, ends = _sorted(self.cell, self.cells, self.group)
         value_items, values, value_ends = self._values()
         width = -(-plan.resamples // LANES) * LANES
-        counts, sums = np.empty((self.cells, width)), np.empty((self.parts + 2, width))
+        counts, sums = np.empty((self.cells, width)), np.empty((3, self.parts, width))
         for batch, weights in enumerate(plan.batches(0, plan.resamples, kernels)):
             lanes = slice(batch * LANES, (batch + 1) * LANES)
             kernels.count_cells(weights, room(weights), items, ends, counts[:, lanes])
-            kernels.add_up(weights, value_items, values, value_ends, sums[:, lanes])
-        return np.concatenate([counts, sums[: self.parts]])[:, : plan.resamples]
+            kernels.add_up(weights, value_items, values, value_ends, sums[..., lanes])
+        return np.concatenate([counts, sums[0]])[:, : plan.resamples]
 
     def _values(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Groups (V,), values (V, 3) and ends (parts,): a group's entries of one part summed.
 
-        The loops sum two more values over all parts, which stay 0 here.
+        The loops sum two more values, which stay 0 here.
         """
         member, item = np.unique(self.part * self.groups + self.value_group, return_inverse=True)
         values = np.zeros((len(member), 3))

@@ -12,6 +12,7 @@ from bench.score.bootstrap import Plan, distributions, point_values
 from bench.score.kernels import NUMPY, compiled
 from bench.score.metrics import RESAMPLED_CLASS_METRICS, keys
 from bench.score.runs import Run
+from bench.score.views import subset
 from tests.score.cohorts import drawn_weights, make_run, run_of
 
 GOLDEN = [5, 4, 3, 0, 2, 0, 0, 0]
@@ -183,3 +184,28 @@ def test_shuffling_images_changes_nothing():
     )
     plan = Plan(run.groups, 100, seed=7)
     assert np.allclose(spread(run, plan), spread(shuffled, plan), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", [compiled(), NUMPY], ids=["numba", "numpy"])
+@pytest.mark.parametrize("seed", range(12))
+def test_parts_of_a_run_are_drawn_as_each_would_be_by_itself(seed, form):
+    """Ties, thresholds that a fold lacks, and parts without an image among them."""
+    rng = np.random.default_rng(seed)
+    run = make_run(seed=seed, decimals=[None, 1, 2][seed % 3])
+    run.thresholds[1, :2] = np.nan
+    parts = 2 + seed % 4
+    part = rng.integers(0, parts, len(run.truth))
+    part[(run.fold == 1) & (part == 0)] = 1  # so part 0 needs no threshold of fold 1
+    part[part == parts - 1] -= seed % 2  # and the last part may be empty
+    whole, plan = arrange(run, part, parts), Plan(run.groups, 150, 3, chunk=64)
+    (drawn,) = distributions([[whole]], plan, form)
+    points = point_values([whole], run.groups, form).reshape(-1, parts)
+    for number, table in enumerate(np.split(drawn, parts, axis=1)):
+        if not (part == number).any():
+            assert np.isnan(table).all()
+            assert np.isnan(points[:, number]).all()
+            continue
+        alone = arrange(subset(run, part == number))
+        np.testing.assert_allclose(table, distributions([[alone]], plan, form)[0], atol=1e-12)
+        expected = point_values([alone], run.groups, form)[0]
+        np.testing.assert_allclose(points[:, number], expected, atol=1e-12)

@@ -66,7 +66,7 @@ def test_a_count_of_255_is_drawn_and_summed_whole(form):
     images, ends = 600, np.array([600])
     weights = np.full((1, 64), 255, dtype=np.uint8)
     items = np.zeros(images, dtype=np.int32)
-    cells, sums, ranks = np.zeros((1, 64)), np.zeros((3, 64)), np.zeros((4, 1, 64))
+    cells, sums, ranks = np.zeros((1, 64)), np.zeros((3, 1, 64)), np.zeros((4, 1, 64))
     form.count_cells(weights, 1, items, ends, cells)
     form.add_up(weights, items, np.ones((images, 3)), ends, sums)
     form.rank(

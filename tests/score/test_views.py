@@ -17,7 +17,7 @@ from bench.score.rows import read_row, score_run
 from bench.score.runs import cohort, join
 from bench.score.units import unit_codes, unit_tables
 from bench.score.views import averaged, subset, temperatures, tempered, two_classes
-from tests.score.cohorts import CLASSES, World, make_run
+from tests.score.cohorts import CLASSES, World
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +38,6 @@ def run(world, who):
 
 def values_of(run):
     return dict(zip(keys(run.classes), score_run(run).values, strict=True))
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_subset_is_in_the_order_that_sorting_it_anew_gives(seed):
-    run = make_run(seed=seed, decimals=[None, 1, 2][seed % 3])
-    share = (0, 0.1, 0.5, 1)[seed % 4]
-    part = subset(run, np.random.default_rng(seed).random(len(run.truth)) < share)
-    for found, anew in zip(part.orders, replace(part).orders, strict=True):
-        for mine, expected in zip(found, anew, strict=True):
-            np.testing.assert_array_equal(mine, expected)
 
 
 def test_lesions_are_scored_on_their_mean_probabilities(world, run):
