@@ -7,12 +7,16 @@ checks the large baselines, too.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bench.cli.places import BASELINES
 from bench.data.synthetic import open_synthetic
 from bench.run.check.checkup import Checkup
+from bench.run.check.probe import OUTCOME
 from bench.run.check.verdicts import CHECKS
+from bench.run.check.watch import watch
 from bench.run.registry import method_names
 from tests.run.broken import BROKEN, SOUND
 
@@ -60,6 +64,20 @@ def test_a_broken_method_fails_the_check_meant_for_it_and_no_other(tmp_path, che
     verdicts = checked(str(file), seconds=12, memory_gib=1.5)
     assert failed(verdicts) == {meant} | ALSO.get(wrong, set())
     assert ";" in verdicts[meant].said or meant == "imports"
+
+
+def test_a_probe_that_ends_as_it_is_told_to_stop_has_ended_by_itself(tmp_path):
+    file = tmp_path / "sound.py"
+    file.write_text(SOUND)
+    probe = Checkup(str(file), BASELINES, tmp_path / "check")._probe("import")
+
+    def gone() -> bool:
+        while not (probe.folder / OUTCOME).exists():
+            time.sleep(0.05)
+        time.sleep(1)  # the process still ends, and the server it was forked from reaps it
+        return True
+
+    assert watch(probe, gone).ok
 
 
 LARGE = {path.stem for path in BASELINES.glob("*.py")} - {"custom_cnn"}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -65,7 +63,7 @@ def watch(probe: Probe, stop_when: Callable[[], bool] = lambda: False) -> Outcom
         process.join(POLL_SECONDS)
         if not told and process.is_alive() and stop_when():
             told = time.monotonic()
-            os.kill(process.pid or 0, signal.SIGTERM)
+            process.terminate()  # nothing happens if it has just ended by itself
         if time.monotonic() > latest:
             process.kill()
     ended = time.monotonic()
