@@ -74,6 +74,12 @@ def units_note(board: Leaderboard, look: Closeup) -> str:
         for unit in look.units
         if unit.items > unit.units and board.repeats == 1
     ]
+    told += [
+        f"{counted(unit.units, f'{unit.unit} id')} make {counted(board.dataset.groups, 'group')}, "
+        "known duplicates being joined; resamples are of groups."
+        for unit in look.units
+        if unit.unit == board.dataset.unit and unit.units > board.dataset.groups
+    ]
     if "patient" not in {unit.unit for unit in look.units}:
         told.append("The data has no patient ids, so there is no column for patients.")
     return " ".join(told)

@@ -16,7 +16,7 @@ from bench.report.export import leaderboard_json
 from bench.report.hardest import Pictured
 from bench.report.html import page_names, render, write
 from bench.report.method_graphs import learning_graphs
-from bench.report.method_words import recipe
+from bench.report.method_words import recipe, units_note
 from bench.report.names import name as written
 from bench.report.words import plural
 from bench.score.closeup import closeups
@@ -82,6 +82,14 @@ def test_all_units_stand_beside_images(page, looks):
     assert "with several diagnoses counts once for each" in page.by_id("numbers").text
     lesions = looks["Plain"].units[0].table.metrics["macro_f1"]
     assert f"{lesions.value:.3f}" in page.by_id("units").text
+
+
+def test_joined_duplicates_say_why_there_are_more_lesions_than_groups(board, looks):
+    look = looks["Plain"]
+    for groups, told in ((310, ["320 lesion ids make 310 groups"]), (320, [])):
+        facts = replace(board.dataset, unit="lesion", groups=groups)
+        note = units_note(replace(board, dataset=facts), look)
+        assert re.findall(r"[^.]* make [^,]*", note) == [f" {one}" for one in told]
 
 
 def test_operating_points_say_what_val_promised(page, looks):
