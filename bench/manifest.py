@@ -36,6 +36,7 @@ class Record:
     """One image of a dataset. None means missing.
 
     group_id joins what lesion and patient ids leave apart, or stands in for both.
+    image_size is "600x450", of the image's file and upright; known only where somebody looked.
     """
 
     image_id: str
@@ -48,6 +49,7 @@ class Record:
     dx_type: str | None = None
     source: str | None = None
     group_id: str | None = None
+    image_size: str | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
@@ -90,8 +92,9 @@ class Manifest:
     malignant: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if "group_id" not in self.table.columns:
-            object.__setattr__(self, "table", self.table.assign(group_id=None))
+        for late in ("group_id", "image_size"):
+            if late not in self.table.columns:
+                object.__setattr__(self, "table", self.table.assign(**{late: None}))
         missing = [column for column in COLUMNS if column not in self.table.columns]
         if missing:
             raise DataError(f"{self.name}: the manifest lacks the columns {listing(missing)}")

@@ -26,6 +26,15 @@ def protocol_option(command: Command) -> Command:
     )
 
 
+def image_sizes_option(command: Command) -> Command:
+    """The flag that asks for subgroups by the size of the image files."""
+    return click.option(
+        "--image-sizes",
+        is_flag=True,
+        help="Read the size of every image's file, and show subgroups by it. Needs the images.",
+    )(command)
+
+
 def source_options(command: Command, name_option: str = "--name") -> Command:
     """The options that name the data; the command gets one `data: DataChoice` of them.
 

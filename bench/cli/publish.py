@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.places import COMMITTED, PROTOCOLS, existing_results_option, source_options
+from bench.cli.places import (
+    COMMITTED,
+    PROTOCOLS,
+    existing_results_option,
+    image_sizes_option,
+    source_options,
+)
 from bench.data.sources import DataChoice
 from bench.errors import DataError, ResultsError, listing
 
@@ -41,6 +47,7 @@ HOME = "../../index.html"
     is_flag=True,
     help="Show small copies of some images of the data. Without it no image is published.",
 )
+@image_sizes_option
 def publish(
     to: Path,
     data: DataChoice,
@@ -49,11 +56,13 @@ def publish(
     only: tuple[str, ...],
     *,
     with_images: bool,
+    image_sizes: bool,
 ) -> None:
     """Make a static site of every leaderboard, to be looked at as files or on any host.
 
     Publishing again changes only what changed. A folder that holds anything else is refused.
     """
+    from bench.data.images import with_image_sizes
     from bench.report.numbers import counted
     from bench.report.site import render_site
     from bench.swap import put_right, replace_folder
@@ -63,7 +72,9 @@ def publish(
     choices = [data, *(DataChoice(folder) for folder in others)]
     if data.folder is not None:
         choices.append(DataChoice())
-    sources = open_sources(choices, images=with_images)
+    sources = open_sources(choices, images=with_images or image_sizes)
+    if image_sizes:
+        sources = {name: with_image_sizes(source) for name, source in sources.items()}
     boards, absent = [], []
     for protocol, dataset in found_boards(results, only):
         if dataset in sources:

@@ -1,14 +1,20 @@
-"""`report`: the leaderboard again from what is in the results folder. Needs no images."""
+"""`report`: the leaderboard again from what is in the results folder. Needs no images by itself."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
 
 from bench.cli.board import open_bench, print_arms, print_data, print_table, score_and_render
-from bench.cli.places import protocol_option, results_option, source_options
+from bench.cli.places import (
+    image_sizes_option,
+    protocol_option,
+    results_option,
+    source_options,
+)
 from bench.data.sources import DataChoice
 from bench.errors import DataError
 
@@ -33,6 +39,7 @@ from bench.errors import DataError
     help="Put small pictures of the lesions a row does worst on into its page, with Grad-CAM where "
     "its checkpoints are. Needs the images.",
 )
+@image_sizes_option
 def report(
     protocol_name: str,
     data: DataChoice,
@@ -41,11 +48,15 @@ def report(
     *,
     latex: bool,
     with_images: bool,
+    image_sizes: bool,
 ) -> None:
     """Score and render again from what is in the results folder, beside the committed rows."""
+    from bench.data.images import with_image_sizes
     from bench.run.results import refuse_unwritable
 
-    bench = open_bench(protocol_name, data, images=with_images)
+    bench = open_bench(protocol_name, data, images=with_images or image_sizes)
+    if image_sizes:
+        bench = replace(bench, source=with_image_sizes(bench.source))
     matrix = read_costs(costs, bench.source.manifest.classes) if costs else None
     refuse_unwritable(results)
     print_data(bench)

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from bench.data.sources import Source
+from bench.data.threads import map_on_all_cores
 from bench.errors import DataError, listing
 from bench.files import read_file, waiting_kind
 
@@ -21,7 +23,8 @@ MAX_PIXELS = 100_000_000
 """An image of more pixels is refused before it is decoded."""
 MAX_BYTES = 512 * 2**20
 """Of an image file: more than so many pixels take, however badly they are packed."""
-ORIENTATION, UPRIGHT, TURNED = 0x0112, 1, range(2, 9)
+ORIENTATION, UPRIGHT, TURNED, SIDEWAYS = 0x0112, 1, range(2, 9), range(5, 9)
+FORMATS = ("JPEG", "PNG")
 OPAQUE = 255
 
 
@@ -107,12 +110,42 @@ def loader(files: Mapping[str, Path]) -> Callable[[str], np.ndarray]:
         try:
             return decode(read_picture(path))
         except (OSError, ValueError) as error:
-            raise DataError(
-                f"{path}: {getattr(error, 'strerror', None) or error}; fetch it again, or remove "
-                "its row from the metadata"
-            ) from None
+            raise _unreadable(path, error) from None
 
     return load
+
+
+def with_image_sizes(source: Source) -> Source:
+    """The same source with the size of every image's file in its manifest; decodes none of them.
+
+    Raises DataError that names a file which is missing or cannot be read.
+    """
+    files = find_images(source)
+    sizes = dict(zip(files, map_on_all_cores(_size_of, files.values()), strict=True))
+    table = source.manifest.table
+    table = table.assign(image_size=table["image_id"].map(sizes))
+    return replace(source, manifest=replace(source.manifest, table=table))
+
+
+def _size_of(path: Path) -> str:
+    """Width and height of an image file as it is shown, "600x450"."""
+    try:
+        with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
+            sideways = _orientation(image) in SIDEWAYS
+            width, height = image.size[::-1] if sideways else image.size
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, ValueError(_fault(error))) from None
+    return f"{width}x{height}"
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    what = getattr(error, "strerror", None) or error
+    return DataError(f"{path}: {what}; fetch it again, or remove its row from the metadata")
+
+
+def _fault(error: Exception) -> str:
+    """What pillow says of a file that is truncated, broken or no image at all."""
+    return str(error).split("<", 1)[0].strip().rstrip(":")
 
 
 class Picture(NamedTuple):
@@ -137,7 +170,7 @@ def decode_picture(content: bytes) -> Picture:
     if not content:
         raise ValueError("empty file")
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels are too many")
             if image.mode.startswith(("I", "F")):
@@ -147,8 +180,7 @@ def decode_picture(content: bytes) -> Picture:
             flat, flattened = _flatten(upright)
             return Picture(np.asarray(flat), turned, flattened)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        # pillow raises these for what is truncated, broken or no image at all
-        raise ValueError(str(error).split("<", 1)[0].strip().rstrip(":")) from None
+        raise ValueError(_fault(error)) from None
 
 
 def _orientation(image: Image.Image) -> object:

@@ -30,7 +30,7 @@ ATTRIBUTES = {
     "localization": "Body site",
     "dx_type": "How the diagnosis was made",
     "source": "Source",
-    "image size": "Image size",
+    "image_size": "Image size",
 }
 SUBSET_METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc")
 """Shown by subset beside the primary metric; all of them stand on the rows' own pages."""

@@ -28,8 +28,10 @@ from bench.score.runs import Run
 from bench.score.views import subset
 
 AGES = (0, 20, 40, 60, 80)
-ATTRIBUTES = ("age", "sex", "localization", "dx_type", "source", "image size")
+ATTRIBUTES = ("age", "sex", "localization", "dx_type", "source", "image_size")
 UNKNOWN = "not stated"
+OTHER_SIZES = "other sizes"
+UNSEEN = {"image_size": "not looked up: report --image-sizes reads it from the files"}
 TOO_FEW = "undefined: too few to say"
 """Marks malignant against benign where either side has fewer than 50 groups."""
 MALIGNANT: dict[str, Key] = {
@@ -55,14 +57,19 @@ Attributes = Mapping[str, pd.Categorical]
 
 
 def attributes(manifest: Manifest) -> Attributes:
-    """What images are by each attribute that the data states. Age is in bands of twenty years."""
+    """What images are by each attribute that the data states.
+
+    Age is in bands of twenty years; sizes of images that few groups have are one subgroup.
+    """
     found = {}
     for name in ATTRIBUTES:
-        if name == "image size":
-            continue  # a manifest knows no pixels
         column = manifest.table[name]
         if column.notna().any():
-            words = _age_bands(column) if name == "age" else column.astype(object)
+            words = column.astype(object)
+            if name == "age":
+                words = _age_bands(column)
+            elif name == "image_size":
+                words = _common(words, manifest.native_groups)
             found[name] = pd.Categorical(words.where(column.notna(), UNKNOWN))
     return found
 
@@ -74,12 +81,18 @@ def _age_bands(ages: pd.Series) -> pd.Series:
     return bands.astype(object)
 
 
+def _common(sizes: pd.Series, groups: np.ndarray) -> pd.Series:
+    """Sizes of images (N,); those that fewer groups (N,) have than can be spoken of are one."""
+    borne = pd.Series(groups, index=sizes.index).groupby(sizes).nunique()
+    return sizes.where(sizes.map(borne) >= FEW_GROUPS, OTHER_SIZES)
+
+
 def unsplit(known: Attributes) -> dict[str, str]:
     """Attributes that make no subgroups here, and why."""
     found = {}
     for name in ATTRIBUTES:
         if name not in known:
-            found[name] = "not in the metadata"
+            found[name] = UNSEEN.get(name, "not in the metadata")
         elif len(known[name].categories) == 1:
             found[name] = f"the same in all images: {known[name][0]}"
     return found

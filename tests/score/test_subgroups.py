@@ -108,7 +108,19 @@ def test_a_class_average_is_undefined_where_a_class_is_absent(found):
 def test_attributes_that_split_nothing_say_why(world):
     why = unsplit(attributes(world.manifest))
     assert why["source"] == "the same in all images: one"
-    assert why["dx_type"] == why["image size"] == "not in the metadata"
+    assert why["dx_type"] == "not in the metadata"
+    assert why["image_size"] == "not looked up: report --image-sizes reads it from the files"
+
+
+def test_sizes_that_few_groups_have_are_one_subgroup():
+    sizes = ["600x450"] * 50 + ["640x480"] * 49 + ["1024x1024"] * 80
+    lesions = [f"L{i}" for i in range(99)] + [f"L{100 + i // 2}" for i in range(80)]
+    records = [
+        Record(f"I{i:03}", "nv", lesion_id=lesion, image_size=size)
+        for i, (lesion, size) in enumerate(zip(lesions, sizes, strict=True))
+    ]
+    manifest = Manifest.from_records("sizes", ("nv",), records)
+    assert attributes(manifest)["image_size"].tolist() == ["600x450"] * 50 + ["other sizes"] * 129
 
 
 def test_a_gap_names_the_worst_and_lies_within_its_interval(found):
