@@ -88,7 +88,7 @@ def eda_page(found: Explored) -> EdaPage:
         heading="What is in this dataset",
         headline=eda_words.headline(found),
         standfirst=eda_words.standfirst(found),
-        **of_the_data(board),
+        data=of_the_data(board),
         group_sizes=group_sizes(manifest),
         galleries=tuple(
             _gallery(label, found) for label in manifest.classes if label in found.pictures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
 
 from bench.estimates import Leaderboard
 from bench.report import words
@@ -31,23 +30,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Headed:
-    """A page with its head; the rest of it is its own."""
-
-    title: str
-    kicker: str
-    heading: str
-    headline: str
-    standfirst: tuple[str, ...]
-    banners: tuple[Banner, ...]
-    badges: tuple[Badge, ...]
-    facts: tuple[Fact, ...]
-    counts: tuple[ClassCount, ...]
-    unit: str
-    unit_title: str
-
-
-class OfTheData(TypedDict):
+class OfTheData:
     """The part of the head that is the same on every page of a leaderboard's data."""
 
     banners: tuple[Banner, ...]
@@ -58,8 +41,20 @@ class OfTheData(TypedDict):
     unit_title: str
 
 
+@dataclass(frozen=True, slots=True)
+class Headed:
+    """A page with its head; the rest of it is its own."""
+
+    title: str
+    kicker: str
+    heading: str
+    headline: str
+    standfirst: tuple[str, ...]
+    data: OfTheData
+
+
 def of_the_data(board: Leaderboard) -> OfTheData:
-    """Warnings, badges, data sheet, classes and unit, for a `Headed` page."""
+    """Warnings, badges, data sheet, classes and unit, as every page shows them."""
     unit = words.plural(board.dataset.unit)
     return OfTheData(
         banners=page_banners(board),

@@ -70,7 +70,7 @@ def study_page(study: Study) -> StudyPage:
         heading=words.protocol_title(study.protocol.title, study.manifest.unit),
         headline=_headline(study),
         standfirst=_standfirst(study),
-        **of_the_data(board),
+        data=of_the_data(board),
         flow=flow(study),
         parts=parts_grid(study),
         used=used_grid(study),

@@ -119,7 +119,7 @@ def page(
         heading=words.protocol_title(board.protocol_title, board.dataset.unit),
         headline=words.headline(board),
         standfirst=words.standfirst(board),
-        **of_the_data(board),
+        data=of_the_data(board),
         primary=metric(board.primary).label,
         primary_title=metric(board.primary).title,
         level=f"{board.interval.level * 100:g}%",
