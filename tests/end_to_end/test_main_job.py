@@ -174,7 +174,7 @@ def test_a_rows_page_shows_its_hardest_images_where_they_are_asked_for(finished)
     assert done.returncode == 0, done.stderr
     page = (board / "methods" / f"{row}.html").read_text()
     assert "<img" not in page
-    assert "the same in all images: 600x450" in page
+    assert "the same in all images: 128x96" in page
 
 
 def test_gradcam_says_which_jobs_have_no_checkpoint(finished):
@@ -257,11 +257,12 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_no_process_and_no_lock(
     _, said = runner.communicate(timeout=300)
     assert runner.returncode == code
     assert "the same command goes on from here" in said
-    # a job that was being started when the signal came ends by itself: its runner's pipe closes
+    # a job that was being started when the signal came ends by itself: its runner's pipe closes;
+    # it may be none of those counted above, so that its lock alone tells
     wait_until(lambda: not any(alive(process) for process in job_processes), 30)
     locks = list((tmp_path / "results").glob("**/job.lock"))
     assert locks
-    assert not any(is_locked(lock.parent) for lock in locks)
+    wait_until(lambda: not any(is_locked(lock.parent) for lock in locks), 30)
 
 
 def test_a_failing_method_is_reported_with_its_log_and_the_others_go_on(tmp_path):
