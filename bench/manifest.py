@@ -1,6 +1,6 @@
 """Who is in a dataset: image, lesion, patient, label and metadata of every row.
 
-A Manifest knows no files and no pixels. It is built by `bench.data` and read by everyone.
+A Manifest opens no files and holds no pixels. It is built by `bench.data` and read by everyone.
 """
 
 from __future__ import annotations

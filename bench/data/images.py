@@ -133,13 +133,13 @@ def _size_of(path: Path) -> str:
         with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             sideways = _orientation(image) in SIDEWAYS
             width, height = image.size[::-1] if sideways else image.size
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _unreadable(path, ValueError(_fault(error))) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from None
     return f"{width}x{height}"
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    what = getattr(error, "strerror", None) or error
+    what = getattr(error, "strerror", None) or _fault(error)
     return DataError(f"{path}: {what}; fetch it again, or remove its row from the metadata")
 
 

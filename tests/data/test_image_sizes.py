@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from bench.data.images import decode, find_images, read_picture, with_image_sizes
 from bench.data.sources import Source, open_source
@@ -47,6 +48,14 @@ def test_who_is_in_the_dataset_stays(source):
 def test_a_file_that_is_no_image_is_named(source, content):
     (source.folder / "B.jpg").write_bytes(content)
     with pytest.raises(DataError, match=r"B\.jpg: cannot identify image file; fetch it again"):
+        with_image_sizes(source)
+
+
+def test_a_file_whose_text_swells_is_named(source):
+    text = PngInfo()
+    text.add_text("comment", "x" * 2**24, zip=True)
+    Image.new("RGB", (32, 64)).save(source.folder / "more" / "C.PNG", pnginfo=text)
+    with pytest.raises(DataError, match=r"C\.PNG: Decompressed data too large .*fetch it again"):
         with_image_sizes(source)
 
 
