@@ -15,6 +15,14 @@ def predictions(probs=PROBS, ids=("a", "b", "c")):
 
 def test_predictions_are_found_by_id_in_any_order():
     assert (predictions().for_ids(["c", "a", "b"]) == PROBS[[2, 0, 1]]).all()
+    assert (predictions().for_ids(["a", "b", "c"]) == PROBS).all()
+
+
+@pytest.mark.parametrize("asked", [["a", "b", "c"], ["b", "a", "c"]])
+def test_what_is_done_to_the_found_leaves_the_predictions_as_they_are(asked):
+    given = predictions(PROBS.copy())
+    given.for_ids(asked)[:] = 7
+    assert (given.probs == PROBS).all()
 
 
 def test_other_ids_than_asked_for_are_named():
