@@ -10,14 +10,15 @@ AGREE = 1e-12
 
 def percentile(drawn: np.ndarray, level: float) -> tuple[float, float]:
     """The middle `level` of the resamples drawn (R,)."""
-    return quantiles(np.sort(drawn), np.array([(1 - level) / 2, (1 + level) / 2]))
+    return quantiles(drawn, np.array([(1 - level) / 2, (1 + level) / 2]))
 
 
-def quantiles(ordered: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
-    """Two quantiles of sorted values (R,), linear between neighbours as `numpy.quantile`."""
-    places = shares * (len(ordered) - 1)
+def quantiles(drawn: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Two quantiles of values (R,), linear between neighbours as `numpy.quantile`, but faster."""
+    places = shares * (len(drawn) - 1)
     lower = np.floor(places).astype(np.int64)
-    upper = np.minimum(lower + 1, len(ordered) - 1)
+    upper = np.minimum(lower + 1, len(drawn) - 1)
+    ordered = np.partition(drawn, (*lower, *upper))
     low, high = ordered[lower] + (places - lower) * (ordered[upper] - ordered[lower])
     return float(low), float(high)
 
@@ -30,10 +31,9 @@ def bca(
     Resamples equal to the estimate count half for the bias. None where it is not defined: the
     estimate lies outside of all resamples, or the acceleration is too large for the level.
     """
-    ordered = np.sort(drawn)
     near = AGREE * max(1.0, abs(estimate))
-    below = int(np.searchsorted(ordered, estimate - near, side="left"))
-    within = int(np.searchsorted(ordered, estimate + near, side="right"))
+    below = np.count_nonzero(drawn < estimate - near)
+    within = np.count_nonzero(drawn <= estimate + near)
     bias = ndtri((below + within) / 2 / len(drawn))
     if not np.isfinite(bias):
         return None
@@ -41,7 +41,7 @@ def bca(
     shrink = 1 - acceleration * normal
     if (shrink <= 0).any() or not np.isfinite(acceleration):
         return None
-    return quantiles(ordered, ndtr(bias + normal / shrink))
+    return quantiles(drawn, ndtr(bias + normal / shrink))
 
 
 def clopper_pearson(hits: int, count: int, level: float) -> tuple[float, float]:

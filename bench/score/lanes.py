@@ -7,6 +7,8 @@ A step is a Python function of one line of numbers a state row and one an item:
 `stepping` turns it into a function that compiled code calls for one place of a ranking. Left to
 itself the compiler vectorises such loops too, but asks before each run of one whether its arrays
 overlap, which takes as long as the step.
+
+numba's cache knows when `loops` was changed, not this module: change both, or clear `__pycache__`.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import intp, void
+from numba.core.cgutils import alloca_once_value, for_range
 from numba.extending import intrinsic
 
 from bench.score.fallback import LANES
 
+GROUP_BYTES = 4  # one item
 ABREAST = 8  # float64 in the widest registers; narrower machines take several of theirs
 FUSED = ("contract",)  # a product and its sum in one instruction, rounded once, where there is one
 COUNT, GROUP, DOUBLE, ADDRESS = ir.IntType(8), ir.IntType(32), ir.DoubleType(), ir.IntType(64)
@@ -70,19 +74,22 @@ def stepping(step: Step, items: int, state: int, values: int = 0) -> Any:
     return intrinsic(typed)
 
 
-def adding(items: int) -> Any:
-    """A function of three addresses: adds the weights of the next items to a sum (64,) uint8."""
+def summing() -> Any:
+    """A function of weights, items, how many of them, and a sum (64,) uint8 that it writes."""
 
     def build(_context: Any, builder: Any, _signature: Any, given: Sequence[Any]) -> None:
-        weights, places, total = given
+        weights, places, count, into = given
         kind = ir.VectorType(COUNT, LANES)
-        found = _load(builder, kind, total)
-        for item in range(items):
-            found = builder.add(found, _load(builder, kind, _line(builder, weights, places, item)))
-        _store(builder, found, total)
+        zeros = ir.Constant(kind, None)
+        total = alloca_once_value(builder, zeros)  # type: ignore[no-untyped-call]
+        with for_range(builder, count) as loop:
+            place = builder.add(places, builder.mul(loop.index, ADDRESS(GROUP_BYTES)))
+            line = _load(builder, kind, _line(builder, weights, place))
+            builder.store(builder.add(builder.load(total), line), total)
+        _store(builder, builder.load(total), into)
 
-    def typed(_typing: Any, _weights: Any, _items: Any, _total: Any) -> Any:
-        return void(intp, intp, intp), build
+    def typed(_typing: Any, _weights: Any, _items: Any, _count: Any, _total: Any) -> Any:
+        return void(intp, intp, intp, intp), build
 
     return intrinsic(typed)
 
@@ -97,9 +104,9 @@ def _store(builder: Any, value: Any, address: Any, shift: int = 0) -> None:
     builder.store(value, builder.inttoptr(place, value.type.as_pointer()), align=1)
 
 
-def _line(builder: Any, weights: Any, places: Any, item: int) -> Any:
+def _line(builder: Any, weights: Any, places: Any, item: int = 0) -> Any:
     """The address of an item's weights."""
-    group = builder.zext(_load(builder, GROUP, places, 4 * item), ADDRESS)
+    group = builder.zext(_load(builder, GROUP, places, GROUP_BYTES * item), ADDRESS)
     return builder.add(weights, builder.mul(group, ADDRESS(LANES)))
 
 

@@ -6,6 +6,10 @@ one cache line. What happens to the lanes at one place of a ranking is a step (`
 counts are exact integers, so these loops and those by NumPy (`fallback`) give the same numbers;
 only floating-point sums may differ in their last bits.
 
+Steps are given addresses, so what they point to must be in use until the last of them. A sum of
+counts (64,) uint8 stands in the last line of a state, and behind it zeros: to a step it is weights
+of one group, whose number is 0.
+
 Whoever imports this module waits for numba: `kernels.compiled` does.
 """
 
@@ -18,12 +22,12 @@ import numba
 import numpy as np
 
 from bench.score.fallback import LANES
-from bench.score.lanes import adding, stepping
+from bench.score.lanes import GROUP_BYTES, stepping, summing
 from bench.score.streams import FIRST, GAMMA, LOW, SECOND
 
 PENDING = 16  # precisions summed as one fraction before it is divided out: division is slow
 SLIVER = 1e-17  # negatives before any are met: no division by 0, and lost in every sum
-GROUP_BYTES, VALUE_BYTES = 4, 3 * 8  # one item of `*_items`, one row of `sum_values`
+LINE_BYTES, VALUE_BYTES = LANES * 8, 3 * 8  # one row of a state, one of `sum_values`
 
 
 def _compiled(*signature: str) -> Callable[[Callable[..., Any]], Any]:
@@ -46,14 +50,6 @@ def _lines(rows: int) -> np.ndarray:
     raw = np.zeros((rows + 1) * LANES)
     begin = (-raw.ctypes.data % LANES) // raw.itemsize
     return raw[begin : begin + rows * LANES].reshape(rows, LANES)
-
-
-@_compiled()
-def _counts() -> np.ndarray:
-    """A sum (64,) uint8 that is one cache line."""
-    raw = np.zeros(2 * LANES, np.uint8)
-    begin = -raw.ctypes.data % LANES
-    return raw[begin : begin + LANES]
 
 
 @_compiled()
@@ -95,6 +91,12 @@ def _sum(state: Any, weights: Any, values: Any) -> Any:
     return gap, loss, brier
 
 
+def _gain(state: Any, weights: Any, _values: Any) -> Any:
+    """A count, and the weights of more."""
+    (count,), (more,) = state, weights
+    return (count + more,)
+
+
 def _meet_negatives(state: Any, weights: Any, _values: Any) -> Any:
     """Negatives lie below all positives met so far."""
     neg, below, pos = state
@@ -113,24 +115,11 @@ def _meet_positives(state: Any, weights: Any, _values: Any) -> Any:
     return neg, below, pos, top, bottom
 
 
-_add_one, _add_four = adding(1), adding(4)
+_total = summing()
+_gain_of = stepping(_gain, 1, 1)
 _sum_one, _sum_four = stepping(_sum, 1, 3, 3), stepping(_sum, 4, 3, 3)
 _meet_negatives_of = stepping(_meet_negatives, 1, 3)
 _meet_one, _meet_four = stepping(_meet_positives, 1, 5), stepping(_meet_positives, 4, 5)
-
-
-@_compiled()
-def _add(weights: np.ndarray, items: np.ndarray, at: int, stop: int, total: np.ndarray) -> None:
-    """The weights of some items, summed into total (64,) uint8."""
-    lines, place, into = weights.ctypes.data, items.ctypes.data, total.ctypes.data
-    for b in range(LANES):
-        total[b] = 0
-    while at + 4 <= stop:
-        _add_four(lines, place + at * GROUP_BYTES, into)
-        at += 4
-    while at < stop:
-        _add_one(lines, place + at * GROUP_BYTES, into)
-        at += 1
 
 
 @_compiled("void(uint8[:, ::1], int64, int32[::1], int64[::1], float64[:, :])")
@@ -138,15 +127,18 @@ def count_cells(
     weights: np.ndarray, room: int, items: np.ndarray, ends: np.ndarray, cells: np.ndarray
 ) -> None:
     """As `fallback.count_cells`."""
-    total = _counts()
+    state = _lines(2)
+    lines, place, held = weights.ctypes.data, items.ctypes.data, state.ctypes.data
+    total = held + LINE_BYTES
     at = 0
     for cell in range(ends.shape[0]):
-        cells[cell] = 0
+        state[0] = 0
         while at < ends[cell]:
-            stop = min(ends[cell], at + room)
-            _add(weights, items, at, stop, total)
-            cells[cell] += total
-            at = stop
+            more = min(ends[cell] - at, room)
+            _total(lines, place + at * GROUP_BYTES, more, total)
+            _gain_of(total, total + LANES, held, held)
+            at += more
+        cells[cell] = state[0]
 
 
 @_compiled("void(uint8[:, ::1], int32[::1], float64[:, ::1], int64[::1], float64[:, :, :])")
@@ -179,24 +171,23 @@ def rank(  # noqa: C901 - the walk in one piece, its parts being steps
     ranks: np.ndarray,
 ) -> None:
     """As `fallback.rank`."""
-    total, alone = _counts(), np.zeros(1, np.int32)
-    state, tied, precision = _lines(5), np.zeros((2, LANES)), np.zeros(LANES)
+    state = _lines(9)
     neg, below, pos, top, bottom = state[0], state[1], state[2], state[3], state[4]
+    tied, precision = state[5:7], state[7]
     lines, place, held = weights.ctypes.data, items.ctypes.data, state.ctypes.data
-    sums, only = total.ctypes.data, alone.ctypes.data
+    total = held + 8 * LINE_BYTES
     at = 0
     for ranking in range(rankings.shape[0] - 1):
         state[:] = 0
         neg[:] = SLIVER
         bottom[:] = 1
-        precision[:] = 0
         pending = 0
         for segment in range(rankings[ranking], rankings[ranking + 1]):
             while at < segments[segment, 0]:
-                stop = min(segments[segment, 0], at + room)
-                _add(weights, items, at, stop, total)
-                _meet_negatives_of(sums, only, held, held)
-                at = stop
+                more = min(segments[segment, 0] - at, room)
+                _total(lines, place + at * GROUP_BYTES, more, total)
+                _meet_negatives_of(total, total + LANES, held, held)
+                at += more
             while at < segments[segment, 1]:
                 if at + 4 <= segments[segment, 1]:
                     _meet_four(lines, place + at * GROUP_BYTES, held, held)
@@ -213,10 +204,10 @@ def rank(  # noqa: C901 - the walk in one piece, its parts being steps
                 for kind in range(2):
                     tied[kind] = 0
                     while at < segments[segment, 2 + kind]:
-                        stop = min(segments[segment, 2 + kind], at + room)
-                        _add(weights, items, at, stop, total)
-                        tied[kind] += total
-                        at = stop
+                        more = min(segments[segment, 2 + kind] - at, room)
+                        _total(lines, place + at * GROUP_BYTES, more, total)
+                        _gain_of(total, total + LANES, held, held + (5 + kind) * LINE_BYTES)
+                        at += more
                 for b in range(LANES):
                     below[b] += tied[0, b] * (pos[b] + tied[1, b] * 0.5)
                     pos[b] += tied[1, b]
