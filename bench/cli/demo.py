@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from bench.cli.checkpoints import meant_checkpoints
+from bench.cli.places import model_device_option
 from bench.errors import BenchError
 from bench.files import safe_name
 
@@ -24,8 +25,14 @@ from bench.files import safe_name
     "each is a model to choose.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=7860,
+    show_default=True,
+    help="Port to listen at.",
+)
+@model_device_option
 @click.option(
     "--export-space",
     "space",

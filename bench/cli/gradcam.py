@@ -11,7 +11,7 @@ import click
 from bench.cli.board import Bench, open_bench, print_data
 from bench.cli.checkpoints import best_checkpoint
 from bench.cli.numbers import Numbers
-from bench.cli.places import protocol_option, results_option, source_options
+from bench.cli.places import model_device_option, protocol_option, results_option, source_options
 from bench.data.sources import DataChoice
 from bench.errors import ResultsError, listing
 
@@ -22,7 +22,7 @@ from bench.errors import ResultsError, listing
 @results_option
 @click.option("--row", "rows", multiple=True, help="A row's name; repeatable. Default: all.")
 @click.option("--folds", type=Numbers(), help="Folds, such as 0,2. Default: all.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@model_device_option
 def gradcam(
     protocol_name: str,
     data: DataChoice,

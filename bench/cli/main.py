@@ -33,6 +33,7 @@ VERBS = {
     "merge": ("merge", "Make two results folders one."),
     "plan": ("plan", "Plan the jobs of a run for a cluster's scheduler."),
     "job": ("job", "Do one job, by its JOB.json or its number in a plan."),
+    "doctor": ("doctor", "Say what this machine has, and what is missing for what."),
 }
 
 

@@ -65,7 +65,13 @@ def new_method(name: str, kind: str, folder: Path) -> None:
 
 @method.command("check")
 @click.argument("method_name", metavar="NAME or FILE.py")
-@click.option("--image-size", type=click.IntRange(8, 512), default=32, show_default=True)
+@click.option(
+    "--image-size",
+    type=click.IntRange(8, 512),
+    default=32,
+    show_default=True,
+    help="Pixels a side of the images that it is tried on.",
+)
 @click.option(
     "--seconds",
     type=FiniteRange(1),

@@ -35,6 +35,17 @@ def image_sizes_option(command: Command) -> Command:
     )(command)
 
 
+def model_device_option(command: Command) -> Command:
+    """The option that says where trained models run."""
+    return click.option(
+        "--device",
+        type=click.Choice(["cpu", "cuda"]),
+        default="cpu",
+        show_default=True,
+        help="What trained models run on.",
+    )(command)
+
+
 def source_options(command: Command, name_option: str = "--name") -> Command:
     """The options that name the data; the command gets one `data: DataChoice` of them.
 

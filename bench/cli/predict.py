@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 from bench.cli.checkpoints import meant_checkpoints
-from bench.cli.places import refuse_unwritable
+from bench.cli.places import model_device_option, refuse_unwritable
 from bench.errors import DataError, listing
 from bench.foreign import text_cell
 from bench.notice import NO_DEVICE
@@ -48,7 +48,12 @@ class Answers:
     "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
 )
 @click.option(
-    "--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "json"]),
+    default="csv",
+    show_default=True,
+    help="Of the predictions.",
 )
 @click.option(
     "--to",
@@ -67,7 +72,7 @@ class Answers:
     is_flag=True,
     help="As in the models' rows. Default: tempered by what was fitted on val.",
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@model_device_option
 def predict(
     given: tuple[Path, ...],
     images: tuple[Path, ...],

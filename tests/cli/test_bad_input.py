@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -59,14 +58,12 @@ def test_gradcam_without_jobs_or_with_an_unknown_row_says_so(tmp_path):
 
 
 def test_help_is_instant_and_names_every_verb(tmp_path):
-    started = time.perf_counter()
     done = bench("--help", cwd=tmp_path)
     assert done.returncode == 0
     assert all(
         verb in done.stdout for verb in ("run", "report", "protocol", "data", "method", "job")
     )
-    # instant means that nothing heavy is imported; the wall clock is for people
-    assert time.perf_counter() - started < 5
+    # instant means that nothing heavy is imported
     code = "import bench.cli.main, sys; print([m for m in ('torch', 'pandas') if m in sys.modules])"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
