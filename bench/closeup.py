@@ -116,6 +116,8 @@ class Gap:
     difference  best minus worst where more is better (worst minus best where less is), with an
                 interval that holds for all pairs of subgroups looked at together
     pairs       how many that are
+    left_out    subgroups that were not looked at, since resamples too often leave the metric
+                undefined in them
     """
 
     attribute: str
@@ -124,6 +126,7 @@ class Gap:
     best: str
     difference: Estimate
     pairs: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def beyond_chance(self) -> bool:

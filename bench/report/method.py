@@ -66,6 +66,7 @@ class GapLine:
     interval: str
     verdict: str
     settled: bool
+    left_out: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +279,7 @@ def _gap(gap: Gap) -> GapLine:
         interval=interval(ends.low, ends.high, places),
         verdict="beyond chance" if gap.beyond_chance else "may be chance",
         settled=gap.beyond_chance,
+        left_out=", ".join(name(value).short for value in gap.left_out),
     )
 
 

@@ -109,7 +109,9 @@ def gaps_note(look: Closeup) -> str:
     return (
         "The worst and the best subgroup of each attribute. Their gap was picked because it is the "
         f"largest, so its interval holds for all pairs looked at together (up to {count(most)} a "
-        "metric). A gap may come from another mix of diagnoses rather than from the people."
+        "metric). A subgroup in which the metric is undefined in 1% of the resamples or more is "
+        "left out and named: the gap is that of the others. A gap may come from another mix of "
+        "diagnoses rather than from the people."
     )
 
 

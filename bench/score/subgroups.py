@@ -23,7 +23,7 @@ from bench.score.arrange import Arrangement, arrange
 from bench.score.bootstrap import Plan, distributions, point_values
 from bench.score.denominators import denominators
 from bench.score.estimate import FEW, FEW_GROUPS, RARELY, interval_of, partly_undefined
-from bench.score.metrics import IMAGE_METRICS, Key, higher_is_better, keys, ratio
+from bench.score.metrics import BIASED, IMAGE_METRICS, Key, higher_is_better, keys, ratio
 from bench.score.runs import Run
 from bench.score.views import subset
 
@@ -219,7 +219,11 @@ def _estimate(found: _Found, absent: int, interval: Interval) -> Estimate:
     low, high, method = interval_of(found.metric, value, found.drawn, NAN, groups, plain)
     marks: tuple[str, ...] = ()
     if np.isfinite(value):
-        marks = ((FEW,) if groups < FEW_GROUPS else ()) + partly_undefined(found.drawn)
+        marks = (
+            *((FEW,) if groups < FEW_GROUPS else ()),
+            *(("biased",) if found.metric in BIASED else ()),
+            *partly_undefined(found.drawn),
+        )
     elif absent:
         marks = (f"undefined: {absent} class{'es' if absent > 1 else ''} absent",)
     return Estimate(value, low, high, found.images, method, marks)
@@ -227,7 +231,8 @@ def _estimate(found: _Found, absent: int, interval: Interval) -> Estimate:
 
 def _gaps(parts: Sequence[_Part], metric: str, level: float) -> list[Gap]:
     """The largest difference of each attribute, on intervals that hold for all pairs at once."""
-    able = [part for part in parts if _usable(part, metric)]
+    known = [part for part in parts if metric in part.drawn and np.isfinite(_value(part, metric))]
+    able = [part for part in known if not _often_undefined(part, metric)]
     pairs = [
         (a, b) for a, b in combinations(able, 2) if a.subgroup.attribute == b.subgroup.attribute
     ]
@@ -246,21 +251,24 @@ def _gaps(parts: Sequence[_Part], metric: str, level: float) -> list[Gap]:
         half = critical * spread[at]
         size, widest = abs(float(points[at])), WIDEST.get(metric, 1.0)
         low, high = np.clip([size - half, size + half], -widest, widest)
-        count = best.subgroup.images + worst.subgroup.images
+        count = sum(one.subgroup.metrics[metric].n for one in (best, worst))
         difference = Estimate(size, float(low), float(high), count, "max-t")
         names = (worst.subgroup.value, best.subgroup.value)
-        found.append(Gap(attribute, metric, *names, difference, len(pairs)))
+        left_out = tuple(
+            part.subgroup.value
+            for part in known
+            if part.subgroup.attribute == attribute and _often_undefined(part, metric)
+        )
+        found.append(Gap(attribute, metric, *names, difference, len(pairs), left_out))
     return found
+
+
+def _often_undefined(part: _Part, metric: str) -> bool:
+    return bool(np.isnan(part.drawn[metric]).mean() >= RARELY)
 
 
 def _value(part: _Part, metric: str) -> float:
     return part.subgroup.metrics[metric].value
-
-
-def _usable(part: _Part, metric: str) -> bool:
-    """Whether the metric is defined in a subgroup, and in all but a few of its resamples."""
-    known = metric in part.drawn and np.isfinite(_value(part, metric))
-    return bool(known and np.isnan(part.drawn[metric]).mean() < RARELY)
 
 
 def max_t(points: np.ndarray, drawn: np.ndarray, level: float) -> tuple[float, np.ndarray]:

@@ -130,6 +130,7 @@ def test_a_gap_names_the_worst_and_lies_within_its_interval(found):
             for g in found[0]
             if g.attribute == gap.attribute and not g.too_few
         }
+        values = {key: value for key, value in values.items() if key not in gap.left_out}
         spread = values[gap.best] - values[gap.worst]
         if gap.metric == "brier":
             spread = -spread
@@ -174,6 +175,36 @@ def test_a_gap_is_no_wider_than_its_metric():
     (gap,) = _gaps([few, many], "accuracy", 0.95)
     assert (gap.worst, gap.difference.high) == ("old", 1.0)
     assert 0 < gap.difference.low < gap.difference.value == pytest.approx(0.96)
+
+
+def test_a_subgroup_too_often_undefined_is_left_out_of_a_gap_by_name():
+    rng = np.random.default_rng(0)
+    rarely = rng.normal(0.5, 0.05, 1000)
+    often = rarely - 0.4
+    rarely[:9], often[:10] = np.nan, np.nan
+    parts = [
+        _Part(
+            Subgroup(
+                "age", name, 60, 60, too_few=False, metrics={"macro_f1": Estimate(value, n=n)}
+            ),
+            {"macro_f1": drawn},
+        )
+        for name, value, n, drawn in (
+            ("child", 0.1, 5, often),
+            ("young", 0.5, 7, rarely),
+            ("old", 0.4, 11, rarely - 0.1),
+        )
+    ]
+    (gap,) = _gaps(parts, "macro_f1", 0.95)
+    assert (gap.worst, gap.best, gap.left_out, gap.pairs) == ("old", "young", ("child",), 1)
+    assert gap.difference.n == 18  # the metric's own denominators
+
+
+def test_calibration_errors_of_subgroups_are_marked_biased(found):
+    errors = [g.metrics["ece"] for g in found[0] if not g.too_few]
+    assert errors
+    assert all("biased" in one.marks for one in errors)
+    assert not any("biased" in g.metrics["brier"].marks for g in found[0] if not g.too_few)
 
 
 def test_max_t_of_one_pair_is_about_a_normal_interval():
