@@ -14,6 +14,9 @@ from bench.score.metrics import thresholds_from_val
 from bench.score.runs import Run, Val
 from bench.temperature import fit_temperature, temper
 
+ROUNDING = 3e-7
+"""Share of a sum of a few probabilities that their rounding to float32 may make up."""
+
 
 def subset(run: Run, chosen: np.ndarray) -> Run:
     """The run on some of its images: chosen (N,) bool. Thresholds stay those of the whole val."""
@@ -25,6 +28,30 @@ def subset(run: Run, chosen: np.ndarray) -> Run:
         group=run.group[chosen],
         place=run.place[chosen],
     )
+
+
+def _even(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Probabilities of several parts, (N, C) each, made equal within each class where sums of
+    float32 may not tell them apart.
+
+    Sums and means of the same probabilities differ in their last bits with the order of their
+    terms: what is a tie would be ranked by rounding.
+    """
+    probs = np.concatenate(parts)
+    for column in probs.T:
+        order = np.argsort(column)
+        ordered = column[order]
+        fresh = np.ones(len(ordered), dtype=bool)
+        fresh[1:] = np.diff(ordered) > ROUNDING * ordered[1:]
+        column[order] = ordered[fresh][np.cumsum(fresh) - 1]
+    return np.split(probs, np.cumsum([len(part) for part in parts])[:-1])
+
+
+def _evened(probs: np.ndarray, val: Mapping[int, Val]) -> tuple[np.ndarray, dict[int, Val]]:
+    """Test and val as `_even` makes them together, so that thresholds mean the same in both."""
+    own, *others = _even([probs, *(part.probs for part in val.values())])
+    pairs = zip(val.items(), others, strict=True)
+    return own, {fold: replace(part, probs=other) for (fold, part), other in pairs}
 
 
 def averaged(run: Run, unit: np.ndarray) -> Run:
@@ -43,10 +70,11 @@ def averaged(run: Run, unit: np.ndarray) -> Run:
         sums = np.stack([np.bincount(of, column) for column in part.probs.T], axis=1)
         means = sums / np.bincount(of)[:, None]
         val[fold] = Val(part.place[begin], part.truth[begin], means)
+    probs, val = _evened(probs / count[:, None], val)
     return replace(
         run,
         truth=run.truth[first],
-        probs=probs / count[:, None],
+        probs=probs,
         fold=run.fold[first],
         group=run.group[first],
         place=run.place[first],
@@ -73,10 +101,11 @@ def two_classes(run: Run, positive: Sequence[int]) -> Run:
         fold: Val(part.place, _is_any(part.truth, positive), _joined(part.probs, positive))
         for fold, part in run.val.items()
     }
+    probs, val = _evened(_joined(run.probs, positive), val)
     return replace(
         run,
         truth=_is_any(run.truth, positive),
-        probs=_joined(run.probs, positive),
+        probs=probs,
         val=val,
         thresholds=thresholds((run.folds, 2), val, thresholds_from_val),
     )

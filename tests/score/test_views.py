@@ -17,7 +17,7 @@ from bench.score.rows import read_row, score_run
 from bench.score.runs import cohort, join
 from bench.score.units import unit_codes, unit_tables
 from bench.score.views import averaged, subset, temperatures, tempered, two_classes
-from tests.score.cohorts import CLASSES, World
+from tests.score.cohorts import CLASSES, World, run_of
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,32 @@ def test_two_classes_join_their_probabilities(run):
     assert found["auc", 1] == pytest.approx(np.mean(by_fold), abs=1e-12)
     assert found["auc_pooled", 1] == pytest.approx(oracle.roc_auc_score(truth, scores), abs=1e-12)
     assert found["recall", 1] == pytest.approx(oracle.recall_score(truth, scores > 0.5))
+
+
+@pytest.mark.parametrize("positive", [(0, 1, 3), (3, 0, 1), (1, 3, 0)])
+def test_ties_of_joined_classes_are_no_matter_of_rounding(positive):
+    """Tenths as float32: summed in another order they differ in their last bits."""
+    rng = np.random.default_rng(0)
+    tenths = rng.multinomial(10, [0.2, 0.3, 0.3, 0.2], 400)
+    truth = rng.integers(0, 4, 400)
+    run = run_of(truth, (tenths / 10).astype(np.float32).astype(np.float64))
+    pair = two_classes(run, positive)
+    score = tenths[:, list(positive)].sum(axis=1)
+    assert len(np.unique(pair.probs[:, 1])) == len(np.unique(score))
+    expected = oracle.roc_auc_score(np.isin(truth, positive), score)
+    assert values_of(pair)["auc", 1] == pytest.approx(expected, abs=1e-15)
+
+
+def test_ties_of_averaged_lesions_are_no_matter_of_rounding():
+    rng = np.random.default_rng(1)
+    tenths = rng.multinomial(10, [0.3, 0.3, 0.4], 300)
+    lesion, place = np.arange(300) // 3, np.arange(300)
+    probs = (tenths / 10).astype(np.float32).astype(np.float64)
+    run = replace(run_of(np.repeat(rng.integers(0, 3, 100), 3), probs), place=place)
+    own = averaged(run, lesion)
+    sums = tenths.reshape(100, 3, 3).sum(axis=1)
+    for code in range(3):
+        assert len(np.unique(own.probs[:, code])) == len(np.unique(sums[:, code]))
 
 
 def test_the_temperature_is_that_of_scipys_optimum_on_val(run):
