@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.errors import PredictionError
+from bench.errors import PredictionError, listing
 from bench.predictions import RowPredictions, Slot
 from bench.protocol import Protocol
 from bench.score.arrange import Arrangement, arrange
@@ -42,6 +42,7 @@ class Row:
     by_fold   (M, repeats x F), mean over seeds; NaN where missing
     seed_sd   (M,) over all whole seeds; NaN with fewer than two
     mark      what is missing ("incomplete: 3 of 5 folds"), "" for a complete row
+    confusion (C, C) images by truth and call, summed over the counted passes
     """
 
     predictions: RowPredictions
@@ -59,8 +60,8 @@ def read_row(row: RowPredictions, protocol: Protocol, cohort: Cohort) -> Row:
     """Join a row with the labels and work out its numbers as they stand.
 
     A complete row has every fold of every repeat for every seed of the protocol, and its values are
-    those of these seeds; further seeds only enter `seed_sd` and `confusion`. An incomplete row is
-    worked out on its whole passes or, where it has none, on the folds its passes have in common.
+    those of these seeds; further seeds only enter `seed_sd`. An incomplete row is worked out on its
+    whole passes or, where it has none, on the folds its passes have in common.
     """
     refuse_unknown_slots(row, cohort)
     if not row.test:
@@ -82,8 +83,7 @@ def read_row(row: RowPredictions, protocol: Protocol, cohort: Cohort) -> Row:
             scored[each] if len(part) == len(found[each]) else score_run(join(row, part, cohort))
             for each, part in zip(passes, slots, strict=True)
         ]
-        used = sum(len(part) for part in slots)
-        mark = f"incomplete: {used} of {len(wanted) * cohort.folds} folds"
+        mark = _mark(wanted, passes, slots, cohort.folds)
     as_it_stands = np.mean([each.values for each in counted], axis=0)
     return Row(
         predictions=row,
@@ -94,7 +94,7 @@ def read_row(row: RowPredictions, protocol: Protocol, cohort: Cohort) -> Row:
         values=as_it_stands,
         by_fold=_by_fold(scored, wanted, cohort),
         seed_sd=_seed_sd({each: scored[each] for each in whole}, cohort.repeats, len(as_it_stands)),
-        confusion=np.sum([_confusion(each.tally) for each in scored.values()], axis=0),
+        confusion=np.sum([_confusion(each.tally) for each in counted], axis=0),
     )
 
 
@@ -102,6 +102,16 @@ def score_run(run: Run) -> Scored:
     """A run with its arrangement and its tally."""
     arrangement = arrange(run)
     return Scored(run, arrangement, point_tally(arrangement, run.groups))
+
+
+def _mark(
+    wanted: Sequence[Pass], shown: Sequence[Pass], slots: Sequence[Sequence[Slot]], folds: int
+) -> str:
+    """What is missing of a row that is worked out on some passes, on these slots of each."""
+    if not set(shown) & set(wanted):
+        asked, here = (listing(sorted({seed for seed, _ in part})) for part in (wanted, shown))
+        return f"incomplete: nothing of seed {asked}, these are of seed {here}"
+    return f"incomplete: {sum(map(len, slots))} of {len(wanted) * folds} folds"
 
 
 def _shown(

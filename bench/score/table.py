@@ -64,7 +64,7 @@ def score(
     """Join predictions with labels by image id and make the whole leaderboard.
 
     A row's numbers are the mean over `protocol.run.seeds` and repeats; further seeds are listed in
-    its `seeds` and enter `seed_sd` and `confusion` only. Incomplete rows, rows whose facts name a
+    its `seeds` and enter `seed_sd` only. Incomplete rows, rows whose facts name a
     reason in `unranked`, references, and every row of a control are shown but not ranked. facts are
     by row name; a row without any has empty ones. Where the protocol has arms, the rows are those
     of its first arm, and `arms` holds what the others differ by. workers are threads, which change
