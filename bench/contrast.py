@@ -124,7 +124,8 @@ class Pair:
 class Contrast:
     """Everything that `compare` shows, rows in the order asked for.
 
-    family       rows over whose pairs the p values are adjusted: the ranked ones and the compared
+    family       rows over whose pairs the p values are adjusted, the ranked ones and the compared,
+                 each with its value of the metric on the leaderboard
     trainings    how many seeds x repeats x folds are compared, and how many a whole row has
     notes        what must be said of a row: why it is not ranked
     mean_ranks   over the folds; tie_groups: rows that are not told apart, largest sets
@@ -142,7 +143,7 @@ class Contrast:
     arm: str
     trainings: tuple[int, int]
     folds: int
-    family: int
+    family: Mapping[str, float]
     notes: tuple[str, ...]
     tables: Mapping[str, MetricTable]
     pairs: tuple[Pair, ...]

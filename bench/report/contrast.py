@@ -183,7 +183,7 @@ def pair_view(found: Contrast, pair: Pair, at: int = 0) -> PairView:
         images=tuple(_image(found, pair, one) for one in pair.disputed[:SHOWN]),
         cloud=_cloud(found, pair),
         images_all=count(len(pair.disputed)),
-        more=tuple(_more(pair)),
+        more=tuple(_more(found, pair)),
         zero=scale.at(0.0),
     )
 
@@ -313,7 +313,7 @@ def _cloud(found: Contrast, pair: Pair) -> Graph | None:
     )
 
 
-def _more(pair: Pair) -> Iterable[tuple[str, str]]:
+def _more(found: Contrast, pair: Pair) -> Iterable[tuple[str, str]]:
     key = pair.comparison.metric
     seen = pair.detectable
     by_test = (
@@ -326,7 +326,7 @@ def _more(pair: Pair) -> Iterable[tuple[str, str]]:
     )
     yield "What could have been seen", f"{told}{by_test}."
     if pair.non_inferiority is not None:
-        yield "Non-inferiority", words.non_inferior(pair, pair.non_inferiority)
+        yield "Non-inferiority", words.non_inferior(found, pair, pair.non_inferiority)
     if pair.belief is not None:
         within = words.amount(pair.belief.rope, key)
         told = words.believed(pair, pair.belief)

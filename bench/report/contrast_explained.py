@@ -43,7 +43,7 @@ SPREAD = (
     "within the folds. Training: what the folds differ by beyond that, never below 0.{seeds} With "
     "{folds} these are rough."
 )
-ONE_SEED = " There is one seed here, so training holds the seed’s part, too."
+ONE_SEED = " One seed of each row is compared, so training holds the seed’s part, too."
 
 
 def how_made(found: Contrast) -> tuple[tuple[str, str], ...]:

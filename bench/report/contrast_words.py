@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from bench.contrast import Belief, Contrast, NonInferiority, Pair
 from bench.report.catalogue import metric
 from bench.report.names import listed, plain, said
-from bench.report.numbers import MINUS, count, counted, fixed, p_value
+from bench.report.numbers import count, counted, fixed, p_value
 from bench.report.words import plural
 
 FEW_FOLDS = 6
+MOST_VERDICTS = 6
+"""So many pairs are each told in a sentence; of more, those that are told apart."""
 
 
 def amount(value: float, name: str) -> str:
@@ -43,7 +46,8 @@ def verdict(found: Contrast, pair: Pair) -> str:
         return f"Whether {first} is better than {second} is not settled: {_why_open(found, pair)}."
     seen = max(pair.detectable.interval, _or_zero(pair.detectable.test))
     if one.difference == 0 and math.isnan(one.low):
-        return f"{a} and {b} do the same: every resample agrees."
+        label = metric(one.metric).label
+        return f"{a} and {b} have the same {label} in every resample."
     told = f"The data cannot tell {a} and {b} apart"
     if math.isnan(seen):
         return f"{told}."
@@ -126,11 +130,17 @@ def _common(found: Contrast) -> str:
 
 def standfirst(found: Contrast) -> tuple[str, ...]:
     """What follows the verdict."""
-    words = [] if len(found.pairs) == 1 else [verdict(found, pair) for pair in found.pairs]
+    words = [] if len(found.pairs) == 1 else _verdicts(found)
     words += ties(found.tie_groups) if len(found.rows) > 2 else []  # noqa: PLR2004
     for pair in found.pairs:
         if pair.non_inferiority is not None:
-            words.append(non_inferior(pair, pair.non_inferiority))
+            words.append(non_inferior(found, pair, pair.non_inferiority))
+    if any("biased" in table.metrics[found.metric].marks for table in found.tables.values()):
+        label = metric(found.metric).label
+        words.append(
+            f"Resampling adds noise that {label} counts as error, so its intervals, and a verdict "
+            "by them, hold less often than they say."
+        )
     words += [f"{plain(note)}." for note in found.notes]
     if found.control:
         words.append("This protocol is a control: groups are divided, and no test is made.")
@@ -142,13 +152,30 @@ def standfirst(found: Contrast) -> tuple[str, ...]:
     return tuple(words)
 
 
+def _verdicts(found: Contrast) -> list[str]:
+    """The verdict on each pair, or, of many, on those told apart and how many are not."""
+    if len(found.pairs) <= MOST_VERDICTS:
+        return [verdict(found, pair) for pair in found.pairs]
+    settled = [pair for pair in found.pairs if pair.comparison.verdict in ("better", "worse")]
+    kinds = Counter(pair.comparison.verdict for pair in found.pairs)
+    return [
+        *(verdict(found, pair) for pair in settled),
+        *(
+            f"Of {counted(kinds[kind], 'pair')}: {kind}."
+            for kind in ("not settled", "no difference seen")
+            if kinds[kind]
+        ),
+    ]
+
+
 def _adjusted(found: Contrast) -> str:
-    pairs = found.family * (found.family - 1) // 2
+    rows = len(found.family)
+    pairs = rows * (rows - 1) // 2
     if found.control:
         return "no test over folds"
     if pairs == 1:
         return "p of this one pair; no other row is ranked"
-    return f"p adjusted over the {pairs} pairs of {found.family} rows, ranked or compared (Holm)"
+    return f"p adjusted over the {pairs} pairs of {rows} rows, ranked or compared (Holm)"
 
 
 def ties(groups: tuple[tuple[str, ...], ...]) -> list[str]:
@@ -159,16 +186,34 @@ def ties(groups: tuple[tuple[str, ...], ...]) -> list[str]:
     return [f"Not told apart: {told}."]
 
 
-def non_inferior(pair: Pair, shown: NonInferiority) -> str:
-    """Whether a is not inferior to b, in words."""
+def non_inferior(found: Contrast, pair: Pair, shown: NonInferiority) -> str:
+    """Whether a is not inferior to b, in words, and what speaks against it."""
     one = pair.comparison
-    margin = amount(shown.margin, one.metric)
-    bound = bare(shown.bound, one.metric).replace("-", MINUS)
-    test = f"one-sided {p_value(shown.p)}" if not math.isnan(shown.p) else "no test"
-    how = f"the interval ends at {bound}, {test}"
+    a, b, margin = said(one.a), said(one.b), amount(shown.margin, one.metric)
+    by_interval, by_test = _worst(pair, shown), f"one-sided {p_value(shown.p)}"
+    asked = f"{(1 - found.interval.level) / 2:g}"
     if shown.shown:
-        return f"{said(one.a)} is not inferior to {said(one.b)} by a margin of {margin}: {how}."
-    return f"That {said(one.a)} is not inferior to {said(one.b)} by {margin} is not shown: {how}."
+        return (
+            f"{a} is not inferior to {b} by a margin of {margin}: {by_interval}, {by_test} (below "
+            f"{asked})."
+        )
+    if math.isnan(shown.bound):
+        why = "there is no interval"
+    elif shown.bound <= -shown.margin:
+        why = by_interval
+    elif math.isnan(shown.p):
+        why = f"{by_interval}, but there is no test over folds here"
+    else:
+        why = f"{by_interval}, but {by_test} is not below {asked}"
+    return f"That {a} is not inferior to {b} by {margin} is not shown: {why}."
+
+
+def _worst(pair: Pair, shown: NonInferiority) -> str:
+    """Where the interval ends, on the side that counts."""
+    if shown.bound == 0:
+        return "by its interval it is at worst as good"
+    way = "better" if shown.bound > 0 else "worse"
+    return f"by its interval it is at worst {bare(abs(shown.bound), pair.comparison.metric)} {way}"
 
 
 def believed(pair: Pair, found: Belief) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,32 +83,33 @@ def contrast(
     """Compare the named rows, all pairs of them, on the seeds and folds that all of them have.
 
     Where the protocol has arms: in its first. p values are adjusted over the pairs of all ranked
-    rows and these, so that a pair chosen after a look at the leaderboard has its p value there.
+    rows and these, so that a pair chosen after a look at the leaderboard has its p value there;
+    where these lack trainings, all are tested on the folds that they have in common.
 
     Raises PredictionError for rows that have no training in common, ProtocolError for an unknown
     metric.
     """
     refuse_unknown((question.metric,), "--metric")
-    whole = protocol
+    first_arm = next(iter(protocol.split.arms), "")
     protocol, roles, rows = ranked_view(protocol, manifest, roles, rows)
     who = cohort(protocol, manifest, roles)
     chosen, common = _common([_named(name, rows) for name in names], protocol)
     place = IMAGE_METRICS.index(question.metric)
     entries = _entries([row.only(common) for row in chosen], protocol, who, question.metric)
-    others = [
-        row.by_fold[place]
-        for row in (read_row(row, protocol, who) for row in rows if row.name not in names)
-        if row.complete and not _unranked(row.predictions, facts)
-    ]
+    whole_rows = {row.name: read_row(row, protocol, who) for row in rows}
+    unranked = {name: _unranked(row, facts) for name, row in whole_rows.items()}
+    family = {name: whole_rows[name] for name in names} | {
+        name: row for name, row in whole_rows.items() if not unranked[name]
+    }
+    columns = _columns(common, who)
+    others = [row.by_fold[place, columns] for name, row in family.items() if name not in names]
     ratio = NAN if protocol.split.control else who.test_train_ratio
-    complete = all(entry.row.complete for entry in entries)
-    family = len(entries) + (len(others) if complete else 0)
     comparisons = compare_rows(
         [Contender(each.name, each.value, each.drawn[place], each.by_fold) for each in entries],
         question.metric,
         protocol.interval.level,
         ratio,
-        others if complete else (),
+        others,
     )
     by_name = {entry.name: entry for entry in entries}
     by_fold = np.stack([entry.by_fold for entry in entries])
@@ -128,16 +129,14 @@ def contrast(
             protocol.interval.method,
         ),
         control=protocol.split.control,
-        arm=next(iter(whole.split.arms), ""),
+        arm=first_arm,
         trainings=(len(common), len(protocol.run.seeds) * who.columns),
         folds=len({(slot.repeat, slot.fold) for slot in common}),
-        family=family,
-        notes=tuple(
-            f"{row.name} is not ranked: {why}" for row in chosen if (why := _unranked(row, facts))
-        ),
+        family={name: float(row.values[place]) for name, row in family.items()},
+        notes=tuple(f"{name} is not ranked: {unranked[name]}" for name in names if unranked[name]),
         tables={entry.name: entry.table for entry in entries},
         pairs=tuple(
-            _pair(one, by_name[one.a], by_name[one.b], who, ratio, protocol, question, family)
+            _pair(one, by_name[one.a], by_name[one.b], who, ratio, protocol, question, len(family))
             for one in comparisons
         ),
         spreads={entry.name: spread(entry.parts) for entry in entries},
@@ -155,7 +154,7 @@ def _entries(
     plan = Plan(who.groups, protocol.interval.resamples, protocol.split.seed)
     resampled = distributions([[run.arrangement for run in row.counted] for row in read], plan)
     parts = parts_of(read, metric, who, protocol.split.seed)
-    columns = sorted({slot.repeat * who.folds + slot.fold for slot in rows[0].test})
+    columns = _columns(rows[0].test, who)
     return [
         _Entry(
             row=row,
@@ -168,6 +167,11 @@ def _entries(
         )
         for row, drawn, own in zip(read, resampled, parts, strict=True)
     ]
+
+
+def _columns(slots: Iterable[Slot], who: Cohort) -> list[int]:
+    """The fold columns of some trainings."""
+    return sorted({slot.repeat * who.folds + slot.fold for slot in slots})
 
 
 def _named(name: str, rows: Sequence[RowPredictions]) -> RowPredictions:
@@ -204,10 +208,11 @@ def _common(
     return list(rows), max(passes.values(), key=len)
 
 
-def _unranked(row: RowPredictions, facts: Mapping[str, RowFacts]) -> str:
-    if row.kind == KIND:
+def _unranked(row: Row, facts: Mapping[str, RowFacts]) -> str:
+    """Why a row takes no part in the ranking; "" where it does."""
+    if row.predictions.kind == KIND:
         return "a reference"
-    return facts.get(row.name, RowFacts()).unranked
+    return row.mark or facts.get(row.predictions.name, RowFacts()).unranked
 
 
 def _pair(
@@ -233,7 +238,7 @@ def _pair(
         belief=belief(by_fold, ratio, question.rope, higher=higher_is_better(question.metric)),
         non_inferiority=None
         if question.margin is None
-        else non_inferiority(one, by_fold, ratio, level, question.margin),
+        else non_inferiority(one, apart[place], by_fold, ratio, level, question.margin),
         spread=spread(a.parts - b.parts),
         disagreements=disagreements(a.answers, b.answers, differences, who),
         disputed=disputed(a.answers, b.answers, who),

@@ -84,8 +84,51 @@ def test_not_settled_says_which_of_the_two_does_not(two):
 def test_non_inferiority_is_said_or_said_to_be_open(two):
     (pair,) = two.pairs
     shown = NonInferiority(0.02, -0.013, 0.01, shown=True)
-    assert non_inferior(pair, shown).startswith("a is not inferior to b by a margin of 2.0 points")
-    assert "is not shown" in non_inferior(pair, replace(shown, shown=False))
+    assert non_inferior(two, pair, shown) == (
+        "a is not inferior to b by a margin of 2.0 points of macro-F1: by its interval it is at "
+        "worst 1.3 worse, one-sided p = 0.010 (below 0.025)."
+    )
+    begin = "That a is not inferior to b by 2.0 points of macro-F1 is not shown: "
+    for changes, why in (
+        ({"bound": 0.002, "p": 0.045}, "0.2 better, but one-sided p = 0.045 is not below 0.025."),
+        ({"bound": -0.05}, "5.0 worse."),
+        ({"p": NAN}, "1.3 worse, but there is no test over folds here."),
+    ):
+        told = non_inferior(two, pair, replace(shown, shown=False, **changes))
+        assert told == f"{begin}by its interval it is at worst {why}"
+    none = replace(shown, shown=False, bound=NAN)
+    assert non_inferior(two, pair, none) == f"{begin}there is no interval."
+
+
+def test_of_many_pairs_those_told_apart_are_told_and_the_others_counted(two):
+    (pair,) = two.pairs
+    kinds = ["better", *["not settled"] * 4, *["no difference seen"] * 2]
+    pairs = [replace(pair, comparison=replace(pair.comparison, verdict=kind)) for kind in kinds]
+    told = standfirst(replace(two, pairs=tuple(pairs)))
+    assert sum("is better than" in sentence for sentence in told) == 1
+    assert "Of 4 pairs: not settled." in told
+    assert "Of 2 pairs: no difference seen." in told
+
+
+def test_a_verdict_by_a_biased_metric_says_what_its_intervals_are_worth(two):
+    marked = {
+        row: replace(
+            table,
+            metrics={
+                **table.metrics,
+                "macro_f1": replace(table.metrics["macro_f1"], marks=("biased",)),
+            },
+        )
+        for row, table in two.tables.items()
+    }
+    assert not any("Resampling adds noise" in sentence for sentence in standfirst(two))
+    told = standfirst(replace(two, tables=marked))
+    assert any(sentence.startswith("Resampling adds noise that macro-F1") for sentence in told)
+
+
+def test_rows_that_agree_in_every_resample_agree_in_the_metric_asked_about(two):
+    told = said(two, "no difference seen", difference=0.0, low=NAN, high=NAN, p_adjusted=NAN)
+    assert told == "a and b have the same macro-F1 in every resample."
 
 
 def test_what_was_cut_to_common_trainings_says_so_first(two):

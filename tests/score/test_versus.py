@@ -18,7 +18,9 @@ from bench.predictions import Slot
 from bench.report.contrast_words import headline, standfirst
 from bench.score.arms import arm_view
 from bench.score.beyond import belief, detectable_difference, non_inferiority
+from bench.score.compare import holm, nadeau_bengio
 from bench.score.ranks import mean_ranks, tie_groups
+from bench.score.runs import cohort
 from bench.score.spread import Parts, spread
 from bench.score.versus import Question, contrast, find_row
 from tests.score.cohorts import World
@@ -129,6 +131,25 @@ def test_rows_are_compared_on_the_trainings_that_all_have(world, rows):
         compare(world, [mine, other], "strong", "weak")
 
 
+def test_of_rows_that_lack_folds_p_is_adjusted_over_the_ranked_rows_on_what_they_have(world, rows):
+    """Less to go by must not make a pair surer: dropping a fold drops no other row."""
+    part = rows[1].only({slot for slot in rows[1].test if slot.fold != 2})
+    found = compare(world, [rows[0], part, rows[2]], "strong", "weak")
+    assert found.family.keys() == {"strong", "weak", "twin"}
+    assert found.notes == ("weak is not ranked: incomplete: 2 of 3 folds",)
+    (pair,) = found.pairs
+    one = pair.comparison
+    folds = [0, 1]
+    values = [
+        np.array(world.score(row).rows[0].by_fold["macro_f1"])[folds]
+        for row in (rows[0], rows[1], rows[2])
+    ]
+    ratio = cohort(world.protocol, world.manifest, world.roles).test_train_ratio
+    p = [nadeau_bengio(values[a] - values[b], ratio) for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert one.p == pytest.approx(p[0])
+    assert one.p_adjusted == pytest.approx(holm(p)[0])
+
+
 def test_of_passes_cut_short_the_whole_ones_are_compared_by_interval_and_test_alike():
     world = World(repeats=3, folds=3, resamples=200)
     whole, other = world.row("a", 1.2), world.row("b", 0.9)
@@ -149,7 +170,7 @@ def test_of_passes_cut_short_the_whole_ones_are_compared_by_interval_and_test_al
 def test_a_row_that_is_not_ranked_says_why_and_adjusts_nothing(world, rows):
     facts = {"twin": RowFacts(unranked="its pretraining data is not declared")}
     found = compare(world, rows, "strong", "weak", facts=facts)
-    assert found.family == 2
+    assert found.family.keys() == {"strong", "weak"}
     found = compare(world, rows, "strong", "twin", facts=facts)
     assert found.notes == ("twin is not ranked: its pretraining data is not declared",)
 
@@ -239,15 +260,26 @@ def _comparison(difference, low, high, metric="macro_f1"):
 def test_non_inferiority_needs_interval_and_test():
     by_fold = np.array([0.010, -0.004, 0.003, 0.001, -0.006])
     one = _comparison(0.001, -0.012, 0.014)
-    found = non_inferiority(one, by_fold, 0.0, 0.95, 0.02)
+    drawn = np.linspace(-0.012, 0.014, 50)
+    found = non_inferiority(one, drawn, by_fold, 0.0, 0.95, 0.02)
     theirs = scipy.stats.ttest_1samp(by_fold, -0.02, alternative="greater").pvalue
     assert found.p == pytest.approx(theirs)
     assert found.shown
-    assert not non_inferiority(one, by_fold, 0.0, 0.95, 0.011).shown
-    assert not non_inferiority(one, by_fold * 20, 0.0, 0.95, 0.02).shown
-    assert not non_inferiority(one, by_fold, NAN, 0.95, 0.02).shown
+    assert not non_inferiority(one, drawn, by_fold, 0.0, 0.95, 0.011).shown
+    assert not non_inferiority(one, drawn, by_fold * 20, 0.0, 0.95, 0.02).shown
+    assert not non_inferiority(one, drawn, by_fold, NAN, 0.95, 0.02).shown
     loss = _comparison(0.001, -0.012, 0.014, "log_loss")
-    assert non_inferiority(loss, by_fold, 0.0, 0.95, 0.02).bound == -0.014
+    assert non_inferiority(loss, drawn, by_fold, 0.0, 0.95, 0.02).bound == -0.014
+
+
+@pytest.mark.parametrize(("metric", "bound"), [("accuracy", 1.0), ("log_loss", -1.0)])
+def test_where_all_resamples_agree_on_a_difference_it_is_the_bound(metric, bound):
+    one = _comparison(1.0, NAN, NAN, metric)
+    found = non_inferiority(one, np.ones(100), np.ones(5), 0.3, 0.95, 0.02)
+    assert (found.bound, found.shown) == (bound, bound > 0)
+    undefined = non_inferiority(one, np.full(100, NAN), np.ones(5), 0.3, 0.95, 0.02)
+    assert math.isnan(undefined.bound)
+    assert not undefined.shown
 
 
 def test_the_detectable_difference_is_found_four_times_in_five():
@@ -262,11 +294,22 @@ def test_the_detectable_difference_is_found_four_times_in_five():
     p = scipy.stats.ttest_1samp(folds, 0, axis=1).pvalue
     assert (p < 0.05).mean() == pytest.approx(0.8, abs=0.02)
     assert math.isnan(detectable_difference(drawn, by_fold, NAN, 0.95).test)
+    assert math.isnan(detectable_difference(np.full(100, 0.1), by_fold, 0.0, 0.95).interval)
     many = detectable_difference(drawn, by_fold, 0.0, 0.95, pairs=28)
     assert many.interval == found.interval
     folds = rng.normal(many.test, by_fold.std(ddof=1), (20_000, 25))
     p = scipy.stats.ttest_1samp(folds, 0, axis=1).pvalue
     assert (28 * p < 0.05).mean() == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize("pairs", [1, 28])
+def test_what_five_folds_can_detect_is_of_the_noncentral_t(pairs):
+    """A sum of two t quantiles would be too small by a tenth with 28 pairs."""
+    by_fold = np.array([0.01, 0.03, -0.02, 0.02, 0.01])
+    found = detectable_difference(np.linspace(0, 1, 50), by_fold, 0.0, 0.95, pairs)
+    shift = found.test / (by_fold.std(ddof=1) / np.sqrt(5))
+    critical = scipy.stats.t.ppf(1 - 0.025 / pairs, 4)
+    assert scipy.stats.nct.sf(critical, 4, shift) == pytest.approx(0.8, abs=1e-4)
 
 
 def test_the_spread_finds_what_was_put_in():
