@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
+from bench.cli.comparisons import compared, outdated
+from bench.cli.costs import kept_costs
 from bench.cli.places import BASELINES, COMMITTED, PROTOCOLS
 from bench.data.sources import DataChoice, Source
 from bench.estimates import Estimate, Leaderboard, RowFacts
 from bench.foreign import printable
 from bench.predictions import RowPredictions
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
-from bench.run.pages import compared_pages, leakage_meters
+from bench.run.pages import asked_comparisons, compared_pages, leakage_meters
 from bench.run.results import leaderboard_folder, unreadable_records
 from bench.run.submissions import Wanted
 
@@ -76,7 +77,6 @@ Rows = tuple[list[RowPredictions], dict[str, RowFacts]]
 def score_and_render(
     bench: Bench,
     results: Path,
-    costs: np.ndarray | None = None,
     *,
     latex: bool = False,
     with_images: bool = False,
@@ -87,7 +87,7 @@ def score_and_render(
     from bench.cli.row_texts import write_row_texts
 
     found = gather(bench, results)
-    scored = write_board(bench, results, *found, costs, latex=latex, with_images=with_images)
+    scored = write_board(bench, results, *found, latex=latex, with_images=with_images)
     write_row_texts(bench, results)
     return scored
 
@@ -149,14 +149,13 @@ def write_board(
     results: Path,
     rows: Sequence[RowPredictions],
     facts: Mapping[str, RowFacts],
-    costs: np.ndarray | None = None,
     *,
     latex: bool = False,
     with_images: bool = False,
 ) -> tuple[Leaderboard, Path]:
-    """Score these rows; write the leaderboard's pages.
+    """Score these rows; write the leaderboard's pages, and anew those comparisons beside them that
+    rest on what has changed since.
 
-    costs  what each mistake costs (C, C)
     latex  write the parts of a paper, too
     with_images  as in `board_files`
     """
@@ -168,11 +167,13 @@ def write_board(
         results,
         rows,
         facts,
-        costs=costs,
-        compared=compared_pages(folder),
+        links=compared_pages(folder, [row.name for row in rows]),
         with_images=with_images,
     )
     write(files, folder)
+    old = [asked for asked in asked_comparisons(folder) if outdated(asked, study.board)]
+    for made in compared(bench, (list(rows), dict(facts)), old):
+        write(made.files, folder / made.folder)
     if latex:
         from bench.report.paper import FOLDER, render_paper
 
@@ -186,13 +187,13 @@ def board_files(
     rows: Sequence[RowPredictions],
     facts: Mapping[str, RowFacts],
     *,
-    costs: np.ndarray | None = None,
-    compared: Sequence[tuple[str, str]] = (),
+    links: Sequence[tuple[str, str]] = (),
     home: str = "",
     with_images: bool = False,
 ) -> tuple[Study, dict[str, str]]:
     """Score these rows; the leaderboard's pages by name, that of data and protocol among them.
 
+    links        address and title of the comparisons' pages
     home         address of the site's index from them, where they stand in a site
     with_images  small pictures of what a row does worst on go into its page; needs the images
     """
@@ -211,8 +212,9 @@ def board_files(
         score(protocol, manifest, bench.roles, rows, facts, workers=os.cpu_count() or 1),
         absent=absent_rows(results, protocol.name, manifest.name, {row.name for row in rows}),
     )
-    looks = closeups(protocol, manifest, bench.roles, rows, costs)
     board_folder = leaderboard_folder(results, protocol.name, manifest.name)
+    costs = kept_costs(board_folder, manifest.classes)
+    looks = closeups(protocol, manifest, bench.roles, rows, costs)
     meters = leakage_meters(board_folder, manifest.roster_sha256)
     told = (leak("" if home else href, found) for href, found in meters)
     meter = next(filter(None, told), None)
@@ -220,7 +222,7 @@ def board_files(
     beside = render_study(study, home)
     page = next(iter(beside))
     shown = pictures(bench, results, looks) if with_images else {}
-    pages = html.render(leaderboard, compared, looks, meter, pictures=shown, study=page, home=home)
+    pages = html.render(leaderboard, links, looks, meter, pictures=shown, study=page, home=home)
     return study, {**pages, **beside}
 
 

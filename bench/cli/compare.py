@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.board import PIPE_WIDTH, gather, open_bench, print_data, write_board
+from bench.cli.comparisons import other_metric
 from bench.cli.numbers import FiniteRange
 from bench.cli.places import protocol_option, results_option, source_options
 from bench.data.sources import DataChoice
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.contrast import Contrast, Pair
+    from bench.score.versus import Question
 
 FEWEST = 2
+WIDEST = 100.0
+"""Of a metric without an upper end: log loss, whose probabilities are clipped, has a third."""
 
 
 @click.command()
@@ -63,18 +68,35 @@ def compare(
     if len(names) < FEWEST or len(set(names)) < len(names):
         raise PredictionError(f"compare takes two different rows or more, not {' '.join(names)}")
     print_data(bench)
-    question = Question(metric or bench.protocol.metrics.primary, rope, margin)
+    primary = bench.protocol.metrics.primary
+    question = Question(metric or primary, rope, margin)
+    _refuse_as_wide(question)
     found = contrast(
         bench.protocol, bench.source.manifest, bench.roles, rows, facts, names, question
     )
     board = leaderboard_folder(results, bench.protocol.name, bench.source.manifest.name)
-    folder = compare_folder(board, names)
+    folder = compare_folder(board, names, other_metric(question.metric, primary))
     write(render_contrast(found), folder)
     write_board(bench, results, rows, facts)
     _print(found)
-    disputed = sum(len(pair.disputed) for pair in found.pairs)
-    click.echo(f"images that one alone gets right: {disputed}, in {folder / 'disagreements.csv'}")
+    disputed = {image.image_id for pair in found.pairs for image in pair.disputed}
+    told = "that one alone gets right" if len(names) == FEWEST else "on which rows disagree"
+    click.echo(f"images {told}: {len(disputed)}, in {folder / 'disagreements.csv'}")
     click.echo(f"comparison: {folder / 'index.html'}")
+
+
+def _refuse_as_wide(question: Question) -> None:
+    """Raise PredictionError for a margin or a rope as wide as all that the metric can be."""
+    from bench.report.catalogue import metric
+
+    low, high = metric(question.metric).bounds
+    for option, width in (("--margin", question.margin), ("--rope", question.rope)):
+        if width is not None and width >= min(high - low, WIDEST):
+            about = f"{low:g} and {high:g}" if isfinite(high - low) else f"0 and about {WIDEST:g}"
+            raise PredictionError(
+                f"{option} {width:g}: {metric(question.metric).label} lies between {about}; "
+                "2 points are 0.02"
+            )
 
 
 def _print(found: Contrast) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from bench.data.sources import DataChoice
 from bench.errors import DataError, ResultsError, listing
 
 if TYPE_CHECKING:
-    from bench.cli.board import Bench, Rows
     from bench.data.sources import Source
     from bench.report.eda import Gallery
     from bench.report.site_board import Board
@@ -172,50 +170,27 @@ def _refuse_lost(absent: Sequence[tuple[str, str]], results: Path) -> None:
 def make_board(protocol: str, source: Source, results: Path, *, images: bool) -> Board:
     """A board scored, with its pages, comparisons, files and pictures."""
     from bench.cli.board import board_files, gather, prove_bench
+    from bench.cli.comparisons import compared
     from bench.report.site_board import Board
+    from bench.run.pages import asked_comparisons
     from bench.run.published import downloads
+    from bench.run.results import leaderboard_folder
 
     bench = prove_bench(protocol, source)
     gathered = gather(bench, results)
-    compared = dict(_comparisons(bench, results, gathered))
-    links = [(f"{folder}/index.html", title) for folder, (title, _) in compared.items()]
+    board = leaderboard_folder(results, protocol, source.manifest.name)
+    made = list(compared(bench, gathered, asked_comparisons(board), f"../../{HOME}"))
+    links = [(f"{one.folder}/index.html", one.title) for one in made]
     study, pages = board_files(
-        bench, results, *gathered, compared=links, home=HOME, with_images=images
+        bench, results, *gathered, links=links, home=HOME, with_images=images
     )
-    for folder, (_, files) in compared.items():
-        pages |= {f"{folder}/{name}": text for name, text in files.items()}
+    for one in made:
+        pages |= {f"{one.folder}/{name}": text for name, text in one.files.items()}
     roots = (results, COMMITTED)
     offers = downloads(roots, protocol, source.manifest.name, bench.roles_sha256)
     shown = {row.name for row in study.board.rows}
     kept = [one for one in offers if one.row in shown]
     return Board(study, pages, kept, _galleries(source) if images else ())
-
-
-def _comparisons(
-    bench: Bench, results: Path, gathered: Rows
-) -> Iterator[tuple[str, tuple[str, dict[str, str]]]]:
-    """Every comparison that was made of rows that are still there, made anew: folder, files."""
-    from bench.report.contrast_export import render_contrast
-    from bench.run.pages import asked_comparisons
-    from bench.run.results import compare_folder, leaderboard_folder
-    from bench.score.metrics import IMAGE_METRICS
-    from bench.score.versus import Question, contrast
-
-    rows, facts = gathered
-    there = {row.name for row in rows}
-    name = bench.source.manifest.name
-    for asked in asked_comparisons(leaderboard_folder(results, bench.protocol.name, name)):
-        names = list(asked.rows)
-        if asked.metric not in IMAGE_METRICS or not there.issuperset(names):
-            continue
-        question = Question(asked.metric, margin=asked.margin)
-        if asked.rope is not None:
-            question = replace(question, rope=asked.rope)
-        found = contrast(
-            bench.protocol, bench.source.manifest, bench.roles, rows, facts, names, question
-        )
-        folder = compare_folder(Path(), names).as_posix()
-        yield folder, (" against ".join(names), render_contrast(found, f"../../{HOME}"))
 
 
 def _galleries(source: Source) -> tuple[Gallery, ...]:

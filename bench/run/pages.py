@@ -5,13 +5,13 @@ The folder may be from elsewhere: a file that is no page of ours is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from glob import escape
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bench.files import read_text
 from bench.run.results import BOARD, LEADERBOARD
@@ -26,6 +26,12 @@ class _Told(BaseModel):
 
 class _Compared(_Told):
     rows: Annotated[tuple[str, ...], Field(min_length=2)]
+    metric: str
+
+    @property
+    def title(self) -> str:
+        """Its rows, and by what they are compared."""
+        return f"{' against '.join(self.rows)}, by {self.metric.replace('_', ' ')}"
 
     @model_validator(mode="after")
     def _different(self) -> Self:
@@ -47,10 +53,18 @@ class _Pair(_Told):
     non_inferiority: _NonInferiority | None = None
 
 
-class Asked(_Compared):
-    """What a comparison was asked."""
+def _mapping(told: Any) -> Any:
+    return told if isinstance(told, dict) else {}  # earlier versions told how many
 
-    metric: str
+
+class Asked(_Compared):
+    """What a comparison was asked, and what it rested on.
+
+    family  the rows over whose pairs its p values are adjusted, each with its value of the metric,
+            None where that is undefined; empty in what earlier versions wrote
+    """
+
+    family: Annotated[dict[str, float | None], BeforeValidator(_mapping)] = {}
     pairs: Annotated[tuple[_Pair, ...], Field(min_length=1)]
 
     @property
@@ -79,12 +93,14 @@ class _Board(_Told):
     arms: _Arms | None
 
 
-def compared_pages(leaderboard: Path) -> list[tuple[str, str]]:
-    """Address and title of every page of a comparison in a leaderboard's folder, by title."""
+def compared_pages(leaderboard: Path, there: Collection[str]) -> list[tuple[str, str]]:
+    """Address and title of every page of a comparison in a leaderboard's folder, by title: of those
+    whose rows are all still there.
+    """
     found = [
-        (f"compare/{quote(path.parent.name)}/index.html", " against ".join(told.rows))
+        (f"compare/{quote(path.parent.name)}/index.html", told.title)
         for path, told in _told(leaderboard, "compare/*/comparison.json", _Compared)
-        if path.with_name("index.html").is_file()
+        if path.with_name("index.html").is_file() and set(told.rows) <= set(there)
     ]
     return sorted(found, key=lambda page: page[1])
 

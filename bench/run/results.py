@@ -77,12 +77,13 @@ def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
     return results / protocol / dataset / LEADERBOARD
 
 
-def compare_folder(leaderboard: Path, rows: Sequence[str]) -> Path:
-    """Where the page of a comparison goes: a folder named after its rows, in their order.
+def compare_folder(leaderboard: Path, rows: Sequence[str], metric: str = "") -> Path:
+    """Where the page of a comparison goes: a folder named after its rows, in their order, and after
+    its metric where that is not the protocol's primary one.
 
     Names that make no good folder, or too long a one, are told apart by a hash.
     """
-    return leaderboard / "compare" / safe_name(rows)
+    return leaderboard / "compare" / "~".join(filter(None, (safe_name(rows), metric)))
 
 
 def sweep_file(results: Path, protocol: str, dataset: str, method: str) -> Path:

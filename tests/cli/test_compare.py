@@ -5,6 +5,7 @@ One process runs them all, and no row is looked at closely for its own page (`te
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import subprocess
@@ -59,6 +60,15 @@ def bench(
         (["majority", "prior", "--margin", "-1"], ["--margin"]),
         (["majority", "prior", "--margin", "nan"], ["--margin", "no finite number"]),
         (["majority", "prior", "--rope", "inf"], ["--rope", "no finite number"]),
+        (
+            ["majority", "prior", "--margin", "2"],
+            ["--margin 2: macro-F1 lies between 0 and 1; 2 points are 0.02"],
+        ),
+        (["majority", "prior", "--rope", "1"], ["--rope 1: macro-F1 lies between 0 and 1"]),
+        (
+            ["majority", "prior", "--metric", "log_loss", "--margin", "1e300"],
+            ["--margin 1e+300: log loss lies between 0 and about 100"],
+        ),
     ],
 )
 def test_mistakes_are_told_with_what_is_known(bench, words, said, tmp_path):
@@ -72,7 +82,7 @@ def test_references_are_compared_and_the_leaderboard_links_to_the_page(bench, tm
     assert "On synthetic data: " in done.stdout
     assert "majority is not ranked: a reference." in done.stdout
     board = tmp_path / "results/groupkfold5/synthetic/leaderboard"
-    folder = board / "compare/majority-vs-uniform"
+    folder = board / "compare/majority-vs-uniform~accuracy"
     assert {path.name for path in folder.iterdir()} == {
         "index.html",
         "comparison.json",
@@ -81,6 +91,49 @@ def test_references_are_compared_and_the_leaderboard_links_to_the_page(bench, tm
     told = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     assert told["metric"] == "accuracy"
     assert told["headline"] in " ".join(done.stdout.split())
+
+
+def test_an_image_on_which_several_rows_disagree_counts_once(bench, tmp_path):
+    done = bench("compare", "majority", "uniform", "prior", *ASKED)
+    (path,) = (tmp_path / "results").rglob("disagreements.csv")
+    with path.open(newline="") as stream:
+        images = [line["image_id"] for line in csv.DictReader(stream)]
+    assert len(set(images)) < len(images)
+    assert f"images on which rows disagree: {len(set(images))}, in" in done.stdout
+
+
+def test_a_comparison_is_made_again_with_the_board_where_its_rows_have_changed(bench, tmp_path):
+    bench("compare", "majority", "uniform", *ASKED, "--margin", "0.02")
+    (path,) = (tmp_path / "results").rglob("comparison.json")
+    made = path.read_text()
+    told = json.loads(made)
+    assert told["family"].keys() == {"majority", "uniform"}
+    mark = "what an earlier version said"
+    path.write_text(json.dumps({**told, "headline": mark}))
+    assert bench("report", *ASKED).returncode == 0
+    assert json.loads(path.read_text())["headline"] == mark  # nothing has changed for it
+    other = {**told["family"], "majority": 0.5}
+    for family in (other, {**told["family"], "gone": 0.5}, 2):
+        path.write_text(json.dumps({**told, "headline": mark, "family": family}))
+        assert bench("report", *ASKED).returncode == 0
+        assert path.read_text() == made
+
+
+def test_costs_stay_with_the_leaderboard_until_they_are_removed(bench, tmp_path):
+    classes = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+    lines = [",".join(["truth", *classes])]
+    lines += [",".join([c, *("01"[c != other] for other in classes)]) for c in classes]
+    costs = tmp_path / "mine.csv"
+    costs.write_text("\n".join(lines))
+    refused(bench("report", *ASKED, "--costs", tmp_path / "no.csv"), "no.csv: No such file")
+    good = bench("report", *ASKED, "--costs", costs)
+    assert good.returncode == 0, good.stderr
+    (kept,) = (tmp_path / "results").rglob("costs.csv")
+    assert kept.read_text() == costs.read_text()
+    kept.write_text("truth,a\n")
+    refused(bench("compare", "majority", "prior", *ASKED), str(kept.relative_to(tmp_path)))
+    kept.unlink()
+    assert bench("compare", "majority", "prior", *ASKED).returncode == 0
 
 
 @needs_ham10000

@@ -159,13 +159,13 @@ def test_what_is_no_comparison_of_ours_is_passed_over(tmp_path):
     assert (asked.rows, asked.metric, asked.rope, asked.margin) == (
         ("a", "b"), "macro_f1", 0.01, 0.02,
     )  # fmt: skip
-    assert len(compared_pages(tmp_path)) == 1
+    assert len(compared_pages(tmp_path, "ab")) == 1
     for text in (DEEP, "null", "[]", *map(json.dumps, ODD), *map(json.dumps, spoilt(COMPARISON))):
         comparison(tmp_path, text)
-        compared_pages(tmp_path)  # listed or passed over, never an error
+        compared_pages(tmp_path, "ab")  # listed or passed over, never an error
         assert all(len(set(asked.rows)) > 1 for asked in asked_comparisons(tmp_path))
     comparison(tmp_path, DEEP)
-    assert (compared_pages(tmp_path), asked_comparisons(tmp_path)) == ([], [])
+    assert (compared_pages(tmp_path, "ab"), asked_comparisons(tmp_path)) == ([], [])
 
 
 def test_what_is_no_leakage_meter_of_ours_is_passed_over(tmp_path):
