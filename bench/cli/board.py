@@ -64,10 +64,19 @@ def prove_bench(protocol_name: str, source: Source) -> Bench:
     from bench.splits.leakage import verify
 
     protocol = load_protocol(protocol_name, PROTOCOLS)
+    refuse_unknown_metrics(protocol)
     roles = load_roles(protocol, source.manifest.name, PROTOCOLS)
     roles.refuse_other_roster(source.manifest)
     proven = verify(roles, source.manifest, protocol)
     return Bench(protocol, source, roles, tuple(proven))
+
+
+def refuse_unknown_metrics(protocol: Protocol) -> None:
+    """Raise ProtocolError for metrics that nobody knows, before anything is trained for them."""
+    from bench.score.metrics import refuse_unknown
+
+    wanted = (protocol.metrics.primary, *protocol.metrics.others)
+    refuse_unknown(wanted, f"[metrics] of protocol {protocol.name}")
 
 
 Rows = tuple[list[RowPredictions], dict[str, RowFacts]]

@@ -48,6 +48,10 @@ def renamed(text: str, name: str, folds: int | None = None, dealer: str | None =
         return made
     if re.search(r"(?m)^\[split\.arms\]|^arms = ", made):
         raise ProtocolError("--folds: the arms of this protocol name its folds; write its TOML")
+    old = re.search(r'(?m)^name = "(.*)"', text)
+    title = f"{folds} folds, by the rules of {old[1] if old else 'another protocol'}"
+    made = re.sub(r"\A(#.*\n)+", "", made)  # what was said of the old folds
+    made = re.sub(r'(?m)^title = ".*"', f'title = "{title}"', made, count=1)
     return re.sub(r"(?m)^folds = \d+", f"folds = {folds}", made, count=1)
 
 

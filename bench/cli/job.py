@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from bench.cli.places import BENCH
+from bench.cli.places import BENCH, DEFAULT_RESULTS
 from bench.errors import BenchError
 from bench.job import JobFile
+from bench.run.results import PLANNED
 
 
 @click.command()
@@ -22,11 +23,13 @@ from bench.job import JobFile
 @click.option(
     "--list",
     "job_list",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     envvar="BENCH_JOBS",
+    default=DEFAULT_RESULTS / PLANNED,
+    show_default=True,
     help="The job list that `plan` wrote; $BENCH_JOBS sets it, too.",
 )
-def job(job_json: Path | None, index: int | None, job_list: Path | None) -> int:
+def job(job_json: Path | None, index: int | None, job_list: Path) -> int:
     """Do the job that JOB_JSON describes; leave predictions and record beside it.
 
     With --index, do that job of a list as a runner would: its log goes into its folder.
@@ -35,8 +38,10 @@ def job(job_json: Path | None, index: int | None, job_list: Path | None) -> int:
         raise BenchError("job: give a JOB.json, or --index N with the --list that `plan` wrote")
     if job_json is not None:
         return _do(job_json)
-    if job_list is None:
-        raise BenchError("job --index: give the --list that `plan` wrote, or set BENCH_JOBS")
+    if not job_list.is_file():
+        raise BenchError(
+            f"job --index: {job_list}: no such file; give the --list that `plan` wrote"
+        )
     return _do_listed(job_list, int(index or 0))
 
 
@@ -59,6 +64,7 @@ def _do(job_json: Path) -> int:
     from bench.run.process import RUNNER_PIPE
     from bench.run.results import open_job
 
+    os.environ.pop("BENCH_DATA", None)  # the labels lie there
     job_file = open_job(job_json)
     # results may have been moved since: a job's folder is where its file lies
     here = job_file.place.model_copy(update={"folder": str(job_json.resolve().parent)})

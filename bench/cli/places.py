@@ -15,6 +15,7 @@ BENCH = ROOT / "bench.py"
 PROTOCOLS = Path(os.environ.get("BENCH_PROTOCOLS") or ROOT / "protocols")
 BASELINES = ROOT / "baselines"
 COMMITTED = BASELINES / "results"
+DEFAULT_RESULTS = Path("results")
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -128,7 +129,7 @@ def results_option(command: Command) -> Command:
     return click.option(
         "--results",
         type=click.Path(path_type=Path),
-        default=Path("results"),
+        default=DEFAULT_RESULTS,
         show_default=True,
         help="Folder of the results.",
     )(command)
@@ -139,7 +140,7 @@ def existing_results_option(command: Command) -> Command:
     return click.option(
         "--results",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        default=Path("results"),
+        default=DEFAULT_RESULTS,
         show_default=True,
         help="Folder of the results.",
     )(command)

@@ -29,12 +29,14 @@ def protocol() -> None:
 @protocol.command("list")
 def list_protocols() -> int:
     """Name every protocol, and the datasets it has frozen roles for. Exit 1 if one is broken."""
+    from bench.cli.board import refuse_unknown_metrics
     from bench.protocol import load_protocol
 
     broken = []
     for path in sorted(PROTOCOLS.glob("*.toml")):
         try:
             known = load_protocol(path.stem, PROTOCOLS)
+            refuse_unknown_metrics(known)
         except (ProtocolError, OSError) as error:
             broken.append(error)
             continue
@@ -92,7 +94,8 @@ def show(
     split, manifest = bench.protocol.split, bench.source.manifest
     if export is not None:
         _write_export(export, export_text(bench.roles, bench.protocol, export))
-    click.echo(f"{bench.protocol.name}: {bench.protocol.title}")
+    other = "" if manifest.unit == bench.protocol.unit else f"; here {manifest.unit}-level"
+    click.echo(f"{bench.protocol.name}: {bench.protocol.title}{other}")
     click.echo(
         f"{split.kind}, {split.repeats} x {split.folds} folds, "
         f"stratified by {', '.join(split.stratify)}"
@@ -122,11 +125,13 @@ def _write_export(path: Path, text: str) -> None:
 @duplicates_option
 def verify_roles(protocol_name: str, data: DataChoice, duplicates: Path | None) -> int:
     """Prove frozen roles sound and the data's own; say what was proven. Exit 1 if they are not."""
+    from bench.cli.board import refuse_unknown_metrics
     from bench.cli.frozen import known_pairs, missed_pairs
     from bench.protocol import load_protocol, load_roles
     from bench.splits.leakage import verify
 
     known = load_protocol(protocol_name, PROTOCOLS)
+    refuse_unknown_metrics(known)
     manifest = data.open(images=False).manifest
     try:
         roles = load_roles(known, manifest.name, PROTOCOLS)

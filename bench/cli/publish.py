@@ -10,9 +10,10 @@ import click
 
 from bench.cli.places import (
     COMMITTED,
+    DEFAULT_RESULTS,
     PROTOCOLS,
-    existing_results_option,
     image_sizes_option,
+    results_option,
     source_options,
 )
 from bench.data.sources import DataChoice
@@ -38,7 +39,7 @@ HOME = "../../index.html"
     "--also", "others", type=click.Path(exists=True, path_type=Path), multiple=True,
     help="Folder of a further dataset; repeatable. The synthetic set needs none.",
 )  # fmt: skip
-@existing_results_option
+@results_option
 @click.option("--protocol", "-p", "only", multiple=True, help="Only this protocol; repeatable.")
 @click.option(
     "--with-images",
@@ -65,6 +66,10 @@ def publish(
     from bench.report.site import render_site
     from bench.swap import put_right, replace_folder
 
+    if results != DEFAULT_RESULTS and not results.is_dir():
+        raise ResultsError(
+            f"--results {results}: no such folder; without --results, committed rows"
+        )
     put_right(to)
     refuse_foreign(to, results)
     choices = [data, *(DataChoice(folder) for folder in others)]

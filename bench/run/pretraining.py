@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 UNDECLARED = "undeclared"
-OVERLAPPING = ("ham10000", "isic", "bcn20000", "msk")
-"""Words in a declaration that mean that test images may have been seen."""
+OVERLAPPING = (
+    *("ham10000", "ham10k", "hmnist", "dermamnist", "medmnist"),
+    *("isic", "bcn20000", "bcn20k", "msk"),
+)
+"""What in a declaration, its letters and digits alone, means that test images may have been seen:
+HAM10000 in all its forms, DermaMNIST's among them, and collections that it went into or shares
+images with."""
 
 
 def fault_of_pretraining(declared: str) -> str:
@@ -15,6 +20,7 @@ def fault_of_pretraining(declared: str) -> str:
     said = declared.strip().lower()
     if said in {"", UNDECLARED}:
         return "its pretraining data is not declared"
-    if any(word in said for word in OVERLAPPING):
+    letters = "".join(character for character in said if character.isalnum())
+    if any(word in letters for word in OVERLAPPING):
         return f"its pretraining data ({said}) overlaps the test images"
     return ""

@@ -194,6 +194,9 @@ def test_predictions_that_changed_after_the_record_are_refused(tmp_path):
         ("undeclared", "not declared"),
         ("ISIC 2019", "overlaps"),
         ("HAM10000 and ImageNet", "overlaps"),
+        ("Ham 10.000", "overlaps"),
+        ("DermaMNIST", "overlaps"),
+        ("BCN-20000", "overlaps"),
     ],
 )
 def test_undeclared_or_overlapping_pretraining_is_not_ranked(tmp_path, declared, why):
