@@ -12,6 +12,7 @@ from bench.cli.publish import publish
 from bench.errors import DataError, ResultsError
 from bench.files import sha256_of
 from bench.run.submissions import Submission, keep_submission, row_folder
+from tests.real_data import HAM10000, needs_ham10000
 from tests.report import sites, studies
 
 
@@ -127,3 +128,13 @@ def test_rows_of_ones_own_whose_data_is_not_given_are_not_lost_in_silence(tmp_pa
     with pytest.raises(DataError, match="rows of ham10000, but no --data"):
         run(tmp_path / "site", tmp_path / "results")
     assert not (tmp_path / "site").exists()
+
+
+@needs_ham10000
+def test_committed_rows_are_published_where_there_are_no_results_yet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ResultsError, match="--results gone: no such folder"):
+        run(tmp_path / "site", Path("gone"), "--data", str(HAM10000), "--protocol", "holdout")
+    words = ["--to", "site", "--data", str(HAM10000), "--protocol", "holdout"]
+    publish.main(words, standalone_mode=False, prog_name="p")
+    assert "HAM10000" in (tmp_path / "site" / "index.html").read_text()
