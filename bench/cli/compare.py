@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.score.versus import Question
 
 FEWEST = 2
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 WIDEST = 100.0
 """Of a metric without an upper end: log loss, whose probabilities are clipped, has a third."""
 
@@ -122,16 +123,21 @@ def _print_pair(console: Console, found: Contrast, pair: Pair) -> None:
     recall = next(table for table in view.classes if table.label == "Recall")
     for title, table in (("Metric", view.metrics), ("Recall", recall)):
         cells = [(one.a, one.b, one.difference) for one in table.lines]
+        marks = dict.fromkeys(mark for three in cells for each in three for mark in each.marks)
+        signs = {mark: str(number).translate(RAISED) for number, mark in enumerate(marks, start=1)}
         lines = [
-            (one.label, *(f"{each.text}{' *' * bool(each.marks)}" for each in three))
+            (
+                one.label,
+                *(" ".join([each.text, *(signs[mark] for mark in each.marks)]) for each in three),
+            )
             for one, three in zip(table.lines, cells, strict=True)
         ]
         _print_table(
             console, (title, view.a.full, view.b.full, "first minus second"), lines, view.title
         )
-        marks = dict.fromkeys(mark for three in cells for each in three for mark in each.marks)
-        if marks:
-            console.print(f"* {', '.join(marks)}", markup=False)
+        if signs:
+            told = ", ".join(f"{sign} {mark}" for mark, sign in signs.items())
+            console.print(told, markup=False)
     heads = ("true class", "images", "groups", "only first right", "only second right")
     tests = ("McNemar p, of images", "sign-flip p, of groups", "ICC", "design effect")
     disputes = [(one.label, *one.texts) for one in view.disputes]

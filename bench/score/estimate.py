@@ -114,7 +114,10 @@ def _why_undefined(row: Row, who: Cohort, metric: str) -> list[str]:
     if metric == "sens_at_spec_90" and not all(
         scored.arrangement.has_thresholds.all() for scored in row.counted
     ):
-        return ["no val predictions"]
+        without = any(
+            int(fold) not in scored.run.val for scored in row.counted for fold in scored.run.present
+        )
+        return ["no val predictions" if without else "val holds no other class"]
     if metric not in MACROS:
         return []
     made_of = MACROS[metric]

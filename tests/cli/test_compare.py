@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -143,7 +144,9 @@ def test_committed_rows_by_their_methods_names(bench, tmp_path):
     done = bench(*asked)
     assert done.returncode == 0, done.stderr
     assert "conditional on the trained models" in " ".join(done.stdout.split())
-    assert "* few lesions, percentile, biased" in done.stdout
+    assert "¹ few lesions, ² percentile, ³ biased" in done.stdout
+    assert re.search(r"│ ECE +│ [^│]*\] ² ³ +│", done.stdout)
+    assert re.search(r"│ Macro AUC +│ [^│]*\] ¹ +│", done.stdout)
     board = tmp_path / "results/groupkfold5/ham10000/leaderboard"
     (path,) = board.glob("compare/*/comparison.json")
     told = json.loads(path.read_text(encoding="utf-8"))

@@ -54,6 +54,14 @@ def test_without_val_predictions_sens_at_spec_90_is_undefined_and_says_so():
     assert 0 < with_val["sens_at_spec_90"].low < with_val["sens_at_spec_90"].high <= 1
 
 
+def test_a_threshold_that_val_cannot_give_says_so():
+    world = World()
+    others = (world.manifest.labels != 1) & (world.roles.parts[:, 1] == 2)
+    world.roles.parts[others, 1] = 0
+    table = world.score(world.row("a")).rows[0].table.per_class
+    assert table["mel"]["sens_at_spec_90"].marks == ("val holds no other class",)
+
+
 def test_a_class_missing_from_a_fold_names_the_folds_of_its_mean():
     world = World()
     gone = (world.manifest.labels == 3) & (world.roles.parts[:, 1] == 3)
