@@ -142,7 +142,12 @@ def gather(bench: Bench, results: Path) -> Rows:
     }
     rows = collect_rows(results, COMMITTED, expected, passports)
     rows += submitted_rows(
-        (results, COMMITTED), protocol.name, manifest.name, bench.wanted, bench.roles_sha256
+        (results, COMMITTED),
+        protocol.name,
+        manifest.name,
+        bench.wanted,
+        bench.roles_sha256,
+        {row.name for row, _ in rows},
     )
     rows = told_of_unfinished(rows, results, protocol.name, manifest.name)
     for folder in (results, COMMITTED):

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bench.cli.board import open_bench, print_data, print_table, score_and_render
-from bench.cli.places import BASELINES, protocol_option, results_option, source_options
+from bench.cli.places import BASELINES, COMMITTED, protocol_option, results_option, source_options
 from bench.data.sources import DataChoice
 
 NOT_STATED = "not stated"
@@ -53,6 +53,7 @@ def submit(
         Submission,
         keep_submission,
         read_submission,
+        refuse_committed,
         refuse_name,
         row_folder,
     )
@@ -63,6 +64,7 @@ def submit(
     manifest = bench.source.manifest
     folder = row_folder(results, protocol_name, manifest.name, row)
     refuse_name(row, folder, method_names(BASELINES), replace=replace)
+    refuse_committed(row, row_folder(COMMITTED, protocol_name, manifest.name, row))
     read_submission(file, bench.wanted)
     submission = Submission(
         name=row,

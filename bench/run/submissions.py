@@ -15,6 +15,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from bench.run.pretraining import UNDECLARED, fault_of_pretraining
 from bench.run.registry import RESERVED
 from bench.run.results import visible
 
+MARK = "submission.json"
 MAX_BYTES = 1 << 30
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 IMAGE_COLUMNS = ("image_id", "image", "isic_id")
@@ -92,22 +94,41 @@ def row_folder(results: Path, protocol: str, dataset: str, name: str) -> Path:
     return results / protocol / dataset / name
 
 
-def refuse_name(name: str, folder: Path, methods: Sequence[str], *, replace: bool) -> None:
-    """Raise PredictionError for a name that is none, or that another row has."""
+def refuse_odd_name(name: str) -> None:
+    """Raise PredictionError for a name that no folder of a row can have."""
     if not NAME.fullmatch(name):
         raise PredictionError(
             f"--name {_shown(name)}: use up to 64 letters, digits, '_', '.' and '-', a letter or "
             "digit first"
         )
+
+
+def refuse_name(name: str, folder: Path, methods: Sequence[str], *, replace: bool) -> None:
+    """Raise PredictionError for a name that is none, or that another row has."""
+    refuse_odd_name(name)
     if name in RESERVED or name in methods:
         raise PredictionError(f"--name {name}: is the name of a row of the bench; take another")
-    if (folder / "submission.json").exists() and not replace:
+    if holds_submission(folder) and not replace:
         raise PredictionError(
             f"--name {name}: {folder} holds a submission already; take another name, or give "
             "--replace"
         )
-    if folder.exists() and not (folder / "submission.json").exists() and any(folder.iterdir()):
+    if folder.exists() and not holds_submission(folder) and any(folder.iterdir()):
         raise PredictionError(f"--name {name}: {folder} holds a trained row; take another name")
+
+
+def refuse_committed(name: str, folder: Path) -> None:
+    """Raise PredictionError where `folder`, a name's among the committed rows, holds one."""
+    if folder.exists():
+        raise PredictionError(
+            f"--name {name}: is the name of a committed row ({folder}), which every leaderboard "
+            "shows; take another"
+        )
+
+
+def holds_submission(folder: Path) -> bool:
+    """Whether a row's folder holds a submission."""
+    return (folder / MARK).exists()
 
 
 def read_submission(path: Path, wanted: Wanted) -> dict[Slot, Predictions]:
@@ -261,24 +282,36 @@ def keep_submission(folder: Path, path: Path, submission: Submission) -> None:
     content = read_file(path, MAX_BYTES)
     if hashlib.sha256(content).hexdigest() != submission.sha256:
         raise PredictionError(f"{path}: changed while it was read; submit it again")
-    (folder / "submission.json").unlink(missing_ok=True)
+    (folder / MARK).unlink(missing_ok=True)
     write_atomically(folder / submission.file, content)
     text = submission.model_dump_json(indent=2) + "\n"
-    write_atomically(folder / "submission.json", text.encode())
+    write_atomically(folder / MARK, text.encode())
 
 
 def submitted_rows(
-    roots: Sequence[Path], protocol: str, dataset: str, wanted: Wanted, roles_sha256: str
+    roots: Sequence[Path],
+    protocol: str,
+    dataset: str,
+    wanted: Wanted,
+    roles_sha256: str,
+    taken: AbstractSet[str] = frozenset(),
 ) -> list[tuple[RowPredictions, RowFacts]]:
     """Every submission of the results folders as a row; the first folder that has a name counts.
 
-    Submissions made for other roles are no rows of this board.
+    Submissions made for other roles are no rows of this board. Raises ResultsError for one whose
+    name is `taken` by a trained row: which of the two is meant, nobody could tell.
     """
     rows: dict[str, tuple[RowPredictions, RowFacts]] = {}
     for root in roots:
         for file, submission in all_submissions(root, protocol, dataset):
             if submission.roles_sha256 != roles_sha256 or submission.name in rows:
                 continue
+            if submission.name in taken:
+                raise ResultsError(
+                    f"{file.with_name(MARK)}: is a submission named like a row that was trained; "
+                    f"remove {file.with_name('submission.*')}, and submit the file under another "
+                    "--name"
+                )
             row = RowPredictions(
                 submission.name, submission.name, "submitted", read_submission(file, wanted)
             )
@@ -309,14 +342,14 @@ def all_submissions(root: Path, protocol: str, dataset: str) -> Iterator[tuple[P
 
     Raises ResultsError for one that is damaged: a row must not vanish without a word.
     """
-    for path in visible(root / protocol / dataset, "*/submission.json"):
+    for path in visible(root / protocol / dataset, f"*/{MARK}"):
         submission = stated(path.parent)
         yield kept_file(path.parent, submission), submission
 
 
 def stated(folder: Path) -> Submission:
     """What a submission's folder says of it. Raises ResultsError where that cannot be read."""
-    path = folder / "submission.json"
+    path = folder / MARK
     try:
         return Submission.model_validate_json(read_text(path))
     except (OSError, UnicodeDecodeError, ValidationError) as error:

@@ -11,6 +11,7 @@ import pandas as pd
 from benchmarks import refusals
 from tests.cli.test_bad_input import bench, refused
 from tests.conftest import ROOT
+from tests.real_data import HAM10000, needs_ham10000
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
@@ -51,6 +52,17 @@ def test_a_broken_submission_leaves_nothing_behind(tmp_path):
     asked = ("submit", "preds.csv", "--name", "theirs", "--protocol", "groupkfold5")
     refused(bench(*asked, cwd=tmp_path), f"{frame['image_id'][0]} is missing")
     assert not list((tmp_path / "results").glob("**/theirs"))
+
+
+@needs_ham10000
+def test_a_submission_named_like_a_committed_row_is_refused_before_anything_is_written(tmp_path):
+    row = ROOT / "baselines" / "results" / "groupkfold5" / "ham10000" / "ensemble_of_three"
+    folds = [pd.read_parquet(path) for path in row.glob("seed0/fold*/predictions.parquet")]
+    pd.concat(folds).to_csv(tmp_path / "preds.csv", index=False)
+    asked = ("submit", "preds.csv", "--name", row.name, "--protocol", "groupkfold5")
+    done = bench(*asked, "--data", HAM10000, "--results", "results", cwd=tmp_path)
+    refused(done, "--name ensemble_of_three: is the name of a committed row", "take another")
+    assert list((tmp_path / "results").iterdir()) == []
 
 
 def test_the_page_of_refusals_shows_what_is_said_today():

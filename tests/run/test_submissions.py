@@ -16,6 +16,7 @@ from bench.run.submissions import (
     Wanted,
     keep_submission,
     read_submission,
+    refuse_committed,
     refuse_name,
     submitted_rows,
 )
@@ -166,6 +167,13 @@ def test_a_name_that_is_taken_or_no_name_is_refused(tmp_path, name):
         refuse_name(name, tmp_path / "none", ["mine"], replace=False)
 
 
+def test_a_name_that_a_committed_row_has_is_refused(tmp_path):
+    refuse_committed("theirs", tmp_path / "theirs")
+    (tmp_path / "theirs").mkdir()
+    with pytest.raises(PredictionError, match="--name theirs: is the name of a committed row"):
+        refuse_committed("theirs", tmp_path / "theirs")
+
+
 def kept(tmp_path, **changes):
     """A submission accepted into a results folder."""
     path = tmp_path / "preds.csv"
@@ -185,8 +193,8 @@ def sha256(path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def rows(tmp_path, roles_sha256="roles"):
-    return submitted_rows([tmp_path / "results"], "p", "small", wanted(), roles_sha256)
+def rows(tmp_path, roles_sha256="roles", taken=frozenset()):
+    return submitted_rows([tmp_path / "results"], "p", "small", wanted(), roles_sha256, taken)
 
 
 def test_an_accepted_file_is_a_row_that_says_where_it_is_from(tmp_path):
@@ -197,6 +205,14 @@ def test_an_accepted_file_is_a_row_that_says_where_it_is_from(tmp_path):
     assert "submitted: training not verified" in facts.notes
     assert {"origin: a paper", "licence of the predictions: CC0"} < set(facts.notes)
     assert rows(tmp_path, "other roles") == []
+
+
+def test_a_submission_named_like_a_trained_row_is_named_with_what_to_remove(tmp_path):
+    folder = kept(tmp_path)
+    with pytest.raises(ResultsError) as refusal:
+        rows(tmp_path, taken={"theirs"})
+    assert f"remove {folder / 'submission.*'}" in str(refusal.value)
+    assert rows(tmp_path, "other roles", taken={"theirs"}) == []
 
 
 @pytest.mark.parametrize(
