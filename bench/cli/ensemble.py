@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from bench.cli.board import Bench, gather, open_bench, print_data, print_table, score_and_render
-from bench.cli.places import BASELINES, protocol_option, results_option, source_options
+from bench.cli.places import BASELINES, COMMITTED, protocol_option, results_option, source_options
 from bench.data.sources import DataChoice
-from bench.errors import PredictionError
+from bench.errors import PredictionError, listing
 
 FEWEST = 2
 
@@ -44,24 +44,23 @@ def ensemble(
 ) -> None:
     """Join rows of the results by weights chosen on val, fold by fold, as a row of its own.
 
-    Rows are named as `compare` names them. Needs no images, and trains nothing.
+    Rows are named as `compare` names them, and joined on the seeds that all of them have whole.
+    Needs no images, and trains nothing.
     """
-    from bench.run.ensembles import ensemble_job, is_ensemble, shared_slots, write_ensemble
-    from bench.run.registry import method_names
+    from bench.run.ensembles import ensemble_job, shared_slots, write_ensemble
     from bench.run.results import refuse_unwritable
-    from bench.run.submissions import refuse_name, row_folder
+    from bench.run.submissions import row_folder
     from bench.score.versus import find_row
 
     bench = open_bench(protocol_name, data)
     refuse_unwritable(results)
     print_data(bench)
     manifest = bench.source.manifest
-    folder = row_folder(results, protocol_name, manifest.name, row)
-    known = is_ensemble(folder)
-    if known and not replace:
-        raise PredictionError(f"--name {row}: {folder} holds an ensemble already; give --replace")
-    if not known:
-        refuse_name(row, folder, method_names(BASELINES), replace=False)
+    _refuse_name(
+        row,
+        *(row_folder(root, protocol_name, manifest.name, row) for root in (results, COMMITTED)),
+        replace=replace,
+    )
     rows, facts = gather(bench, results)
     names = [find_row(name, rows) for name in asked]
     if len(names) < FEWEST or len(set(names)) < len(names):
@@ -72,6 +71,10 @@ def ensemble(
     by_name = {each.name: each for each in rows}
     members = [by_name[name] for name in names]
     slots = shared_slots(members)
+    used = {slot.seed for slot in slots}
+    further = sorted({seed for each in members for seed in each.seeds} - used)
+    if further:
+        click.echo(f"left out, since not all members have them whole: seeds {listing(further)}")
     base = {
         "protocol": protocol_name,
         "dataset": manifest.name,
@@ -87,6 +90,23 @@ def ensemble(
     leaderboard, page = score_and_render(bench, results)
     print_table(leaderboard)
     click.echo(f"leaderboard: {page}")
+
+
+def _refuse_name(row: str, folder: Path, public: Path, *, replace: bool) -> None:
+    """Raise PredictionError for a name that is none, or that another row has; `public` is its
+    folder among the committed rows. A committed ensemble's may be taken: the board tells two apart.
+    """
+    from bench.run.ensembles import is_ensemble
+    from bench.run.registry import method_names
+    from bench.run.submissions import holds_submission, refuse_name, refuse_odd_name
+
+    refuse_odd_name(row)
+    for place in filter(holds_submission, (folder, public)):
+        raise PredictionError(f"--name {row}: {place} holds a submission; take another name")
+    if not is_ensemble(folder):
+        refuse_name(row, folder, method_names(BASELINES), replace=False)
+    elif not replace:
+        raise PredictionError(f"--name {row}: {folder} holds an ensemble already; give --replace")
 
 
 def _joined(bench: Bench, members: list[Any], slot: Any, kind: Any) -> Any:

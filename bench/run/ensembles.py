@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,21 +34,36 @@ class Made:
 
 
 def shared_slots(rows: Sequence[RowPredictions]) -> list[Slot]:
-    """The slots that all members have. Raises PredictionError where one lacks some, or val."""
+    """The slots of the seeds that are whole in all members: of which none lacks what another has.
+
+    Raises PredictionError where there is no such seed, or a member lacks val.
+    """
     for row in rows:
-        lacking = sorted(set(row.test) - set(row.val))
-        if lacking:
+        if set(row.test) - set(row.val):
             raise PredictionError(
                 f"{row.name}: has no predictions of val ({row.kind}), and weights are chosen on "
                 "val alone; leave it out"
             )
-    slots = [set(row.test) for row in rows]
-    if any(other != slots[0] for other in slots):
-        told = listing([f"{row.name} has {len(own)}" for row, own in zip(rows, slots, strict=True)])
+    every = set.union(*(set(row.test) for row in rows))
+    lacking = {row.name: every - set(row.test) for row in rows}
+    broken = {slot.seed for slots in lacking.values() for slot in slots}
+    shared = sorted(slot for slot in every if slot.seed not in broken)
+    if not shared:
+        told = [f"{name} lacks {_places(slots)}" for name, slots in lacking.items() if slots]
         raise PredictionError(
-            f"the members have not the same seeds and folds: {told}; run what is missing"
+            f"no seed is whole in all members: {'; '.join(told)}; run what is missing, or leave a "
+            "member out"
         )
-    return sorted(slots[0])
+    return shared
+
+
+def _places(slots: AbstractSet[Slot]) -> str:
+    """Slots in words, a seed after the other: `seed 0 fold 3, 4, seed 1 fold 0`."""
+    folds: dict[str, list[str]] = {}
+    for slot in sorted(slots):
+        place = f"seed {slot.seed}{f' repeat {slot.repeat}' if slot.repeat else ''}"
+        folds.setdefault(place, []).append(str(slot.fold))
+    return listing([f"{place} fold {', '.join(found)}" for place, found in folds.items()])
 
 
 def is_ensemble(folder: Path) -> bool:

@@ -11,6 +11,8 @@ from scipy.optimize import minimize_scalar
 
 from bench.data.synthetic import synthetic_manifest
 from tests.cli.test_bad_input import bench, refused
+from tests.conftest import ROOT
+from tests.real_data import HAM10000, needs_ham10000
 
 PROTOCOL = ("--protocol", "groupkfold5")
 
@@ -72,6 +74,22 @@ def test_an_ensemble_is_a_row_that_names_its_members(place):
     assert job["recipe"]["pretraining_data"] == "none"
 
 
+@needs_ham10000
+def test_the_readmes_command_gives_the_committed_ensemble_again(tmp_path):
+    row = "groupkfold5/ham10000/ensemble_of_three"
+    asked = ("resnet18", "custom_cnn", "linear_probe", "--name", "ensemble_of_three", *PROTOCOL)
+    done = bench("ensemble", *asked, "--data", HAM10000, "--results", "results", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "left out, since not all members have them whole: seeds 1, 2" in done.stdout
+    committed = ROOT / "baselines" / "results" / row
+    paths = sorted(path.relative_to(committed) for path in committed.glob("**/*.parquet"))
+    made = tmp_path / "results" / row
+    assert paths == sorted(path.relative_to(made) for path in made.glob("**/*.parquet"))
+    for path in paths:
+        own, theirs = (pd.read_parquet(root / path) for root in (made, committed))
+        pd.testing.assert_frame_equal(own, theirs, rtol=0, atol=1e-6)
+
+
 def test_what_makes_no_ensemble_is_refused(place):
     asked = ("ensemble", *ROWS, *PROTOCOL)
     refused(bench(*asked, "--name", "both", cwd=place), "holds an ensemble already; give --replace")
@@ -80,3 +98,13 @@ def test_what_makes_no_ensemble_is_refused(place):
     refused(one, "two different rows or more")
     prior = bench("ensemble", ROWS[0], "prior", *PROTOCOL, "--name", "x", cwd=place)
     refused(prior, "prior: is a reference row")
+
+
+def test_the_name_of_a_submission_is_refused_whether_replace_is_given_or_not(place):
+    mark = place / "results" / "groupkfold5" / "synthetic" / "theirs" / "submission.json"
+    mark.parent.mkdir()
+    mark.touch()
+    for words in ([], ["--replace"]):
+        done = bench("ensemble", *ROWS, *PROTOCOL, "--name", "theirs", *words, cwd=place)
+        refused(done, "theirs holds a submission; take another name")
+    mark.unlink()
