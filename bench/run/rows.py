@@ -19,13 +19,17 @@ from bench.run.pretraining import UNDECLARED, fault_of_pretraining
 
 @dataclass(frozen=True)
 class Expected:
-    """What a record must have been made for to stand on a leaderboard."""
+    """What a record must have been made for to stand on a leaderboard.
+
+    seeds  the protocol's: whose trainings a row's numbers are of
+    """
 
     protocol: str
     dataset: str
     classes: tuple[str, ...]
     roster_sha256: str
     roles_sha256: str
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def _row(
         if "val_predictions.parquet" in run.record.files
     }
     row = RowPredictions(name, first.method, "trained", test, val)
-    return row, _facts(runs, passports.get(first.method, ""), choice.strangers, committed)
+    return row, _facts(runs, passports.get(first.method, ""), choice.strangers, committed, expected)
 
 
 def _predictions(run: _Run, name: str, expected: Expected) -> Predictions:
@@ -120,7 +124,9 @@ def _predictions(run: _Run, name: str, expected: Expected) -> Predictions:
     return results.read_predictions(path, expected.classes)
 
 
-def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> RowFacts:
+def _facts(
+    runs: list[_Run], passport: str, strangers: int, committed: Path, expected: Expected
+) -> RowFacts:
     records = [run.record for run in runs]
     first = records[0]
     members = first.job.members
@@ -140,7 +146,7 @@ def _facts(runs: list[_Run], passport: str, strangers: int, committed: Path) -> 
         badges=tuple(badges),
         notes=tuple(notes),
         guards=_guards(records),
-        cost={} if members else _cost(records),
+        cost={} if members else _cost(_counted(records, expected.seeds)),
         command=first.command,
         passport=passport,
         environment={
@@ -238,8 +244,17 @@ def _differing_machines(records: Sequence[RunRecord]) -> list[str]:
     ]
 
 
+def _counted(records: Sequence[RunRecord], seeds: Sequence[int]) -> Sequence[RunRecord]:
+    """The trainings that a row's numbers are of: those of these seeds, else all that it has."""
+    return [record for record in records if record.job.seed in seeds] or records
+
+
 def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
-    """Sums over all jobs of the row for times, the largest peak memory, means for the rest."""
+    """What the trainings of the protocol's seeds took, or all where there is none of them.
+
+    Sums over these jobs for times, the largest peak memory, means for the rest: a cost stands
+    beside numbers of these seeds alone, and further seeds make no method dearer.
+    """
     cost: dict[str, float] = {
         "jobs": len(records),
         "wall_seconds": round(sum(record.wall_seconds for record in records), 1),

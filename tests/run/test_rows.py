@@ -15,7 +15,7 @@ from bench.run import results
 from bench.run.rows import Expected, collect_rows
 from tests.conftest import CLASSES
 
-EXPECTED = Expected("p", "small", CLASSES, "roster", "roles")
+EXPECTED = Expected("p", "small", CLASSES, "roster", "roles", seeds=(0,))
 
 
 def make_job(fold: int, **changes) -> Job:
@@ -106,6 +106,19 @@ def test_a_row_joins_its_folds_and_sums_its_cost(tmp_path):
     assert facts.notes == ("a note",)
     assert facts.guards is None
     assert facts.passport == "m: passport"
+
+
+def test_a_cost_is_that_of_the_protocols_seeds_or_of_all_where_there_is_none_of_them(tmp_path):
+    for seed in (1, 2):
+        finish(tmp_path, make_job(0, seed=seed))
+    ((_, facts),) = collect(tmp_path)
+    assert (facts.cost["jobs"], facts.cost["train_seconds"]) == (2, 3)
+    finish(tmp_path, make_job(0))
+    ((row, facts),) = collect(tmp_path)
+    assert row.seeds == (0, 1, 2)
+    assert (facts.cost["jobs"], facts.cost["train_seconds"], facts.cost["wall_seconds"]) == (
+        1, 1.5, 2,
+    )  # fmt: skip
 
 
 def test_records_of_other_code_are_left_out_and_said(tmp_path):
