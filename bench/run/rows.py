@@ -139,8 +139,11 @@ def _facts(
         notes.append("made by code with changes that are not committed")
     notes += _differing_machines(records)
     badges = ["from scratch"] if first.facts.get("initial_weights") == "random" else []
-    if all(run.folder.is_relative_to(committed) for run in runs):
+    public = [run.record.job.slot for run in runs if run.folder.is_relative_to(committed)]
+    if len(public) == len(runs):
         badges.append("committed")
+    elif public:
+        notes.append(_told_committed(public, [run.record.job.slot for run in runs]))
     return RowFacts(
         variant=first.job.variant,
         badges=tuple(badges),
@@ -175,6 +178,29 @@ def _facts(
         members=members,
         history=_histories(runs),
     )
+
+
+def _told_committed(public: Sequence[Slot], every: Sequence[Slot]) -> str:
+    """Which folds of a row of one's own are the committed ones; seed and repeat where it has
+    several.
+    """
+    places: dict[str, list[str]] = {}
+    for slot in sorted(public):
+        seed = f" of seed {slot.seed}" if len({each.seed for each in every}) > 1 else ""
+        repeat = f" of repeat {slot.repeat}" if len({each.repeat for each in every}) > 1 else ""
+        places.setdefault(f"{seed}{repeat}", []).append(str(slot.fold))
+    told = [
+        f"fold{'s' if folds[1:] else ''} {_enumerated(folds)}{where}"
+        for where, folds in places.items()
+    ]
+    return (
+        f"{_enumerated(told)} {'are the committed ones' if public[1:] else 'is the committed one'}"
+    )
+
+
+def _enumerated(words: Sequence[str]) -> str:
+    """`1`, `1 and 2`, `1, 2 and 3`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _recipe(job: Job) -> dict[str, Any]:

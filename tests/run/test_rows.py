@@ -146,6 +146,26 @@ def test_own_folds_are_joined_with_committed_ones_of_the_same_row_only(tmp_path)
     assert "committed" in facts.badges
 
 
+def test_folds_that_the_committed_row_supplies_are_named(tmp_path):
+    own, committed = tmp_path / "own", tmp_path / "committed"
+    for fold in range(4):
+        finish(committed, make_job(fold))
+    finish(own, make_job(0))
+    finish(own, make_job(1))
+    ((row, facts),) = collect(own, committed)
+    assert row.folds == (0, 1, 2, 3)
+    assert "folds 2 and 3 are the committed ones" in facts.notes
+    finish(own, make_job(2))
+    ((_, facts),) = collect(own, committed)
+    assert "fold 3 is the committed one" in facts.notes
+    finish(committed, make_job(1, seed=1))
+    ((_, facts),) = collect(own, committed)
+    assert "fold 3 of seed 0 and fold 1 of seed 1 are the committed ones" in facts.notes
+    for mine, theirs in ((own, tmp_path / "none"), (tmp_path / "none", committed)):
+        ((_, facts),) = collect(mine, theirs)
+        assert not any("the committed one" in note for note in facts.notes)
+
+
 def test_folds_of_different_machines_are_said_to_be(tmp_path):
     finish(tmp_path, make_job(0))
     folder = finish(tmp_path, make_job(1))
