@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from bench.files import (
 )
 from bench.foreign import text_cell
 from bench.job import Job, JobFile, RunRecord, parse_job_file, parse_record, to_json
-from bench.predictions import Predictions
+from bench.predictions import Predictions, Slot
 from bench.run.parquet import read_parquet
 
 LEADERBOARD = "leaderboard"
@@ -47,6 +48,7 @@ REPORT = "classification_report.txt"
 TENSORBOARD = "tensorboard"
 LOCK = "job.lock"
 ABANDONED_SECONDS = 24 * 3600
+SLOT = re.compile(r"/seed(\d+)(?:/r(\d+))?/fold(\d+)$", re.ASCII)
 UNHASHED = frozenset({"record.json", "log.txt", REPORT, LOCK})
 """Files that may change after the record: the log's end, what scoring adds, the lock."""
 
@@ -70,6 +72,12 @@ def lies_right(folder: Path, results: Path, job: Job, repeats: int | None = None
     """
     possible = [repeats] if repeats else [1, 2] if job.repeat == 0 else [2]
     return any(folder == job_folder(results, job, number) for number in possible)
+
+
+def slot_at(folder: Path) -> Slot | None:
+    """The slot that a job's folder is named after; None for a folder of another name."""
+    found = SLOT.search(folder.as_posix())
+    return found and Slot(*(int(number or 0) for number in found.groups()))
 
 
 def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
@@ -182,13 +190,26 @@ def read_record(folder: Path) -> RunRecord | None:
 def is_done(folder: Path, job: Job) -> bool:
     """Whether this very job has been done here, and its predictions are still what it wrote."""
     record = read_record(folder)
-    if record is None or record.id != job.id or PREDICTIONS not in record.files:
-        return False
-    return all(
-        (folder / name).is_file() and sha256_of(folder / name) == sha256
-        for name, sha256 in record.files.items()
-        if name.endswith(".parquet")
-    )
+    return record is not None and record.id == job.id and not file_faults(folder, record)
+
+
+def file_faults(folder: Path, record: RunRecord, *, hashed: bool = True) -> list[str]:
+    """A sentence for each file of predictions that is gone or, where they are hashed, is another.
+
+    Without a fault, the predictions in the folder are what the record was written for.
+    """
+    cure = "run again, which makes this fold anew (verify-results names all that is damaged)"
+    faults = []
+    for name in dict.fromkeys([PREDICTIONS, *record.files]):
+        path = folder / name
+        if not name.endswith(".parquet"):
+            continue
+        if not path.is_file():
+            faults.append(f"{path}: is gone; {cure}")
+        elif hashed and sha256_of(path) != record.files.get(name):
+            told = "is not the file that the record beside it was written for"
+            faults.append(f"{path}: {told}; {cure}")
+    return faults
 
 
 def prepare(job_file: JobFile) -> Literal["ready", "done", "busy"]:
@@ -315,6 +336,17 @@ def refuse_replacing(jobs: Sequence[tuple[Path, Job]]) -> None:
         )
 
 
+def damaged_folds(results: Path, protocol: str, dataset: str) -> list[str]:
+    """A sentence for each fold that counts as missing: its record, or a file of its predictions,
+    is damaged.
+    """
+    return unreadable_records(results, protocol, dataset) + [
+        f"damaged file, its fold counts as missing: {fault}"
+        for folder, record in records(results, protocol, dataset)
+        for fault in file_faults(folder, record)
+    ]
+
+
 def unreadable_records(results: Path, protocol: str, dataset: str) -> list[str]:
     """A sentence for each record that is damaged, or of a version that this one cannot read."""
     faults = []
@@ -332,3 +364,10 @@ def records(results: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, 
         record = read_record(path.parent)
         if record is not None:
             yield path.parent, record
+
+
+def whole_records(results: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, RunRecord]]:
+    """Those of the records whose predictions are what they were written for."""
+    for folder, record in records(results, protocol, dataset):
+        if not file_faults(folder, record):
+            yield folder, record

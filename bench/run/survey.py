@@ -11,7 +11,7 @@ from stat import S_ISREG
 from statistics import fmean
 
 from bench.errors import ResultsError
-from bench.job import Job, JobFile
+from bench.job import Job, RunRecord
 from bench.protocol import Protocol
 from bench.run import results
 from bench.run.clock import clock_file, read_spent
@@ -87,7 +87,7 @@ def unfinished(root: Path, protocol: str, dataset: str) -> dict[str, list[str]]:
     for folder in results.job_folders(root):
         *where, row = folder.relative_to(root).parts[:3]
         if where == [protocol, dataset]:
-            state = _state(folder)
+            state = _state(folder, hashed=True)
             if state.state != "done":
                 place = "/".join(folder.relative_to(root).parts[3:])
                 detail = f": {state.detail}" if state.detail else ""
@@ -95,27 +95,36 @@ def unfinished(root: Path, protocol: str, dataset: str) -> dict[str, list[str]]:
     return found
 
 
-def _state(folder: Path) -> JobState:
+def _state(folder: Path, *, hashed: bool = False) -> JobState:
+    """What a folder tells; `hashed`: predictions that are not what was made are damaged, too."""
+    try:
+        record, fault = results.open_record(folder), ""
+    except ResultsError as error:
+        record, fault = None, str(error) if (folder / "record.json").exists() else ""
     try:
         job_file = results.open_job(folder / "job.json")
     except ResultsError as error:
-        record = results.read_record(folder)
         if record is not None:  # committed rows keep the record only
-            return JobState(folder, "done", record.job, seconds=record.wall_seconds)
-        return JobState(folder, "damaged", detail=str(error))
-    return _planned(folder, job_file)
+            return _done(folder, record, hashed=hashed)
+        return JobState(folder, "damaged", detail=fault or str(error))
+    if record is not None and record.id == job_file.job.id:  # a job that begins again has none
+        return _done(folder, record, hashed=hashed)
+    return _undone(folder, job_file.job, fault)
 
 
-def _planned(folder: Path, job_file: JobFile) -> JobState:
-    job = job_file.job
-    record = results.read_record(folder)
-    if record is not None and record.id == job.id:  # a job that begins again has none
-        if (folder / results.PREDICTIONS).is_file():
-            return JobState(folder, "done", job, seconds=record.wall_seconds)
-        return JobState(folder, "damaged", job, "its predictions are gone")
+def _done(folder: Path, record: RunRecord, *, hashed: bool) -> JobState:
+    faults = results.file_faults(folder, record, hashed=hashed)
+    if faults:
+        return JobState(folder, "damaged", record.job, faults[0])
+    return JobState(folder, "done", record.job, seconds=record.wall_seconds)
+
+
+def _undone(folder: Path, job: Job, fault_of_record: str) -> JobState:
     if results.is_locked(folder):
         worker = read_spent(clock_file(folder)).worker
         return JobState(folder, "running", job, heartbeat=_seconds_silent(folder), worker=worker)
+    if fault_of_record:
+        return JobState(folder, "damaged", job, fault_of_record)
     log = folder / "log.txt"
     if not log.exists():
         return JobState(folder, "waiting", job)
@@ -136,7 +145,7 @@ def _seconds_silent(folder: Path) -> float:
 def _missing(protocol: Protocol | None, jobs: Sequence[JobState]) -> tuple[str, ...]:
     if protocol is None:
         return ()
-    have = {each.job.slot for each in jobs if each.job is not None}
+    have = {each.job.slot if each.job else results.slot_at(each.folder) for each in jobs}
     return tuple(
         f"seed {seed} {f'repeat {repeat} ' if protocol.split.repeats > 1 else ''}fold {fold}"
         for seed in protocol.run.seeds

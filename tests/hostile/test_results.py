@@ -44,7 +44,7 @@ def test_a_pipe_in_a_record_s_place_keeps_nobody_waiting(tmp_path):
     assert "is a named pipe" in results.unreadable_records(root, "p", "small")[0]
     assert any("is a named pipe" in each.what for each in verify_results(root, {}, root).findings)
     assert merge_results(root, tmp_path / "mine").copied == 1
-    assert [job.state for row in survey(root, {}) for job in row.jobs] == ["done", "waiting"]
+    assert [job.state for row in survey(root, {}) for job in row.jobs] == ["done", "damaged"]
     os.mkfifo(odd / "history.csv")
     assert results.read_history(odd / "history.csv") == {}
     instead(odd / "job.json")

@@ -100,6 +100,24 @@ def test_a_job_file_that_cannot_be_read_is_damaged(tmp_path, known, job):
     assert row.jobs[0].state == "damaged"
 
 
+def test_a_damaged_record_is_counted_once_and_named(tmp_path, known, job):
+    for fold in range(3):
+        cut_record(finish(tmp_path, job(fold)))
+    (tmp_path / "p" / "small" / "m" / "seed0" / "fold2" / "job.json").unlink()  # as committed
+    ((row,),) = [survey(tmp_path, known)]
+    assert row.missing == ()
+    assert [each.state for each in row.jobs] == ["damaged"] * 3
+    assert all("record.json" in each.detail for each in row.jobs)
+    assert not any("job.json" in each.detail for each in row.jobs)
+
+
+def test_a_done_job_that_lost_predictions_is_damaged(tmp_path, known, job):
+    lose_predictions(finish(tmp_path, job(0)))
+    ((row,),) = [survey(tmp_path, known)]
+    assert row.jobs[0].state == "damaged"
+    assert "predictions.parquet: is gone; run again" in row.jobs[0].detail
+
+
 def test_a_whole_folder_is_sound(tmp_path, known, protocols, job):
     root = tmp_path / "results"
     for fold in range(3):
