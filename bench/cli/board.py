@@ -20,7 +20,9 @@ from bench.foreign import printable
 from bench.predictions import RowPredictions
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
 from bench.run.pages import asked_comparisons, compared_pages, leakage_meters
-from bench.run.results import leaderboard_folder, unreadable_records
+from bench.run.results import damaged_folds as damaged_in
+from bench.run.results import leaderboard_folder
+from bench.run.rows import BESIDE_OWN
 from bench.run.submissions import Wanted
 
 if TYPE_CHECKING:
@@ -104,21 +106,33 @@ def score_and_render(
 def told_of_unfinished(
     rows: list[tuple[RowPredictions, RowFacts]], results: Path, protocol: str, dataset: str
 ) -> list[tuple[RowPredictions, RowFacts]]:
-    """The rows, each with a note for every job of its that is begun and not done."""
+    """The rows, each with a note for every job of its that is begun and not done, or damaged."""
     from bench.run.survey import unfinished
 
-    begun = unfinished(results, protocol, dataset)
-    return [
-        (row, replace(facts, notes=(*facts.notes, *begun.get(row.name, ())))) for row, facts in rows
-    ]
+    own, public = (unfinished(root, protocol, dataset) for root in (results, COMMITTED))
+    told = []
+    for row, facts in rows:
+        committed = "committed" in facts.badges
+        damaged = public.get(row.name.removesuffix(BESIDE_OWN), []) if committed else []
+        notes = (*facts.notes, *own.get(row.name, []), *damaged)
+        told.append((row, replace(facts, notes=notes)))
+    return told
 
 
 def absent_rows(results: Path, protocol: str, dataset: str, shown: set[str]) -> dict[str, str]:
     """Rows of which no fold is done, and what became of their jobs: missing, but not silently."""
     from bench.run.survey import unfinished
 
-    begun = unfinished(results, protocol, dataset)
+    own, public = (unfinished(root, protocol, dataset) for root in (results, COMMITTED))
+    here = shown | {name.removesuffix(BESIDE_OWN) for name in shown}
+    begun = {row: jobs for row, jobs in public.items() if row not in here} | own
     return {row: "; ".join(jobs) for row, jobs in begun.items() if row not in shown}
+
+
+def damaged_folds(bench: Bench, results: Path) -> list[str]:
+    """A sentence for each fold, here or committed, that counts as missing since it is damaged."""
+    where = bench.protocol.name, bench.source.manifest.name
+    return [fault for root in (results, COMMITTED) for fault in damaged_in(root, *where)]
 
 
 def gather(bench: Bench, results: Path) -> Rows:
@@ -151,9 +165,8 @@ def gather(bench: Bench, results: Path) -> Rows:
         {row.name for row, _ in rows},
     )
     rows = told_of_unfinished(rows, results, protocol.name, manifest.name)
-    for folder in (results, COMMITTED):
-        for fault in unreadable_records(folder, protocol.name, manifest.name):
-            click.echo(printable(f"warning: {fault}"), err=True)
+    for fault in damaged_folds(bench, results):
+        click.echo(printable(f"warning: {fault}"), err=True)
     reference_rows = references(protocol, manifest, bench.roles, protocol.run.seeds)
     facts = {row.name: known for row, known in rows}
     return [*(row for row, _ in rows), *reference_rows], facts

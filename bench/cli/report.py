@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from bench.cli.board import open_bench, print_arms, print_data, print_table, score_and_render
+from bench.cli.board import (
+    damaged_folds,
+    open_bench,
+    print_arms,
+    print_data,
+    print_table,
+    score_and_render,
+)
 from bench.cli.costs import keep_costs
 from bench.cli.places import (
     image_sizes_option,
@@ -49,8 +56,11 @@ def report(
     latex: bool,
     with_images: bool,
     image_sizes: bool,
-) -> None:
-    """Score and render again from what is in the results folder, beside the committed rows."""
+) -> int:
+    """Score and render again from what is in the results folder, beside the committed rows.
+
+    Exit 1 where a fold counts as missing because its record or predictions are damaged.
+    """
     from bench.data.images import with_image_sizes
     from bench.run.results import leaderboard_folder, refuse_unwritable
 
@@ -69,3 +79,4 @@ def report(
     click.echo(f"leaderboard: {page}")
     if latex:
         click.echo(f"paper: {page.parent / 'paper' / 'main.tex'}")
+    return 1 if damaged_folds(bench, results) else 0

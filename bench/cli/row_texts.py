@@ -22,7 +22,7 @@ def write_row_texts(bench: Bench, root: Path) -> None:
     manifest = bench.source.manifest
     labels = pd.Series(manifest.labels, index=manifest.image_ids)
     rows: dict[Path, list[tuple[str, Predictions]]] = {}
-    for folder, record in results.records(root, bench.protocol.name, manifest.name):
+    for folder, record in results.whole_records(root, bench.protocol.name, manifest.name):
         job = record.job
         if (job.roster_sha256, job.roles_sha256) != (manifest.roster_sha256, bench.roles_sha256):
             continue

@@ -8,13 +8,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bench.errors import ResultsError
 from bench.estimates import RowFacts
 from bench.files import sha256_of
 from bench.job import Job, RunRecord
-from bench.predictions import Predictions, RowPredictions, Slot
+from bench.predictions import RowPredictions, Slot
 from bench.run import results
 from bench.run.pretraining import UNDECLARED, fault_of_pretraining
+
+BESIDE_OWN = " (committed)"
+"""What a committed row's name ends in where it stands beside one of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def collect_rows(
     differ) are never pooled. Of one folder, the ones with the most slots stand for the row, and the
     rest is counted in a note; a committed row that differs from the user's own keeps its place as
     "<row> (committed)".
+
+    A fold whose predictions are damaged counts as missing: `results.damaged_folds` names them.
     """
     own, public = _chosen(results_folder, expected), _chosen(committed, expected)
     rows = []
@@ -57,7 +61,7 @@ def collect_rows(
             del public[name]
         rows.append(_row(name, choice, expected, passports, committed))
     for name, choice in public.items():
-        shown = f"{name} (committed)" if name in own else name
+        shown = f"{name}{BESIDE_OWN}" if name in own else name
         rows.append(_row(shown, choice, expected, passports, committed))
     return sorted(rows, key=lambda row: row[0].name)
 
@@ -87,7 +91,7 @@ def _chosen(root: Path, expected: Expected) -> dict[str, _Choice]:
 
 def _by_row(root: Path, expected: Expected) -> dict[str, list[_Run]]:
     rows: dict[str, list[_Run]] = {}
-    for folder, record in results.records(root, expected.protocol, expected.dataset):
+    for folder, record in results.whole_records(root, expected.protocol, expected.dataset):
         job = record.job
         if (job.roster_sha256, job.roles_sha256) == (expected.roster_sha256, expected.roles_sha256):
             rows.setdefault(job.row, []).append(_Run(folder, record))
@@ -103,25 +107,16 @@ def _row(
 ) -> tuple[RowPredictions, RowFacts]:
     runs = list(choice.runs.values())
     first = runs[0].record.job
-    test = {slot: _predictions(run, "predictions", expected) for slot, run in choice.runs.items()}
-    val = {
-        slot: _predictions(run, "val_predictions", expected)
-        for slot, run in choice.runs.items()
-        if "val_predictions.parquet" in run.record.files
-    }
+    test, val = (
+        {
+            slot: results.read_predictions(run.folder / name, expected.classes)
+            for slot, run in choice.runs.items()
+            if name in run.record.files
+        }
+        for name in (results.PREDICTIONS, f"val_{results.PREDICTIONS}")
+    )
     row = RowPredictions(name, first.method, "trained", test, val)
     return row, _facts(runs, passports.get(first.method, ""), choice.strangers, committed, expected)
-
-
-def _predictions(run: _Run, name: str, expected: Expected) -> Predictions:
-    path = run.folder / f"{name}.parquet"
-    stated = run.record.files.get(path.name)
-    if not path.is_file() or sha256_of(path) != stated:
-        raise ResultsError(
-            f"{path}: is not the file that the record beside it was written for; "
-            f"remove {run.folder} and run again"
-        )
-    return results.read_predictions(path, expected.classes)
 
 
 def _facts(

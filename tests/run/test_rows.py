@@ -13,6 +13,7 @@ from bench.method import Recipe
 from bench.predictions import Predictions, Slot
 from bench.run import results
 from bench.run.rows import Expected, collect_rows
+from bench.run.survey import unfinished
 from tests.conftest import CLASSES
 
 EXPECTED = Expected("p", "small", CLASSES, "roster", "roles", seeds=(0,))
@@ -211,13 +212,32 @@ def test_records_of_another_roster_or_other_roles_are_no_rows(tmp_path):
     assert collect(tmp_path) == []
 
 
-def test_predictions_that_changed_after_the_record_are_refused(tmp_path):
-    folder = finish(tmp_path, make_job(0))
-    ids = np.array(["i00", "i01", "i02", "i03"], dtype=object)
+def change_predictions(folder):
+    ids = np.array(["i10", "i11", "i12", "i13"], dtype=object)
     better = Predictions(ids, np.tile([1.0, 0.0, 0.0], (4, 1)), CLASSES)
     results.write_predictions(folder / "predictions.parquet", better)
-    with pytest.raises(ResultsError, match="not the file that the record"):
-        collect(tmp_path)
+
+
+def lose_predictions(folder):
+    (folder / "predictions.parquet").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(change_predictions, "is not the file that"), (lose_predictions, "is gone")],
+)
+def test_a_fold_whose_predictions_are_not_what_was_made_counts_as_missing(tmp_path, damage, said):
+    for fold in range(2):
+        finish(tmp_path, make_job(fold))
+    damage(tmp_path / "p" / "small" / "m" / "seed0" / "fold1")
+    ((row, _),) = collect(tmp_path)
+    assert row.folds == (0,)
+    (fault,) = results.damaged_folds(tmp_path, "p", "small")
+    assert f"fold1/predictions.parquet: {said}" in fault
+    assert "counts as missing" in fault
+    (told,) = unfinished(tmp_path, "p", "small")["m"]
+    assert told.startswith("seed0/fold1 damaged: ")
+    assert "run again" in told
 
 
 @pytest.mark.parametrize(
