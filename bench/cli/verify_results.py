@@ -24,8 +24,11 @@ def verify_results(results: Path) -> int:
     for finding in checked.findings:
         kind = "FAULT" if finding.grave else "note"
         click.echo(printable(f"{kind}: {finding.path}: {finding.what}"))
+    if checked.absent:
+        told = ", ".join(f"{count} of {name}" for name, count in checked.absent.items())
+        click.echo(printable(f"note: files that records name and that are not here: {told}"))
     click.echo(
-        f"{results}: {checked.records} records with {checked.files} files and "
+        f"{results}: checked {checked.records} records, {checked.files} files of theirs and "
         f"{checked.submissions} submissions: {'sound' if checked.sound else 'NOT sound'}"
     )
     return 0 if checked.sound else 1

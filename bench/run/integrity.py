@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +40,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was looked at, and what was found."""
+    """What was looked at, and what was found.
+
+    files   those that a record names and that were there to be hashed
+    absent  how many that a record names were not there, by name, or the folder in the job's own;
+            all but predictions may be: committed rows keep little else
+    """
 
     records: int
     files: int
+    absent: Mapping[str, int]
     submissions: int
     findings: tuple[Finding, ...]
 
@@ -85,6 +92,7 @@ def verify_results(root: Path, protocols: Mapping[str, Protocol], folder: Path) 
     book = _Book(protocols, folder)
     findings: list[Finding] = []
     records = files = submissions = 0
+    absent: Counter[str] = Counter()
     for job_folder in results.job_folders(root):
         if not (job_folder / "record.json").exists():
             if not results.is_locked(job_folder):
@@ -97,7 +105,9 @@ def verify_results(root: Path, protocols: Mapping[str, Protocol], folder: Path) 
             findings.append(Finding(path, f"cannot be read: {error}", True))
             continue
         records += 1
-        files += len(record.files)
+        gone = [name for name in record.files if not (job_folder / name).is_file()]
+        files += len(record.files) - len(gone)
+        absent.update(name.split("/", 1)[0] for name in gone)
         findings += _record_faults(root, job_folder, record, book)
     for mark in results.visible(root, "*/*/*/submission.json"):
         submissions += 1
@@ -105,7 +115,11 @@ def verify_results(root: Path, protocols: Mapping[str, Protocol], folder: Path) 
     findings += [
         Finding(path, "left behind by a killed process", False) for path in results.half_made(root)
     ]
-    return Checked(records, files, submissions, tuple(findings))
+    findings += [
+        Finding(path, "has neither record.json nor job.json: no row has these files", False)
+        for path in results.ownerless(root)
+    ]
+    return Checked(records, files, absent, submissions, tuple(findings))
 
 
 def _record_faults(root: Path, folder: Path, record: RunRecord, book: _Book) -> Iterator[Finding]:

@@ -110,6 +110,18 @@ def job_folders(results: Path) -> Iterator[Path]:
     yield from sorted({path.parent for path in paths})
 
 
+def ownerless(results: Path) -> Iterator[Path]:
+    """Folders named as a job's that hold files and neither its job nor its record, in path order.
+
+    Not one that a process is about to begin in: it has its lock alone.
+    """
+    owned = set(job_folders(results))
+    for folder in visible(results, "*/*/*/seed*/fold*", "*/*/*/seed*/r*/fold*"):
+        held = [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
+        if folder not in owned and held:
+            yield folder
+
+
 def visible(folder: Path, *patterns: str) -> list[Path]:
     """What fits a pattern below a folder, in path order; not what is hidden, as a half-made copy
     of a job's folder is.

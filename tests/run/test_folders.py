@@ -127,6 +127,31 @@ def test_a_whole_folder_is_sound(tmp_path, known, protocols, job):
     assert checked.sound
 
 
+def test_files_are_counted_where_they_are_and_told_where_they_are_not(
+    tmp_path, known, protocols, job
+):
+    root = tmp_path / "results"
+    (finish(root, job(0)) / "job.json").unlink()
+    finish(root, job(1))
+    checked = verify_results(root, known, protocols)
+    assert (checked.records, checked.files, checked.absent) == (2, 3, {"job.json": 1})
+    assert (checked.sound, checked.findings) == (True, ())
+
+
+def test_files_that_no_job_owns_are_named(tmp_path, known, protocols, job):
+    root = tmp_path / "results"
+    folder = finish(root, job(0))
+    (finish(root, job(1)) / "record.json").unlink()
+    for name in ("job.json", "record.json"):
+        (folder / name).unlink()
+    (folder.with_name("fold2")).mkdir()
+    (folder.with_name("fold2") / results.LOCK).touch()
+    found = {each.path.name: each for each in verify_results(root, known, protocols).findings}
+    assert found.keys() == {"fold0", "fold1"}
+    assert "neither record.json nor job.json" in found["fold0"].what
+    assert not found["fold0"].grave
+
+
 def damage_predictions(folder):
     content = bytearray((folder / "predictions.parquet").read_bytes())
     content[len(content) // 2] ^= 1
