@@ -10,6 +10,7 @@ import gc
 import importlib
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 
 import click
@@ -73,8 +74,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli(standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:  # its message is the help
         error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        click.echo(f"error: {in_one_line(error, sys.argv[1:])}", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; the same command goes on from here", err=True)
@@ -99,6 +103,19 @@ def main() -> None:
     # way out would take 0.3 s of a report (2026-11-23).
     gc.freeze()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def in_one_line(error: click.ClickException, words: Sequence[str]) -> str:
+    """What is wrong with the words of a command line, and whose --help says what they may be."""
+    from bench.foreign import printable
+
+    told = " ".join(error.format_message().split()).rstrip(".")
+    if not isinstance(error, click.UsageError):
+        return printable(told)
+    verb = error.ctx.command_path.split()[1:] if error.ctx else []
+    if not verb:  # of an option without its value click knows the group alone
+        verb = [word for word in words[:1] if word in VERBS]
+    return printable(f"{told}; see: {' '.join(['python bench.py', *verb, '--help'])}")
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -101,6 +101,30 @@ def test_wrong_words_are_named_with_the_cure(tmp_path, words, said):
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run"], "Missing option '--protocol' / '-p'; see: python bench.py run --help"),
+        (["run", "-p"], "Option '-p' requires an argument; see: python bench.py run --help"),
+        (["dance"], "No such command 'dance'; see: python bench.py --help"),
+        (["data", "dance"], "No such command 'dance'; see: python bench.py data --help"),
+        (["run", "--jobs", "0"], "'--jobs': 0 is not in the range x>=1; see: python bench.py run"),
+        (["submit", "no.csv"], "'no.csv' does not exist; see: python bench.py submit --help"),
+        (["data", "eda", "--to", "a\x1b\nb"], "--to a\ufffd b: give a name that ends in .html"),
+    ],
+)
+def test_what_click_refuses_is_told_in_one_line_with_where_help_is(tmp_path, words, said):
+    done = bench(*words, cwd=tmp_path)
+    refused(done, said)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+
+
+def test_a_group_without_a_verb_shows_its_help(tmp_path):
+    for words in ((), ("data",)):
+        assert "Commands:" in bench(*words, cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
     ("rows", "header", "said"),
     [
         (ROWS, HEADER.replace("lesion_id", "lesion"), ["lesion_id"]),
