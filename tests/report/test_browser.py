@@ -5,11 +5,13 @@ Needs Debian's chromium (`apt-get install chromium`); skips where it is absent.
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bench.report.contrast_export import render_contrast
 from bench.report.html import write
@@ -112,6 +114,28 @@ def test_axe_finds_nothing(browser, which, theme, request):
         visit.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         found = Axe().run(visit.page, options={"resultTypes": ["violations"]})
         assert found.violations_count == 0, found.generate_report()
+
+
+RULES = """[...document.querySelectorAll("#ranking tbody tr")].slice(0, -1).map(row =>
+  ["th.who", "td.rank"].map(cell => row.querySelector(cell).getBoundingClientRect())
+    .map(box => [Math.floor(box.left) + 4, Math.floor(box.bottom)]))"""
+"""Where the rule below a row lies, under its name and under its rank."""
+
+
+def test_the_rule_below_a_row_is_drawn_under_its_name_too(browser, folder):
+    with Visit(browser, folder, viewport={"width": 1400, "height": 3000}) as visit:
+        for tenths in range(10):  # wherever between two pixels a row ends
+            visit.page.evaluate(
+                "end => { document.querySelector('#ranking tbody td').style.paddingBottom = end }",
+                f"{200 + tenths / 10}px",
+            )
+            drawn = Image.open(io.BytesIO(visit.page.screenshot())).convert("L")
+            for named, ranked in visit.page.evaluate(RULES):
+                darkest = [
+                    min(drawn.getpixel((x, y + off)) for off in range(-2, 2))
+                    for x, y in (named, ranked)
+                ]
+                assert darkest[0] == darkest[1], tenths
 
 
 def test_sorting_by_click(browser, board, folder):
