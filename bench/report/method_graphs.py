@@ -69,8 +69,8 @@ def decision_graph(look: Closeup) -> tuple[Graph, ...]:
             "all images and on none",
             ("threshold probability", "net benefit"),
             [
-                Asked("act on all", "guide", everyone),
-                Asked("act on none", "guide", none),
+                Asked("act on all", "guide all", everyone),
+                Asked("act on none", "guide none", none),
                 Asked("as predicted", "s0", model, "band"),
                 Asked("at the temperature of val", "s1", warm),
             ],

@@ -424,3 +424,23 @@ def test_without_script_every_table_can_be_read(
     visit.get_by_text("The whole leaderboard").click()
     assert visit.locator("#ranking").count() == 1
     context.close()
+@needs_chromium
+def test_the_lines_of_a_decision_curve_differ_by_their_strokes_alone(
+    browser,  # noqa: F811
+    opened,
+    board,
+):
+    context = browser.new_context(offline=True)
+    visit = context.new_page()
+    visit.goto((opened / pages_of(board)["Plain"]).as_uri())
+    for drawn in (".sample line", "polyline"):
+        strokes = visit.evaluate(
+            "which => [...document.querySelector('#decisions figure').querySelectorAll(which)]"
+            ".map(one => getComputedStyle(one).strokeDasharray)",
+            drawn,
+        )
+        assert len(strokes) == 4
+        assert len(set(strokes)) == 4
+    context.close()
+
+
