@@ -95,8 +95,8 @@ def preprocessing(study: Study) -> str:
         found.setdefault(steps, []).append(said(row.name))
     told = "; ".join(f"{listed(rows)}: {steps}" for steps, rows in found.items() if steps)
     return (
-        "Images are decoded as their orientation tag says, resized to a square and normalised, the "
-        "same way in every part and for everyone. "
+        "As far as a method reads images, they are decoded as their orientation tag says, resized "
+        "to a square and normalised, the same way in every part and for everyone. "
         + (f"By recipe: {told}." if told else "No trained row yet.")
     )
 

@@ -16,7 +16,7 @@ from bench.report.rows import spelled
 
 _THRESHOLDS = (
     "Chosen in each fold on its val part, and only then applied to its test part. What val "
-    "promised, test need not keep: both rates are shown."
+    "promised, test need not keep: the aim on val is shown, and the rate on test."
 )
 _CALIBRATION = (
     "Fifteen bins; ECE of the top class, class-wise ECE of each class’s own probability. "

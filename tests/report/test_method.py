@@ -95,6 +95,7 @@ def test_joined_duplicates_say_why_there_are_more_lesions_than_groups(board, loo
 def test_operating_points_say_what_val_promised(page, looks):
     text = page.by_id("operating").text
     assert "malignantval: 95% sensitivity" in text
+    assert "the aim on val is shown, and the rate on test" in page.by_id("methods").text
     point = looks["Plain"].operating[2]
     assert (point.aim, point.percent, point.target) == ("sensitivity", 95, "malignant")
     assert f"{point.specificity.value:.3f}" in text

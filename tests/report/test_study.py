@@ -121,6 +121,7 @@ def test_answers_of_a_full_board_name_its_rows_and_settings(study):
     }
     assert "3 trained by this bench" in known["15a"]
     assert "torch 2.13.0" in known["13"]
+    assert known["14"].startswith("As far as a method reads images, they are decoded")
 
 
 def test_the_table_to_fill_in_has_an_item_a_line(study, files):
