@@ -18,6 +18,7 @@ UNIT = Scale(0.0, 1.0)
 MOST_ACTED = 0.6
 """Threshold probabilities beyond which nobody would wait: the drawing ends there, the JSON not."""
 KNOWN_COLUMNS = {"train_loss": "training loss", "val_loss": "val loss", "lr": "learning rate"}
+AREAS = {"auc_pooled": "AUC", "ap_pooled": "AP"}
 STYLES = 8
 
 
@@ -126,14 +127,19 @@ def ranking_graphs(look: Closeup, swatches: dict[str, str]) -> tuple[Graph, ...]
 def class_curves(
     row: LeaderboardRow, look: Closeup, colours: dict[str, str], facts: IntervalFacts
 ) -> tuple[tuple[str, tuple[Graph, ...]], ...]:
-    """ROC, then precision-recall curves, target by target with their bands."""
+    """ROC, then precision-recall curves, target by target with their bands, each with the area of
+    the same pooled scores.
+    """
 
     def titled(one: RankCurves, key: str) -> str:
         table = row.table.per_class.get(one.target) or {}
         if one.target not in colours and look.malignant is not None:
             table = look.malignant.per_class["malignant"]
-        known = f", {metric(key).label} {cell(table[key], metric(key), facts).text}"
-        return f"{name(one.target, 24).short}{known if key in table else ''}"
+        who = name(one.target, 24).short
+        if key not in table:
+            return who
+        area = cell(table[key], metric(key), facts)
+        return ", ".join((who, f"pooled {AREAS[key]} {area.text}", *area.marks))
 
     def drawn(one: RankCurves, which: str) -> Graph:
         roc = which == "roc"
@@ -141,7 +147,7 @@ def class_curves(
         told = f"{axes[1]} against {axes[0]}, {name(one.target, 24).short}".capitalize()
         curve = Asked("", colours.get(one.target, "s0"), getattr(one, which), "band")
         chance = [Asked("", "guide", diagonal())] if roc else []
-        title = titled(one, "auc" if roc else "ap")
+        title = titled(one, "auc_pooled" if roc else "ap_pooled")
         return graph(title, told, axes, [*chance, curve], UNIT, UNIT)
 
     return (

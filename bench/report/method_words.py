@@ -29,8 +29,10 @@ _DECISIONS = (
     "times t/(1 − t), acting where the probability is t or more."
 )
 _CURVES = (
-    "ROC and precision-recall are drawn over the folds’ pooled scores, of the first seed and "
-    "repeat where there are several; the AUC in the tables is the mean over folds."
+    "ROC and precision-recall are drawn over all folds’ scores together, of the first seed and "
+    "repeat where there are several. The pooled AUC or AP in a heading is of all folds’ scores "
+    "together, too, as the mean over seeds and repeats; “AUC” and “AP” in the tables are means "
+    "over folds."
 )
 _SUBGROUPS = (
     "Below 50 groups nothing is said. A mean over classes is undefined where a class is absent. "

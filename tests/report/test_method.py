@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from bench.estimates import RowFacts
+from bench.report.catalogue import metric
+from bench.report.cells import cell
 from bench.report.export import leaderboard_json
 from bench.report.hardest import Pictured
 from bench.report.html import page_names, render, write
@@ -93,9 +95,9 @@ def test_joined_duplicates_say_why_there_are_more_lesions_than_groups(board, loo
 
 
 def test_operating_points_say_what_val_promised(page, looks):
+    assert "the aim on val is shown, and the rate on test" in page.by_id("methods").text
     text = page.by_id("operating").text
     assert "malignantval: 95% sensitivity" in text
-    assert "the aim on val is shown, and the rate on test" in page.by_id("methods").text
     point = looks["Plain"].operating[2]
     assert (point.aim, point.percent, point.target) == ("sensitivity", 95, "malignant")
     assert f"{point.specificity.value:.3f}" in text
@@ -138,12 +140,36 @@ def test_a_shares_interval_is_told_on_hover(page, looks):
     assert "interval, n = 160" in cell.attributes["title"]
 
 
-def test_every_curve_has_its_band_and_area(page, looks):
-    for panel, which in (("curves-1", "AUC"), ("curves-2", "AP")):
+def test_every_curve_has_its_band_and_the_area_of_the_scores_it_is_drawn_over(page, board, looks):
+    look = looks["Plain"]
+    tables = (*board.rows[0].table.per_class.values(), look.malignant.per_class["malignant"])
+    for panel, which, key in (("curves-1", "AUC", "auc_pooled"), ("curves-2", "AP", "ap_pooled")):
         figures = page.by_id(panel).all("figure")
-        assert len(figures) == len(looks["Plain"].ranking) == len(CLASSES) + 1
+        assert len(figures) == len(look.ranking) == len(CLASSES) + 1
         assert all(len(one.all("polygon", "band")) == 1 for one in figures)
-        assert all(f", {which} 0." in one.text for one in figures)
+        headings = {one.one("strong").text for one in figures}
+        for label, table in zip((*CLASSES, "malignant"), tables, strict=True):
+            shown = cell(table[key], metric(key), board.interval)
+            told = (label, f"pooled {which} {shown.text}", *shown.marks)
+            assert ", ".join(told) in headings
+    assert "all folds’ scores together" in page.by_id("curves").text  # noqa: RUF001
+
+
+def test_the_area_of_a_curve_bears_its_marks(board, looks):
+    plain = board.rows[0]
+    by_class = {
+        label: {
+            key: replace(one, marks=("few lesions",)) if key == "auc_pooled" else one
+            for key, one in table.items()
+        }
+        for label, table in plain.table.per_class.items()
+    }
+    marked = replace(plain, table=replace(plain.table, per_class=by_class))
+    page = read(
+        render(replace(board, rows=(marked, *board.rows[1:])), (), looks)[pages_of(board)["Plain"]]
+    )
+    headings = [one.text for one in page.by_id("curves-1").all("strong")]
+    assert sum(one.endswith("], few lesions") for one in headings) == len(CLASSES)
 
 
 def test_the_hardest_lesions_stand_with_all_their_images(page, looks):
@@ -411,21 +437,6 @@ def test_it_opens_quietly_fits_and_axe_finds_nothing(
 
 
 @needs_chromium
-def test_without_script_every_table_can_be_read(
-    browser,  # noqa: F811
-    opened,
-):
-    context = browser.new_context(offline=True, java_script_enabled=False)
-    visit = context.new_page()
-    visit.goto((opened / "index.html").as_uri())
-    visit.locator("a.closer").first.click()
-    assert visit.locator("#subgroups summary:visible").count() == 3
-    assert visit.locator("#units tbody tr:visible").count() >= 11
-    assert visit.locator("button:visible").count() == 0
-    visit.get_by_text("The whole leaderboard").click()
-    assert visit.locator("#ranking").count() == 1
-    context.close()
-@needs_chromium
 def test_the_lines_of_a_decision_curve_differ_by_their_strokes_alone(
     browser,  # noqa: F811
     opened,
@@ -445,3 +456,18 @@ def test_the_lines_of_a_decision_curve_differ_by_their_strokes_alone(
     context.close()
 
 
+@needs_chromium
+def test_without_script_every_table_can_be_read(
+    browser,  # noqa: F811
+    opened,
+):
+    context = browser.new_context(offline=True, java_script_enabled=False)
+    visit = context.new_page()
+    visit.goto((opened / "index.html").as_uri())
+    visit.locator("a.closer").first.click()
+    assert visit.locator("#subgroups summary:visible").count() == 3
+    assert visit.locator("#units tbody tr:visible").count() >= 11
+    assert visit.locator("button:visible").count() == 0
+    visit.get_by_text("The whole leaderboard").click()
+    assert visit.locator("#ranking").count() == 1
+    context.close()
