@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.estimates import Estimate, Leaderboard, LeaderboardRow, Rank
@@ -13,7 +13,7 @@ from bench.report.catalogue import metric
 from bench.report.cells import Cell, cell
 from bench.report.charts import Scale, Tick, scale_of_estimates
 from bench.report.names import Name, name, plain
-from bench.report.numbers import counted, decimals, fixed, percent
+from bench.report.numbers import count, counted, decimals, fixed, percent
 from bench.report.palette import swatches
 from bench.report.rows import REFERENCE, RowHead, row_head
 
@@ -167,13 +167,37 @@ def metric_panels(board: Leaderboard, prefix: str = "metric") -> tuple[Panel, ..
     )
 
 
-def glance(board: Leaderboard, most: int = 8) -> Table:
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The plot at the head of the page, and which methods it leaves out, "" where it has all."""
+
+    table: Table
+    left_out: str
+
+
+def glance(board: Leaderboard, most: int = 8) -> Glance:
     """The primary metric of the first rows and of the best reference, for the head of the page."""
     whole = metric_table(board, (board.primary,))
-    ranked = [one for one in whole.lines if one.rank.order]
-    methods = (ranked or [one for one in whole.lines if one.head.kind != REFERENCE])[:most]
+    methods = [one for one in whole.lines if one.head.kind != REFERENCE]
+    first = ([one for one in methods if one.rank.order] or methods)[:most]
     best = [one for one in whole.lines if one.head.name.full == plain(board.best_reference)]
-    return replace(whole, lines=tuple(dict.fromkeys([*methods, *best])))
+    table = replace(whole, lines=tuple(dict.fromkeys([*first, *best])))
+    return Glance(table, _left_out(methods, [one for one in methods if one not in first]))
+
+
+def _left_out(methods: Sequence[Line], rest: Sequence[Line]) -> str:
+    """How many rows are not shown, and how many of those bear the red mark or no rank."""
+    if not rest:
+        return ""
+    failing = sum(bool(one.head.fault) for one in rest)
+    unranked = sum(not one.rank.order for one in rest)
+    told = [f"{count(unranked)} unranked"] if 0 < unranked < len(methods) else []
+    told += [f"{count(failing)} not clearing the best reference row"] if failing else []
+    which = f" ({', '.join(told)})" if told else ""
+    return (
+        f"{count(len(methods) - len(rest))} of {counted(len(methods), 'row')}; "
+        f"the ranking below has the other {count(len(rest))} too{which}."
+    )
 
 
 def class_heads(board: Leaderboard) -> tuple[Head, ...]:

@@ -32,8 +32,8 @@ from bench.report.ranks_drawn import critical_difference
 from bench.report.rows import Badge, badges, reference_text
 from bench.report.slices import Slice, subset_slices, unit_slices
 from bench.report.tables import (
+    Glance,
     Panel,
-    Table,
     class_panels,
     glance,
 )
@@ -49,7 +49,7 @@ class Page(Headed):
     primary_title: str
     level: str
     reference: str
-    glance: Table
+    glance: Glance
     ranking: Ranking
     rank_shares: RankShares | None
     mean_ranks: Drawing | None

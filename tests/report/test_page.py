@@ -147,6 +147,22 @@ def test_a_leader_that_clears_no_reference_is_not_praised(board):
     assert "No method clears the best reference row" in shown.text
 
 
+def test_the_plot_at_the_head_says_which_rows_it_leaves_out(board, page):
+    first = board.rows[0]
+    names = [f"m{at:02d}" for at in range(14)]
+    rows = [replace(first, name=name, rank=Rank(at + 1)) for at, name in enumerate(names)]
+    rows[9] = replace(rows[9], clears_reference=False)
+    rows[12:] = [replace(row, rank=Rank(), clears_reference=False) for row in rows[12:]]
+    many = replace(board, rows=(*rows, *board.rows[3:]), comparisons=(), mean_ranks={})
+    head = page_of(many).one("div", "glance")
+    assert len(head.one("tbody").all("tr")) == 9  # with the best reference
+    assert (
+        "8 of 14 rows; the ranking below has the other 6 too (2 unranked, 3 not clearing the best "
+        "reference row)."
+    ) in head.one("p", "key").text
+    assert " rows; " not in page.one("div", "glance").text
+
+
 def test_reference_rows_are_there_and_unmarked(page):
     references = [row for row in ranking(page) if row.attributes["class"] == "reference"]
     assert [row.one("a", "name").text for row in references] == list(boards.REFERENCES)
