@@ -80,7 +80,7 @@ def confusion(
         )
         for truth in range(len(classes))
     )
-    seeds = f", all {len(row.seeds)} seeds together" if len(row.seeds) > 1 else ""
+    seeds = ", of the seeds that the metrics are of" if len(row.seeds) > 1 else ""
     return Confusion(
         head=row_head(board, row),
         classes=classes,

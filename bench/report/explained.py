@@ -60,8 +60,8 @@ def how_made(board: Leaderboard) -> tuple[tuple[str, str], ...]:
                 "worked out over the test predictions of all folds together. AUC and AP are "
                 "means over the folds in which they are defined, since pooling scores would "
                 "mix the folds’ calibrations. Over seeds and repeats: the metric first, then the "
-                "mean over those the protocol asks for; further seeds enter the spread over seeds "
-                "and the confusion counts only."
+                "mean over those the protocol asks for, whose confusion counts are added up; "
+                "further seeds enter the spread over seeds only."
             ),
         ),
         (

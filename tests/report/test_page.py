@@ -223,6 +223,14 @@ def test_shares_of_ranks_stand_in_the_table_and_mean_ranks_in_the_diagram(page):
     assert "Not told apart: efficientnet_phase4 and resnet18." in told
 
 
+def test_further_seeds_are_said_to_enter_the_spread_alone(board, page):
+    assert "further seeds enter the spread over seeds only" in page.by_id("methods").text
+    seeds = page_of(boards.with_row(board, 0, seeds=(0, 1, 2)))
+    notes = [one.one("caption").text for one in seeds.by_id("confusion").all("table")]
+    assert notes[0] == "10,015 test predictions, of the seeds that the metrics are of"
+    assert notes[1] == "10,015 test predictions"
+
+
 def test_of_many_pairs_those_that_tell_the_order_are_shown(board):
     names = [f"m{at:02d}" for at in range(20)]
     rows = [replace(board.rows[0], name=name, rank=Rank(at + 1)) for at, name in enumerate(names)]
