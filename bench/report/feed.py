@@ -35,7 +35,7 @@ def feed(title: str, entries: Sequence[Entry]) -> str:
     """The text of feed.xml; the address of an entry is relative to the feed's."""
     latest = sorted(entries, key=lambda one: (_time(one.updated), one.key), reverse=True)[:MOST]
     root = ET.Element("feed", xmlns=ATOM)
-    _add(root, "id", _urn("feed", title))
+    _add(root, "id", _urn("feed", "rows"))  # the title may change, the feed stays the same
     _add(root, "title", title)
     _add(root, "updated", _time(latest[0].updated if latest else EPOCH))
     author = ET.SubElement(root, "author")

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.report.feed import feed
 from bench.report.html import as_bytes, render_page
 from bench.report.site_board import Board
-from bench.report.site_index import TITLE, index_page
+from bench.report.site_index import index_page, title
 from bench.report.site_offers import images_page, predictions_page
 from bench.report.site_tables import boards_csv, boards_json, entries
 
@@ -54,7 +54,9 @@ def render_site(boards: Sequence[Board], absent: Sequence[str] = ()) -> dict[str
     )
     files["boards.json"] = as_bytes(boards_json(boards))
     files["boards.csv"] = as_bytes(boards_csv(boards))
-    files[FEED] = as_bytes(feed(TITLE, [entry for board in boards for entry in entries(board)]))
+    files[FEED] = as_bytes(
+        feed(title(boards), [entry for board in boards for entry in entries(board)])
+    )
     files[MARK] = as_bytes(json.dumps({"kind": KIND, "version": VERSION}) + "\n")
     files[SUMS] = as_bytes(_sums(files))
     return files

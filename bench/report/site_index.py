@@ -16,11 +16,7 @@ from bench.report.numbers import count, counted
 from bench.report.rows import REFERENCE, Badge
 from bench.report.site_board import Board
 
-TITLE = "Skin-lesion classifiers, compared by patient"
-STANDFIRST = (
-    "Every number has an interval that respects that images of one patient are not independent; "
-    "every prediction can be downloaded and scored again."
-)
+UNITS = ("patient", "lesion", "group", "image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +84,42 @@ def index_page(
         else "No image of a patient is part of this site, nor anything made from one."
     )
     return IndexPage(
-        title=TITLE,
+        title=title(boards),
         headline=f"{counted(len(boards), 'leaderboard')} on {counted(len(groups), 'dataset')}, "
         f"{counted(len(methods), 'method')}.",
-        standfirst=(STANDFIRST,),
+        standfirst=(_intervals(boards), "Every prediction can be downloaded and scored again."),
         synthetic=bool(boards) and all(board.study.manifest.synthetic for board in boards),
         datasets=groups,
         absent=tuple(plain(one) for one in absent),
         pictures=pictures,
         files=tuple(files),
     )
+
+
+def title(boards: Sequence[Board]) -> str:
+    """What the site compares, by the units that its boards have."""
+    units = _units(boards)
+    by = f", compared by {' and by '.join(units)}" if units else ""
+    return f"Skin-lesion classifiers{by}"
+
+
+def _intervals(boards: Sequence[Board]) -> str:
+    """What the intervals respect: no more than the boards' data let them."""
+    units = _units(boards)
+    grouped = [unit for unit in units if unit != "image"]
+    respected = (
+        f"Intervals respect that images of one {' or '.join(grouped)} are not independent"
+        if grouped
+        else "Intervals take every image for independent, for want of patient and lesion ids"
+    )
+    where = ", where the data name it" if grouped and "image" in units else ""
+    return f"{respected}{where}; a number that has none is marked."
+
+
+def _units(boards: Sequence[Board]) -> list[str]:
+    """The units of the boards, the largest first."""
+    found = {board.study.board.dataset.unit for board in boards}
+    return [unit for unit in UNITS if unit in found]
 
 
 def _dataset(anchor: str, boards: Sequence[Board]) -> Dataset:

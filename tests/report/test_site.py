@@ -14,6 +14,7 @@ import pytest
 
 from bench.report.eda import gallery
 from bench.report.site import Content, listed_files, render_site
+from bench.report.site_index import index_page
 from tests.report import boards, sites
 from tests.report.reading import read
 
@@ -113,6 +114,28 @@ def test_the_index_has_every_board_with_its_first_row(made, files):
     assert [one["href"] for one in told] == [f"{one.folder}/index.html" for one in made]
     table = list(csv.DictReader(io.StringIO(text(files, "boards.csv"))))
     assert len(table) == sum(len(one.study.board.rows) for one in made)
+
+
+@pytest.mark.parametrize(
+    ("units", "by", "respected"),
+    [
+        (["patient"], "compared by patient", "images of one patient are not independent;"),
+        (["lesion"], "compared by lesion", "images of one lesion are not independent;"),
+        (["lesion", "patient"], "by patient and by lesion", "of one patient or lesion are not"),
+        (["image"], "compared by image", "take every image for independent"),
+        (["image", "lesion"], "by lesion and by image", "independent, where the data name it;"),
+    ],
+)
+def test_the_index_claims_no_more_than_the_units_of_its_boards(units, by, respected):
+    made = [
+        sites.board(replace(boards.leaderboard(), dataset=boards.dataset(unit=unit)))
+        for unit in units
+    ]
+    page = index_page(made, [], [])
+    assert by in page.title
+    assert respected in page.standfirst[0]
+    assert ("by patient" in page.title) == ("patient" in units)
+    assert "very number" not in " ".join(page.standfirst)
 
 
 def test_the_feed_is_atom_with_an_entry_a_row_and_no_time_of_publishing(made, files):
