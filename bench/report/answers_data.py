@@ -153,7 +153,8 @@ def partition(study: Study) -> str:
     whole = (
         "Groups are divided on purpose: a control."
         if split.control
-        else f"All images of a {plain(study.manifest.unit)}, and known duplicates, stay together."
+        else f"All images of a {plain(study.manifest.unit)}, and duplicates known when the folds "
+        "were frozen, stay together."
     )
     repeats = f", {split.repeats} times over" if split.repeats > 1 else ""
     arms = f", in the arms {listed([plain(arm) for arm in split.arms])}" if split.arms else ""

@@ -9,7 +9,7 @@ from bench.report.catalogue import metric
 from bench.report.cells import cell, method_name
 from bench.report.names import plain
 from bench.report.numbers import count, counted
-from bench.report.words import plural, unit
+from bench.report.words import divides, plural, unit, unseen, unverified
 
 RARE = "undefined in some resamples"
 FOLDS = "some folds"
@@ -41,8 +41,8 @@ def how_made(board: Leaderboard) -> tuple[tuple[str, str], ...]:
             (
                 f"{folds}{repeats}, fixed before anyone trained and kept as a list of who is "
                 "where. Every tested image is predicted by a model that learned without "
-                f"{'it' if board.control and board.arms is None else 'its group'}; early stopping, "
-                "model choice and thresholds use a val part of their own."
+                f"{unseen('image' if divides(board) else 'group')}; early stopping, model choice "
+                f"and thresholds use a val part of their own. {' '.join(unverified(board))}".strip()
             ),
         ),
         ("Groups", unit(board)),

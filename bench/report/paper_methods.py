@@ -11,7 +11,8 @@ from bench.report.latex import Tex, escape
 from bench.report.names import listed, name
 from bench.report.numbers import count, counted
 from bench.report.study import Study
-from bench.report.words import plural
+from bench.report.study_page import open_pairs
+from bench.report.words import plural, unseen
 
 SHOWN = 12
 CITED = {"torch": "paszke2019pytorch", "timm": "wightman2019timm"}
@@ -73,9 +74,12 @@ def _folds(study: Study) -> Iterator[str]:
     yield escape(
         "Models learnt on the training part; early stopping, model choice and thresholds used the "
         f"validation part ({split.val:.0%} of the images); every test image was predicted by a "
-        "model that had not seen its "
-        f"{'image' if split.control else 'group'}."
+        f"model that had learnt without {unseen('image' if split.control else 'group')}."
     )
+    if study.submitted:
+        yield escape("Of submitted predictions that is not verified.")
+    for sentence in open_pairs(study):
+        yield escape(sentence)
 
 
 def _methods(study: Study) -> Iterator[str]:

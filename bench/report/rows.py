@@ -17,7 +17,7 @@ from bench.report.numbers import counted
 REFERENCE = "reference"
 BADGES = {
     "synthetic": "The images were drawn by a program; no row says anything about skin.",
-    "lesion-level": "The data has no patient ids: images of one lesion stay together, but two "
+    "lesion-level": "The data has no patient ids: images of one lesion id stay together, but two "
     "lesions of one patient may stand on two sides of a fold.",
     "image-level": "The data has neither patient nor lesion ids: nothing keeps images of one "
     "patient together.",

@@ -96,7 +96,7 @@ def _headline(study: Study) -> str:
     how = (
         "tested. A control: groups are divided on purpose."
         if study.protocol.split.control
-        else "tested, by models that never saw their group."
+        else "tested, with no known group on two sides of a fold."
     )
     return f"{count(whole)} {images}{unit}; {part} {how}"
 
@@ -113,6 +113,7 @@ def _standfirst(study: Study) -> tuple[str, ...]:
     told = []
     if off == off:  # noqa: PLR0124 - not NaN
         told.append(f"The test parts hold every class within {off * 100:.1f}% of an equal share.")
+    told += open_pairs(study)
     lines = study.detectable.set_index("class")["detectable"]
     if "all" in lines:
         told.append(
@@ -123,7 +124,7 @@ def _standfirst(study: Study) -> tuple[str, ...]:
 
 
 def _duplicates(study: Study) -> tuple[str, ...]:
-    frozen, later = len(study.pairs.frozen), len(study.pairs.later)
+    frozen = len(study.pairs.frozen)
     joined = study.native_groups - study.groups
     unit = words.plural(study.manifest.unit)
     if not frozen:
@@ -142,12 +143,18 @@ def _duplicates(study: Study) -> tuple[str, ...]:
         else f"The roles unite none: each of the {count(study.groups)} groups is one "
         f"{plain(study.manifest.unit)}."
     )
-    last = (
-        f"{counted(later, 'pair')} found since cross groups still, for frozen roles never change."
-        if later
-        else ""
+    return (first, united, *open_pairs(study))
+
+
+def open_pairs(study: Study) -> list[str]:
+    """The pairs of one lesion that are known by now and that the frozen roles do not unite."""
+    later = len(study.pairs.later)
+    stand = "stands" if later == 1 else "stand"
+    told = (
+        f"{counted(later, 'pair')} of images found since to show one lesion {stand} in two groups "
+        "still, for frozen roles never change."
     )
-    return tuple(one for one in (first, united, last) if one)
+    return [told] if later else []
 
 
 def _assumed(study: Study) -> str:

@@ -12,8 +12,8 @@ from bench.report.rows import REFERENCE, fault, reference_text
 
 GROUPING = {
     "patient": "Patient-level: all images of a patient stand on one side of every fold.",
-    "lesion": "Lesion-level: this data has no patient ids. All images of a lesion stand on one "
-    "side of every fold, but two lesions of one patient may not, so the numbers may be kinder "
+    "lesion": "Lesion-level: this data has no patient ids. All images of one lesion id stand on "
+    "one side of every fold, but two lesions of one patient may not, so the numbers may be kinder "
     "than patient-level ones.",
     "image": "Image-level: this data has neither patient nor lesion ids. Images of one patient may "
     "stand on both sides of a fold, so the numbers are kinder than patient-level ones.",
@@ -68,13 +68,13 @@ def grouping(facts: DatasetFacts) -> str:
 
 def unit(board: Leaderboard) -> str:
     """What a group is, and what this protocol does with it."""
-    if _divides(board):
+    if divides(board):
         known = board.dataset.unit
         return DIVIDED.format(unit=plain(known), units=plural(known))
     return grouping(board.dataset)
 
 
-def _divides(board: Leaderboard) -> bool:
+def divides(board: Leaderboard) -> bool:
     """Whether the rows shown were trained on pictures of the groups they are tested on."""
     return board.control and board.arms is None
 
@@ -142,11 +142,28 @@ def standfirst(board: Leaderboard) -> tuple[str, ...]:
     images, groups = board.tested or (facts.images, facts.groups)
     people = f" of {count(groups)} {plural(facts.unit)}" if facts.unit != "image" else ""
     where = f"Tested on {count(images)} {kind}{people} ({said(facts.title)})"
-    if _divides(board):
+    if divides(board):
         return (*words, f"{where}, each image once{_times(board)}.")
     arm = f" The rows are those of the arm {plain(board.arms.arms[0].name)}." if board.arms else ""
-    unseen = f"each image once{_times(board)} by a model that never saw its {facts.unit}"
-    return (*words, f"{where}, {unseen}.{arm}")
+    once = f"each image once{_times(board)}, by models trained without {unseen(facts.unit)}"
+    return (*words, f"{where}, {once}.{arm}", *unverified(board))
+
+
+def unseen(unit: str) -> str:
+    """What the folds keep from a model that predicts an image, and how far they can."""
+    if unit == "image":
+        return "it"
+    units = plural(unit)
+    return f"its {plain(unit)}, as far as {units} were known when the folds were frozen"
+
+
+def unverified(board: Leaderboard) -> tuple[str, ...]:
+    """Whose training nobody saw, so that what the folds guarantee is not known of them."""
+    names = [said(row.name) for row in board.rows if row.kind == "submitted"]
+    if not names:
+        return ()
+    rows = "Submitted rows are" if len(names) > 1 else "The submitted row is"
+    return (f"{rows} excepted, the training not being verified: {_some(names)}.",)
 
 
 def _times(board: Leaderboard) -> str:

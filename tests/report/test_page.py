@@ -64,7 +64,18 @@ def test_the_verdict_names_leader_number_and_doubt(page):
     assert "It is better than custom_cnn." in words
     assert "Whether it is better than resnet18 is not settled." in words
     assert "All 3 methods clear the best reference row (prior, 0.115)." in words
-    assert "10,015 images of 7,470 lesions (HAM10000)" in words
+    assert (
+        "10,015 images of 7,470 lesions (HAM10000), each image once, by models trained without its "
+        "lesion, as far as lesions were known when the folds were frozen."
+    ) in words
+    assert "not being verified" not in page.text
+
+
+def test_submitted_rows_are_excepted_from_what_the_folds_guarantee(board):
+    shown = page_of(boards.with_row(board, 1, kind="submitted"))
+    told = "The submitted row is excepted, the training not being verified: resnet18."
+    assert shown.all("p", "standfirst")[-1].text == told
+    assert told in shown.by_id("methods").text
 
 
 def headline(board: Leaderboard) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pikepdf
 import pytest
 import vl_convert
@@ -117,6 +118,20 @@ def test_the_methods_paragraph_says_what_was_done(plain, files):
     keys = cited(str(files["methods.tex"]))
     entries = re.findall(r"(?m)^@\w+\{([^,]+),", str(files["references.bib"]))
     assert entries == keys
+
+
+def test_what_models_have_not_seen_is_said_no_further_than_it_is_known():
+    study = replace(studies.study(), board=boards.leaderboard())
+    text = read_text(str(render_paper(study)["methods.tex"]))
+    assert "as far as groups were known when the folds were frozen" in text
+    assert "not verified" not in text
+    submitted = boards.with_row(boards.leaderboard(), 1, kind="submitted")
+    ids = study.manifest.image_ids[:2]
+    later = pd.DataFrame({"image_a": ids[:1], "image_b": ids[1:]})
+    pairs = replace(study.pairs, later=later)
+    text = read_text(str(render_paper(replace(study, board=submitted, pairs=pairs))["methods.tex"]))
+    assert "Of submitted predictions that is not verified." in text
+    assert "1 pair of images found since to show one lesion stands in two groups still" in text
 
 
 def test_a_control_says_that_nobody_is_ranked():

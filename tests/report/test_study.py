@@ -80,6 +80,10 @@ def test_known_duplicates_are_told_united_or_apart(study):
     )
     tree = read(render_study(replace(study, pairs=pairs))["dataset.html"])
     assert "1 pair of images" in tree.by_id("duplicates").text
+    still = "1 pair of images found since to show one lesion stands in two groups still"
+    assert still in tree.by_id("duplicates").text
+    assert still in " ".join(one.text for one in tree.all("p", "standfirst"))
+    assert "no known group on two sides of a fold" in tree.one("p", "headline").text
     (line,) = tree.by_id("duplicates").one("tbody").all("tr")
     parts = study.roles.parts[2:4]
     facing = sum(bool(a != b and a and b) for a, b in zip(*parts, strict=True))
