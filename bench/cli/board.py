@@ -149,7 +149,7 @@ def gather(bench: Bench, results: Path) -> Rows:
         classes=manifest.classes,
         roster_sha256=manifest.roster_sha256,
         roles_sha256=bench.roles_sha256,
-        seeds=protocol.run.seeds,
+        seeds=tuple(protocol.run.seeds),
     )
     passports = {
         method: split_passport(path.read_text(encoding="utf-8"), path)[0]

@@ -10,6 +10,7 @@ import gc
 import importlib
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 
@@ -72,6 +73,8 @@ def main() -> None:
     # for garbage as often as Python does by default took 4% of a report (2026-11-23).
     gc.set_threshold(100_000, 50, 1000)
     signal.signal(signal.SIGTERM, _terminate)
+    # a shell starts what it puts into the background with SIGINT ignored, and so it would stay
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:  # its message is the help
@@ -87,22 +90,29 @@ def main() -> None:
         click.echo("terminated; the same command goes on from here", err=True)
         code = 128 + signal.SIGTERM
     except OSError as error:
-        if error.filename is None or "--debug" in sys.argv:
+        if error.filename is None:
             raise
-        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        code = 2
+        code = _mistaken(f"{error.filename}: {error.strerror}")
     except Exception as error:
         from bench.errors import BenchError
-        from bench.foreign import printable
 
-        if not isinstance(error, BenchError) or "--debug" in sys.argv:
+        if not isinstance(error, BenchError):
             raise
-        click.echo(printable(f"error: {error}"), err=True)
-        code = 2
+        code = _mistaken(str(error))
     # The process ends with all that it made: to look through that once more for garbage on the
     # way out would take 0.3 s of a report (2026-11-23).
     gc.freeze()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _mistaken(told: str) -> int:
+    """Tell a user's mistake, in a line or, after --debug, by its traceback; the exit code."""
+    from bench.foreign import printable
+
+    if "--debug" in sys.argv[1:2]:
+        traceback.print_exc()
+    click.echo(printable(f"error: {told}"), err=True)
+    return 2
 
 
 def in_one_line(error: click.ClickException, words: Sequence[str]) -> str:

@@ -20,7 +20,8 @@ STATES = ("done", "running", "interrupted", "waiting", "failed", "damaged")
 def status(results: Path) -> int:
     """Say what is done, running, failed or missing, and how long the rest will take.
 
-    Exit 1 where a job has failed or is damaged.
+    Exit 1 where a job has failed or, by the names of its files, is damaged; `verify-results` reads
+    them, too.
     """
     from rich.console import Console
     from rich.table import Table

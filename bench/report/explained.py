@@ -85,7 +85,9 @@ def how_made(board: Leaderboard) -> tuple[tuple[str, str], ...]:
             "Ranks",
             (
                 "The rank’s interval and the share of first places come from ranking the rows "
-                "anew in each resample. Only complete rows of declared origin are ranked."
+                "anew in each resample. The interval is percentile and biased: resampling adds "
+                "noise to the order, so it need not hold the rank. Only complete rows of "
+                "declared origin are ranked."
             ),
         ),
         (

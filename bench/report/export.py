@@ -119,6 +119,8 @@ def row_data(row: LeaderboardRow) -> dict[str, Any]:
             "high": number(row.rank.high),
             "p_best": number(row.rank.p_best),
             "shares": plain_data(row.rank.shares),
+            "method": "percentile" if row.rank.low is not None else "",
+            "marks": ["biased"] if row.rank.low is not None else [],
         },
         "tested": _tested(row.tested),
         **_table(row.table),

@@ -113,12 +113,13 @@ def job_folders(results: Path) -> Iterator[Path]:
 def ownerless(results: Path) -> Iterator[Path]:
     """Folders named as a job's that hold files and neither its job nor its record, in path order.
 
-    Not one that a process is about to begin in: it has its lock alone.
+    Not one that a process is about to begin in, which has its lock alone, nor what it left half
+    made.
     """
     owned = set(job_folders(results))
     for folder in visible(results, "*/*/*/seed*/fold*", "*/*/*/seed*/r*/fold*"):
-        held = [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
-        if folder not in owned and held:
+        held = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
+        if folder not in owned and not all(map(is_scratch, held)):
             yield folder
 
 

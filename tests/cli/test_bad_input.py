@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -259,3 +260,30 @@ def test_eda_refuses_controls_and_images_that_are_missing_in_part(folder, tmp_pa
     (folder / "images" / "ISIC_0000.jpg").unlink()
     refused(bench(*eda, cwd=tmp_path), "ISIC_0000")
     assert not (tmp_path / "results").exists()
+
+
+def test_debug_shows_the_traceback_of_a_mistake_and_changes_no_exit_code(tmp_path):
+    asked = ("run", "--protocol", "nosuch")
+    refused(bench(*asked, cwd=tmp_path), "error: unknown protocol 'nosuch'")
+    shown = bench("--debug", *asked, cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "Traceback" in shown.stderr
+    assert "error: unknown protocol 'nosuch'" in shown.stderr
+    other = bench("run", "--protocol", "--debug", cwd=tmp_path)  # a name like any other
+    assert (other.returncode, "Traceback" in other.stderr) == (2, False)
+
+
+def test_an_interrupt_reaches_what_a_shell_has_put_into_the_background(tmp_path):
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "import bench.cli.main as m\n"
+        "m.cli = lambda **_: signal.raise_signal(signal.SIGINT)\n"
+        "m.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert "interrupted" in done.stderr
