@@ -27,10 +27,10 @@ from bench.run.local import gpu_count
 from bench.run.registry import load_method, method_names
 from bench.run.weights import HUB_FILE
 
-LITTLE_DISK_GIB = 2.0
-"""What the main job on HAM10000 writes, twice over."""
-LITTLE_MEMORY_GIB = 4.0
-"""What the main job takes at most, twice over."""
+LITTLE_DISK_GIB = 5.0
+"""Twice what the main job writes: 2.4 GiB on the synthetic set (2026-11-28)."""
+LITTLE_MEMORY_GIB = 4.5
+"""Twice what the main job takes at most: 2.2 GiB (2026-11-23)."""
 PROBE_SECONDS = 300
 PROBE = """
 import json, cv2, torch, torchvision, timm, lightning_fabric, safetensors.torch, pytorch_grad_cam
