@@ -69,7 +69,21 @@ def _hole(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(p_mel=frame["p_mel"].where(frame.index % 1000 > 0))
 
 
-BROKEN: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+def _semicolons(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, sep=";", decimal=",")
+
+
+def _open_quote(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False).replace("SYN_0000002", '"SYN_0000002')
+
+
+def _without_id(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(image_id=frame["image_id"].where(frame.index % 1000 > 0, ""))
+
+
+BROKEN: dict[str, Callable[[pd.DataFrame], pd.DataFrame | str]] = {
+    "Semicolons and decimal commas": _semicolons,
+    "A quote that is not closed": _open_quote,
     "Only one fold's images": lambda f: f.iloc[: len(f) // 5],
     "A class is missing": lambda f: f.drop(columns="p_df"),
     "A class that the dataset does not have": lambda f: f.assign(p_scc=0.0),
@@ -77,13 +91,17 @@ BROKEN: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
         columns={"AKIEC": "AK"}
     ),
     "File names instead of ids": lambda f: f.assign(image_id=f["image_id"] + ".jpg"),
+    "Ids in another letter case": lambda f: f.assign(image_id=f["image_id"].str.lower()),
+    "Rows without an id": _without_id,
     "The first images twice": lambda f: pd.concat([f, f.head(3)]),
     "Images of another dataset": lambda f: f.replace({"image_id": {"SYN_0000001": "ISIC_0024306"}}),
     "Logits": _logits,
     "Scores that do not sum to 1": lambda f: f.assign(p_nv=f["p_nv"] + 0.25),
+    "Rounded to two digits": lambda f: f.round(2),
     "A value that is missing": _hole,
     "Percent signs": lambda f: f.assign(p_nv=(100 * f["p_nv"]).round(2).astype(str) + "%"),
     "Folds that are not the protocol's": lambda f: f.assign(fold=np.arange(len(f)) % 5),
+    "Half a fold": lambda f: f.assign(fold=0.5),
 }
 
 
@@ -95,7 +113,9 @@ def refusals() -> dict[str, tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preds.csv"
         for wrong, damage in BROKEN.items():
-            damage(frame).to_csv(path, index=False)
+            damaged = damage(frame)
+            text = damaged if isinstance(damaged, str) else damaged.to_csv(index=False)
+            path.write_text(text, encoding="utf-8")
             lines = path.read_text(encoding="utf-8").splitlines()[:2]
             try:
                 read_submission(path, bench.wanted)

@@ -9,9 +9,7 @@ ever executed: it is CSV or Parquet, numbers and ids.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,22 +21,20 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.errors import OFFENDERS_SHOWN, PredictionError, ResultsError
+from bench.errors import OFFENDERS_SHOWN, PredictionError, ResultsError, listing
 from bench.estimates import RowFacts
 from bench.files import read_file, read_text, sha256_of, write_atomically
-from bench.predictions import SUM_TOLERANCE, Predictions, RowPredictions, Slot
+from bench.predictions import SUM_TOLERANCE, Predictions, RowPredictions, Slot, sum_to_one
 from bench.protocol import Roles
-from bench.run.parquet import read_parquet
+from bench.run.handed_in import IMAGE_COLUMNS, MAX_BYTES, read_table
 from bench.run.pretraining import UNDECLARED, fault_of_pretraining
 from bench.run.registry import RESERVED
 from bench.run.results import visible
+from bench.run.spelling import FEW, refuse_other_spelling, refuse_rows_without_id
 
 MARK = "submission.json"
-MAX_BYTES = 1 << 30
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-IMAGE_COLUMNS = ("image_id", "image", "isic_id")
-"""The column of the image ids as we call it, the ISIC challenges, the ISIC Archive."""
-
+LONGEST_SHOWN = 80
 UNKNOWN = "unk"
 """ISIC 2019's column for images of none of the classes: passed over where nothing is in it."""
 
@@ -133,9 +129,11 @@ def holds_submission(folder: Path) -> bool:
 
 def read_submission(path: Path, wanted: Wanted) -> dict[Slot, Predictions]:
     """The predictions of a file, by slot. Raises PredictionError with the first twenty faults."""
-    table = _read_table(path)
+    table = read_table(path)
     frame, fold = _columns(table, wanted, str(path))
     faults = list(_faults(frame, fold, wanted))
+    if len(faults) == 1:
+        raise PredictionError(f"{path}: {faults[0]}")
     if faults:
         shown = "\n".join(f"  - {fault}" for fault in faults[:OFFENDERS_SHOWN])
         more = len(faults) - OFFENDERS_SHOWN
@@ -147,32 +145,6 @@ def read_submission(path: Path, wanted: Wanted) -> dict[Slot, Predictions]:
         )
         for column in range(wanted.roles.columns)
     }
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """All cells as text (CSV) or as they are typed (Parquet)."""
-    try:
-        content = read_file(path, MAX_BYTES)
-    except OSError as error:
-        raise PredictionError(f"{path}: {error.strerror}") from None
-    if content[:4] == b"PAR1":
-        return read_parquet(content, str(path))
-    try:
-        text = content.decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-    except UnicodeDecodeError as error:
-        raise PredictionError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except csv.Error as error:
-        raise PredictionError(f"{path}: not a CSV table: {error}") from None
-    if len(rows) < 2:  # noqa: PLR2004 - a header and something below it
-        raise PredictionError(f"{path}: no rows below a header")
-    # pandas fills short rows and shifts long ones without a word
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(rows[0]):
-            raise PredictionError(
-                f"{path}: row {number} has {len(row)} cells, the header has {len(rows[0])}"
-            )
-    return pd.DataFrame(rows[1:], columns=[name.strip() for name in rows[0]])
 
 
 def _columns(table: pd.DataFrame, wanted: Wanted, where: str) -> tuple[pd.DataFrame, pd.Series]:
@@ -205,7 +177,9 @@ def _columns(table: pd.DataFrame, wanted: Wanted, where: str) -> tuple[pd.DataFr
             f"{where}: unknown columns: {', '.join(strange[:OFFENDERS_SHOWN])}; remove them, or "
             "name each class as the dataset does"
         )
+    refuse_rows_without_id(table[ids], where)
     frame = pd.DataFrame({"image_id": table[ids].astype(str)})
+    refuse_other_spelling(frame["image_id"], wanted.roles.image_ids.tolist(), where)
     for name, column in by_class.items():
         frame[name] = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
     return frame, _folds(table, frame["image_id"], wanted, where)
@@ -219,8 +193,14 @@ def _folds(table: pd.DataFrame, image_ids: pd.Series, wanted: Wanted, where: str
     """The fold column of every row: as stated, else the one that tests the image (-1: none)."""
     if "fold" in table.columns:
         stated = pd.to_numeric(table["fold"], errors="coerce")
-        whole = stated.notna() & (stated % 1 == 0)
-        return stated.where(whole, -1).astype(np.int64)
+        odd = table["fold"][~stated.isin(range(wanted.roles.columns))]
+        if len(odd):
+            told = [f"row {number} has {_shown(value)!r}" for number, value in odd.items()]
+            raise PredictionError(
+                f"{where}: `fold` is none of 0 to {wanted.roles.columns - 1}: {listing(told, FEW)};"
+                " give the column of the roles file that tests the image"
+            )
+        return stated.astype(np.int64)
     rows = wanted.test_rows()
     if rows["image_id"].duplicated().any():
         raise PredictionError(
@@ -241,11 +221,12 @@ def _faults(frame: pd.DataFrame, fold: pd.Series, wanted: Wanted) -> Iterator[st
     for image_id, at in keys[keys.duplicated()].unique():
         yield f"{_shown(image_id)} stands there twice{_in(at, several)}; keep one row of it"
     for image_id, at in keys[~keys.duplicated()].difference(expected):
-        if image_id in known:
-            yield f"{_shown(image_id)} is not tested in fold {at}; remove it, or correct `fold`"
+        if image_id not in known:
+            yield f"{_shown(image_id)} is no image of this dataset; remove the row"
+        elif at < 0:
+            yield f"{_shown(image_id)} is tested in no fold of this protocol; remove the row"
         else:
-            cure = "give ids without .jpg" if "." in image_id else "remove the row"
-            yield f"{_shown(image_id)} is no image of this dataset; {cure}"
+            yield f"{_shown(image_id)} is not tested in fold {at}; remove it, or correct `fold`"
     for image_id, at in expected.difference(keys):
         yield f"{_shown(image_id)} is missing{_in(at, several)}; every test image needs a row"
     probs = frame.drop(columns="image_id").to_numpy()
@@ -258,12 +239,15 @@ def _faults(frame: pd.DataFrame, fold: pd.Series, wanted: Wanted) -> Iterator[st
         )
     negative = ~broken & (probs < 0).any(axis=1)
     for image_id in named[negative]:
-        yield f"{_shown(image_id)} has a negative probability; give probabilities, not logits"
+        yield (
+            f"{_shown(image_id)} has a negative probability; give probabilities, not logits "
+            "(softmax makes them)"
+        )
     sums = probs.sum(axis=1)
-    for position in np.flatnonzero(~broken & ~negative & (np.abs(sums - 1) > SUM_TOLERANCE)):
+    for position in np.flatnonzero(~broken & ~negative & ~sum_to_one(sums)):
         yield (
             f"{_shown(named.iloc[position])} has probabilities that sum to "
-            f"{sums[position]:.4g}, not 1 within {SUM_TOLERANCE}; normalise them (softmax)"
+            f"{sums[position]:.7g}, not 1 within {SUM_TOLERANCE}; divide them by their sum"
         )
 
 
@@ -274,7 +258,8 @@ def _in(column: int, several: str) -> str:
 def _shown(text: object) -> str:
     """An id or name of somebody's file, fit for a terminal."""
     word = str(text)
-    return word if word.isprintable() and len(word) <= 80 else ascii(word[:80])  # noqa: PLR2004
+    fit = word.isprintable() and len(word) <= LONGEST_SHOWN
+    return word if fit else ascii(word[:LONGEST_SHOWN])
 
 
 def keep_submission(folder: Path, path: Path, submission: Submission) -> None:
@@ -374,7 +359,7 @@ def named_classes(file: Path) -> tuple[str, ...]:
     """The classes that an accepted file's header names, in its order: p_<class>, or <CLASS> as the
     ISIC challenges write it.
     """
-    columns = [str(name) for name in _read_table(file).columns]
+    columns = [str(name) for name in read_table(file).columns]
     probs = [name for name in columns if name not in {*IMAGE_COLUMNS, "fold"}]
     return tuple(
         name.removeprefix("p_") if name.startswith("p_") else name.lower() for name in probs

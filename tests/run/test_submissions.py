@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 
 import numpy as np
@@ -114,7 +115,12 @@ BROKEN = {
     "an image is missing": (lambda f: f[f["image_id"] != "I5"], "I5 is missing"),
     "an image twice": (lambda f: pd.concat([f, f.iloc[:1]]), "stands there twice"),
     "an unknown image": (lambda f: f.replace("I7", "X7"), "X7 is no image of this dataset"),
-    "file names": (lambda f: f.replace("I7", "I7.jpg"), "give ids without .jpg"),
+    "file names": (lambda f: f.replace("I7", "I7.jpg"), "'I7.jpg' for I7; give ids without .jpg"),
+    "white space": (lambda f: f.replace("I7", "I7 "), "(1 of 12): 'I7 ' for I7; give ids without"),
+    "letter case": (lambda f: f.replace("I7", "i7"), "'i7' for I7; give ids in the dataset's"),
+    "half a fold": (lambda f: f.assign(fold=0.5), "`fold` is none of 0 to 2: row 2 has '0.5', row"),
+    "no such fold": (lambda f: f.assign(fold=7), "row 4 has '7' and 9 more; give the column"),
+    "an id that is empty": (lambda f: f.replace("I4", ""), "no image id in row 4; give it"),
     "sums": (no_sum, "I3 has probabilities that sum to 1.1"),
     "no number": (not_a_number, "no finite number"),
     "negative": (negative, "give probabilities, not logits"),
@@ -138,10 +144,20 @@ def test_a_broken_file_is_refused_with_the_offender_and_the_cure(tmp_path, fault
     ("content", "said"),
     [
         (b"", "no rows"),
-        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"\xff\xfe\x00", "is UTF-16 text, not UTF-8; save it as UTF-8"),
+        ("image_id,p_mel".encode("utf-16-be"), "holds zero bytes, as UTF-16 does; save it as"),
+        (b"image_id,p_m\xe9l\n", "not UTF-8 text .byte 12.; save it as UTF-8"),
+        (gzip.compress(b"image_id,p_mel\nI0,1\n"), "is packed by gzip; unpack it"),
+        (b"PK\x03\x04rest of a workbook", "a zip archive or a workbook; unpack it, or save"),
+        (b"image_id;p_mel\nI0;0,5\n", "is separated by semicolons; write commas, and points"),
+        (b'"image_id";"p_mel"\n"I0";"0,5"\n', "is separated by semicolons"),
+        (b"\nimage_id\tp_mel\nI0\t0.5\n", "is separated by tabs"),
         (b"image_id,p_mel,p_nv,p_vasc\nI0,1,0,0,0\n", "row 2 has 5 cells, the header has 4"),
         (b"image_id,p_mel,p_nv,p_vasc\nI0,1,0\n", "row 2 has 3 cells"),
-        (b'image_id,p_mel\n"I0,1\n', "not a CSV table"),
+        (b'image_id,p_mel\n"I0,1\n', "not a CSV table: row 2 has a quote .*not closed"),
+        (b'image_id,p_mel\n\nI0,1\n"I1,1\n' + b"I2,1\n" * 40_000, "row 4 has a quote .*not closed"),
+        (b"image_id,p_mel\n" + b"I" * 200_000, "row 2 has a cell of more than 131072 characters"),
+        (b'image_id,p_mel\n"I0"x,1\n', "row 2 has a quote in a wrong place"),
         (b"image_id,p_mel,p_mel,p_nv,p_vasc\nI0,1,0,0,0\n", "twice: p_mel"),
         (b"PAR1 is no such file", "cannot be read as Parquet"),
     ],
@@ -149,8 +165,46 @@ def test_a_broken_file_is_refused_with_the_offender_and_the_cure(tmp_path, fault
 def test_a_file_that_is_no_table_is_refused(tmp_path, content, said):
     path = tmp_path / "preds.csv"
     path.write_bytes(content)
-    with pytest.raises(PredictionError, match=said):
+    with pytest.raises(PredictionError, match=said) as refusal:
         read_submission(path, wanted())
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_ids_as_the_index_of_a_parquet_file_are_told_to_be_written_as_a_column(tmp_path):
+    with pytest.raises(PredictionError, match=r"image_id is the table's index.*reset_index\(\)"):
+        read(table().set_index("image_id"), tmp_path, name="preds.parquet")
+
+
+def test_a_row_of_a_parquet_file_without_an_id_is_named_by_its_number(tmp_path):
+    frame = table().reset_index(drop=True)
+    frame.loc[[2, 4, 5, 7], "image_id"] = None
+    with pytest.raises(PredictionError, match="no image id in row 3, row 5, row 6 and 1 more; "):
+        read(frame, tmp_path, name="preds.parquet")
+
+
+def test_sums_are_told_with_the_digits_that_make_them_wrong(tmp_path):
+    rounded = table().assign(p_mel=0.3, p_nv=0.699, p_vasc=0.0)  # adds up to a trifle below 0.999
+    assert len(read(rounded, tmp_path)) == 3
+    with pytest.raises(PredictionError) as refusal:
+        read(rounded.assign(p_nv=0.69899), tmp_path)
+    assert "sum to 0.99899, not 1 within 0.001; divide them by their sum" in str(refusal.value)
+
+
+def test_one_fault_is_told_in_one_line(tmp_path):
+    with pytest.raises(PredictionError) as refusal:
+        read(table().loc[lambda f: f["image_id"] != "I5"], tmp_path)
+    told = "preds.csv: I5 is missing; every test image needs a row"
+    assert str(refusal.value).endswith(told)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_an_image_that_no_fold_tests_is_not_told_to_be_of_a_fold_that_nobody_gave(tmp_path):
+    asked = wanted()
+    asked.roles.parts[5] = PARTS.index("train")
+    path = tmp_path / "preds.csv"
+    table().to_csv(path, index=False)
+    with pytest.raises(PredictionError, match="I5 is tested in no fold of this protocol"):
+        read_submission(path, asked)
 
 
 def test_the_first_twenty_faults_are_told_and_the_rest_counted(tmp_path):
