@@ -104,11 +104,7 @@ def _methods(study: Study) -> Iterator[str]:
     if unranked and not board.control:
         told = [name(row.name, 40).short for row in unranked]
         yield escape(f"Not ranked, being incomplete or of undeclared origin: {listed(told)}.")
-    seeds = sorted({len(row.seeds) for row in study.trained})
-    if seeds:
-        amount = "one" if seeds == [1] else listed([str(one) for one in seeds])
-        kind = "seed" if seeds == [1] else "seeds"
-        yield escape(f"Each fold was trained from {amount} random {kind}.")
+    yield from _seeds(study)
     yield from _software(study)
     refs = [name(row.name).short for row in board.rows if row.kind == "reference"]
     if refs:
@@ -116,6 +112,26 @@ def _methods(study: Study) -> Iterator[str]:
             f"Reference rows that have learnt nothing from images ({listed(refs)}) stand beside "
             "them."
         )
+
+
+def _seeds(study: Study) -> Iterator[str]:
+    """Which seeds the numbers are of, and what the others are for."""
+    rows, wanted = study.trained, sorted(set(study.protocol.run.seeds))
+    if not rows:
+        return
+    named = listed(list(map(str, wanted)))
+    over = f"of random seed {named}" if len(wanted) == 1 else f"means over random seeds {named}"
+    whole = all(row.complete for row in rows)
+    part = "" if whole else ", those of incomplete rows of what is there"
+    yield escape(f"All numbers are {over}{part}.")
+    further = {
+        name(row.name, 40).short: listed(list(map(str, beyond)))
+        for row in rows
+        if (beyond := sorted(set(row.seeds) - set(wanted)))
+    }
+    if further:
+        told = "; ".join(f"{row}: {seeds}" for row, seeds in further.items())
+        yield escape(f"Further seeds ({told}) enter the spread over seeds only.")
 
 
 def _software(study: Study) -> Iterator[str]:

@@ -16,6 +16,7 @@ import pikepdf
 import pytest
 import vl_convert
 
+from bench.estimates import Leaderboard
 from bench.report.citations import bibliography, cited, library
 from bench.report.html import write
 from bench.report.latex import escape
@@ -132,6 +133,21 @@ def test_what_models_have_not_seen_is_said_no_further_than_it_is_known():
     text = read_text(str(render_paper(replace(study, board=submitted, pairs=pairs))["methods.tex"]))
     assert "Of submitted predictions that is not verified." in text
     assert "1 pair of images found since to show one lesion stands in two groups still" in text
+
+
+def test_the_numbers_are_said_to_be_of_the_protocols_seeds():
+    def told(board: Leaderboard) -> str:
+        study = replace(studies.study(), board=board)
+        return read_text(str(render_paper(study)["methods.tex"]))
+
+    board = boards.leaderboard()
+    assert "All numbers are of random seed 0." in told(board)
+    assert "Further seeds" not in told(board)
+    more = told(boards.with_row(board, 1, seeds=(0, 1, 2)))
+    assert "All numbers are of random seed 0." in more
+    assert "Further seeds (resnet18: 1 and 2) enter the spread over seeds only." in more
+    other = told(boards.with_row(board, 2, seeds=(7,), complete=False))
+    assert "of random seed 0, those of incomplete rows of what is there." in other
 
 
 def test_a_control_says_that_nobody_is_ranked():
