@@ -130,6 +130,8 @@ class LeaderboardRow:
     seed_sd      metric -> standard deviation over seeds (NaN with one seed)
     clears_reference  whether the primary interval lies above the best reference row's value
     tested       images and groups that its numbers are of; None where nobody counted them
+    missing      seed, repeat and fold of every training that it lacks, of the protocol's seeds and
+                 of its own
     """
 
     name: str
@@ -146,6 +148,7 @@ class LeaderboardRow:
     clears_reference: bool
     facts: RowFacts
     tested: tuple[int, int] | None = None
+    missing: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,6 +136,11 @@ class RowPredictions:
         for slot in self.test:
             runs.setdefault((slot.seed, slot.repeat), set()).add(slot.fold)
         return tuple(sorted(set.intersection(*runs.values()))) if runs else ()
+
+    def missing(self, seeds: Iterable[int], repeats: int, folds: Iterable[int]) -> tuple[Slot, ...]:
+        """The slots without test predictions, of these seeds and any others that the row has."""
+        slots = product(sorted({*seeds, *self.seeds}), range(repeats), folds)
+        return tuple(slot for slot in map(Slot._make, slots) if slot not in self.test)
 
     def only(self, slots: AbstractSet[Slot]) -> RowPredictions:
         """The row with the predictions of some slots alone."""

@@ -135,6 +135,16 @@ def damaged_folds(bench: Bench, results: Path) -> list[str]:
     return [fault for root in (results, COMMITTED) for fault in damaged_in(root, *where)]
 
 
+def told_of_missing(
+    board: Leaderboard, protocol: Protocol, rows: Sequence[RowPredictions]
+) -> Leaderboard:
+    """The board with what each row lacks; of arms, in the one that is ranked."""
+    split = protocol.split
+    columns = next(iter(split.arm_columns.values())) if split.arms else range(split.folds)
+    lacking = {row.name: row.missing(protocol.run.seeds, split.repeats, columns) for row in rows}
+    return replace(board, rows=tuple(replace(row, missing=lacking[row.name]) for row in board.rows))
+
+
 def gather(bench: Bench, results: Path) -> Rows:
     """Every row: of the results, the committed ones, the references."""
     from bench.run.registry import method_files, split_passport
@@ -236,8 +246,9 @@ def board_files(
     html.begin()
     vega.begin()
     protocol, manifest = bench.protocol, bench.source.manifest
+    scored = score(protocol, manifest, bench.roles, rows, facts, workers=os.cpu_count() or 1)
     leaderboard = replace(
-        score(protocol, manifest, bench.roles, rows, facts, workers=os.cpu_count() or 1),
+        told_of_missing(scored, protocol, rows),
         absent=absent_rows(results, protocol.name, manifest.name, {row.name for row in rows}),
     )
     board_folder = leaderboard_folder(results, protocol.name, manifest.name)
@@ -273,13 +284,15 @@ def print_table(leaderboard: Leaderboard) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from bench.report.rows import lacking
+
     table = Table(title=f"{leaderboard.protocol} on {leaderboard.dataset.title}")
     for column in ("rank", "row", leaderboard.primary, "balanced_accuracy", "accuracy", ""):
         table.add_column(column, no_wrap=column != "")
     for row in leaderboard.rows:
         estimates = row.table.metrics
         marks = ["submitted: training not verified"] if row.kind == "submitted" else []
-        marks += [] if row.complete else [f"incomplete: folds {list(row.folds)}"]
+        marks += [] if row.complete else [f"incomplete: {lacking(leaderboard, row)}"]
         if row.kind != "reference" and not row.clears_reference:
             marks.append(f"[red]does not clear {leaderboard.best_reference}[/red]")
         if row.kind != "reference" and row.facts.unranked:

@@ -22,7 +22,7 @@ from bench.report.numbers import (
     fixed,
     percent,
 )
-from bench.report.rows import REFERENCE, RowHead, kind, row_head, spelled
+from bench.report.rows import REFERENCE, RowHead, kind, lacking, row_head, spelled
 from bench.report.tables import (
     Head,
     about_metric,
@@ -241,6 +241,8 @@ def _recipe(board: Leaderboard, row: LeaderboardRow) -> Recipe:
         ("seeds", ", ".join(map(str, row.seeds)) or "none"),
         ("folds", ", ".join(map(str, row.folds)) or "none"),
     ]
+    if row.missing:
+        facts.append(("missing", lacking(board, row)))
     if row.facts.unranked:
         facts.append(("unranked", plain(row.facts.unranked)))
     return Recipe(

@@ -12,9 +12,11 @@ from bench.estimates import Leaderboard, LeaderboardRow
 from bench.report.catalogue import metric
 from bench.report.cells import cell
 from bench.report.names import Name, isolated, listed, name, plain, said
-from bench.report.numbers import counted
+from bench.report.numbers import count, counted
 
 REFERENCE = "reference"
+MOST_GONE = 6
+"""Passes over the folds of which is told what they lack."""
 BADGES = {
     "synthetic": "The images were drawn by a program; no row says anything about skin.",
     "lesion-level": "The data has no patient ids: images of one lesion id stay together, but two "
@@ -125,13 +127,43 @@ def fault(board: Leaderboard, row: LeaderboardRow) -> str:
     return f"does not clear the best reference row ({best})" if best else "clears no reference row"
 
 
+def folds_there(board: Leaderboard, row: LeaderboardRow) -> tuple[str, str]:
+    """`4 of 5`, and what is not there, `without 2`, told by seed and repeat where it has several;
+    "" where nothing is missing.
+    """
+    seeds = {*row.seeds, *(seed for seed, _, _ in row.missing)}
+    whole = len(seeds) * board.repeats * board.folds
+    amount = f"{count(whole - len(row.missing))} of {count(whole)}"
+    gone: dict[str, list[str]] = {}
+    for seed, repeat, fold in row.missing:
+        of_seed = f"seed {seed}" if len(seeds) > 1 else ""
+        of_repeat = f"repeat {repeat}" if board.repeats > 1 else ""
+        gone.setdefault(f"{of_seed} {of_repeat}".strip(), []).append(str(fold))
+    told = [_gone(of, folds, board.folds) for of, folds in gone.items()]
+    rest = [f"{len(told) - MOST_GONE} more"] if len(told) > MOST_GONE else []
+    return amount, f"without {'; '.join([*told[:MOST_GONE], *rest])}" if told else ""
+
+
+def _gone(of: str, folds: list[str], whole: int) -> str:
+    """`2 and 3 of seed 1`, or `seed 1` where all of its folds are missing."""
+    if not of:
+        return listed(folds)
+    return of if len(folds) == whole else f"{listed(folds)} of {of}"
+
+
+def lacking(board: Leaderboard, row: LeaderboardRow) -> str:
+    """`4 of 5 folds (without 2)`; "" where nothing is missing."""
+    amount, without = folds_there(board, row)
+    return f"{amount} folds ({without})" if without else ""
+
+
 def aside(board: Leaderboard, row: LeaderboardRow) -> tuple[str, ...]:
     """Seeds, missing folds, and why a row is unranked."""
     words = []
     if len(row.seeds) > 1:
         words.append(counted(len(row.seeds), "seed"))
-    if len(row.folds) < board.folds:
-        words.append(f"{len(row.folds)} of {board.folds} folds")
+    if row.missing:
+        words.append(lacking(board, row))
     if row.facts.unranked and row.kind != REFERENCE:
         words.append(f"unranked: {plain(row.facts.unranked)}")
     return tuple(words)

@@ -16,7 +16,7 @@ from bench.report.eda_tables import Grid
 from bench.report.names import Name, name, plain
 from bench.report.numbers import UNDEFINED, count, counted, fixed
 from bench.report.palette import swatches
-from bench.report.rows import kind
+from bench.report.rows import folds_there, kind
 from bench.report.study import LEFT_OUT, Study
 from bench.report.words import plural
 
@@ -123,13 +123,12 @@ def parts_grid(study: Study) -> Grid:
 def used_grid(study: Study) -> Grid:
     """What every row of the leaderboard was scored on."""
     board = study.board
-    whole = board.folds * board.repeats
     lines = tuple(
         (
             name(row.name).short,
             kind(row),
             count(len(row.seeds)),
-            f"{count(len(row.folds) * board.repeats)} of {count(whole)}",
+            ", ".join(filter(None, folds_there(board, row))),
             count(row.table.metrics[board.primary].n),
             "complete" if row.complete else "incomplete, not ranked",
         )

@@ -57,6 +57,7 @@ def worst() -> Leaderboard:
                 kind="submitted" if index == 2 else one.kind,
                 seeds=(0, 1, 2) if index == 0 else one.seeds,
                 folds=(0, 2, 4) if index == 1 else one.folds,
+                missing=((0, 0, 1), (0, 0, 3)) if index == 1 else (),
                 complete=index != 1,
                 rank=Rank() if index == 1 else one.rank,
                 clears_reference=index == 0,

@@ -285,7 +285,8 @@ def test_a_row_without_a_finished_fold_is_missing_visibly(made):
 def test_an_incomplete_row_is_looked_at_on_what_it_has(made, board, looks):
     text = read(made[pages_of(board)["part"]]).text
     assert "unranked" in text
-    assert "2 of 3 folds" in text
+    assert "2 of 3 folds (without 1)" in text
+    assert "missing2 of 3 folds (without 1)" in read(made["index.html"]).by_id("reproduce").text
     assert looks["part"].calibration[0].metrics["ece"].n < 640
 
 

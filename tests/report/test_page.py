@@ -11,6 +11,7 @@ from bench.report.costs import COSTS, cost_cell
 from bench.report.html import render
 from bench.report.pairs import shown_pairs
 from bench.report.ranking import tie_letters
+from bench.report.rows import folds_there, lacking
 from bench.report.trade import efficient
 from tests.report import boards
 from tests.report.reading import Element, read
@@ -178,6 +179,32 @@ def test_reference_rows_are_there_and_unmarked(page):
     references = [row for row in ranking(page) if row.attributes["class"] == "reference"]
     assert [row.one("a", "name").text for row in references] == list(boards.REFERENCES)
     assert all(row.one("span", "badge").text == "reference" for row in references)
+
+
+def test_a_row_says_which_folds_it_lacks_by_seed_and_repeat(board, worst_page):
+    assert "3 of 5 folds (without 1 and 3)" in ranking(worst_page)[1].one("th").text
+    whole = board.rows[0]
+    assert folds_there(board, whole) == ("5 of 5", "")
+    assert lacking(board, whole) == ""
+    for repeats, missing, told in (
+        (1, ((1, 0, 2),), "14 of 15 folds (without 2 of seed 1)"),
+        (
+            1,
+            ((3, 0, 0), *((4, 0, f) for f in range(5))),
+            "19 of 25 folds (without 0 of seed 3; seed 4)",
+        ),
+        (
+            2,
+            ((0, 0, 4), (0, 1, 0)),
+            "28 of 30 folds (without 4 of seed 0 repeat 0; 0 of seed 0 repeat 1)",
+        ),
+    ):
+        row = replace(whole, seeds=(0, 1, 2), missing=missing)
+        assert lacking(replace(board, repeats=repeats), row) == told
+    once = replace(whole, missing=((0, 1, 0), (0, 1, 1)))
+    assert lacking(replace(board, repeats=2), once) == "8 of 10 folds (without 0 and 1 of repeat 1)"
+    many = replace(whole, missing=tuple((0, repeat, 0) for repeat in range(9)))
+    assert lacking(replace(board, repeats=9), many).endswith("0 of repeat 5; 3 more)")
 
 
 def test_undefined_gives_its_reason_and_n(worst_page):
