@@ -119,12 +119,11 @@ def marks(board: Leaderboard) -> tuple[tuple[str, str], ...]:
             for key, estimate in table.items():
                 shown = cell(estimate, metric(key), board.interval)
                 for mark in shown.marks:
-                    kind = _kind(mark)
-                    used.setdefault(kind, mark)
+                    used.setdefault(kind_of(mark), mark)
     return tuple((used[kind], MARKS[kind]) for kind in MARKS if kind in used)
 
 
-def _kind(mark: str) -> str:
+def kind_of(mark: str) -> str:
     """What a mark is about: itself, or its pattern where it has numbers of its own."""
     if mark.endswith("of resamples"):
         return RARE

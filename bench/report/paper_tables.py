@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.estimates import Leaderboard, LeaderboardRow
 from bench.report.catalogue import metric
-from bench.report.cells import Cell, cell
+from bench.report.cells import METHODS, Cell, cell
+from bench.report.explained import FOLDS, MARKS, RARE, kind_of
+from bench.report.latex import Tex, escape
 from bench.report.names import name
 from bench.report.numbers import count, decimals, fixed, interval, p_value, signed
 from bench.report.pairs import shown_pairs
@@ -20,6 +22,21 @@ BY_CLASS = ("recall", "f1", "auc")
 LONGEST = 36
 MOST_PAIRS = 45
 """Pairs that a page holds."""
+SIGNS = {
+    "few lesions": r"\dagger",
+    "biased": r"\ddagger",
+    "percentile": r"\S",
+    METHODS["clopper-pearson"]: r"\P",
+    "BCa": r"\parallel",
+    RARE: r"\ast",
+    FOLDS: r"\circ",
+    "incomplete": r"\triangle",
+    "no interval": r"\diamond",
+}
+"""A sign of LaTeX's own mathematics for each kind of mark, in their order, the same everywhere."""
+OTHER = r"\bullet"
+MOST_SPELLED = 4
+"""Marks of a kind with numbers of their own, spelled out below a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,39 @@ class PaperTable:
     heads: tuple[str, ...]
     blocks: tuple[tuple[tuple[str | Cell, ...], ...], ...]
     stacked: bool = False
+
+    def signs(self, one: Cell) -> Tex:
+        """The signs of a cell's marks, raised; nothing where it bears none."""
+        return _raised(dict.fromkeys(map(kind_of, one.marks)))
+
+    @property
+    def notes(self) -> tuple[Tex, ...]:
+        """What the signs of this table mean, in the order of the signs."""
+        used: dict[str, list[str]] = {}
+        for mark in (mark for one in self._cells() for mark in one.marks):
+            found = used.setdefault(kind_of(mark), [])
+            if mark not in found:
+                found.append(mark)
+        order = dict.fromkeys([*SIGNS, *used])
+        return tuple(_note(kind, used[kind]) for kind in order if kind in used)
+
+    def _cells(self) -> Iterator[Cell]:
+        yield from (
+            one for block in self.blocks for line in block for one in line if isinstance(one, Cell)
+        )
+
+
+def _raised(kinds: Iterable[str]) -> Tex:
+    found = "".join(SIGNS.get(kind, OTHER) for kind in kinds)
+    return Tex(f"$^{{{found}}}$" if found else "")
+
+
+def _note(kind: str, marks: Sequence[str]) -> Tex:
+    """A sign, the marks that it stands for, and what they mean."""
+    more = ["and others"] if len(marks) > MOST_SPELLED else []
+    told = "; ".join([*marks[:MOST_SPELLED], *more])
+    meaning = f": {MARKS[kind]}" if kind in MARKS else "."
+    return Tex(_raised([kind]) + " " + escape(f"{told}{meaning}"))
 
 
 def tables(study: Study) -> Iterator[PaperTable]:

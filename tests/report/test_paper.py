@@ -16,11 +16,13 @@ import pikepdf
 import pytest
 import vl_convert
 
-from bench.estimates import Leaderboard
+from bench.estimates import Estimate, Leaderboard
 from bench.report.citations import bibliography, cited, library
+from bench.report.explained import MARKS
 from bench.report.html import write
 from bench.report.latex import escape
 from bench.report.paper import in_order, render_paper
+from bench.report.paper_tables import SIGNS
 from tests.report import boards, hostile, studies
 
 pylatexenc = pytest.importorskip("pylatexenc", reason="pylatexenc is in requirements-dev.txt")
@@ -110,6 +112,35 @@ def test_the_ranking_has_the_numbers_of_the_page(plain):
         value = row.table.metrics["macro_f1"]
         assert f"{value.value:.3f}" in shown
         assert f"[{value.low:.3f}, {value.high:.3f}]" in shown
+
+
+def test_every_mark_of_a_page_has_a_sign_of_its_own():
+    assert list(SIGNS) == list(MARKS)
+    assert len(set(SIGNS.values())) == len(SIGNS)
+
+
+def test_a_number_bears_the_signs_of_its_marks_and_the_table_explains_them():
+    board = boards.leaderboard()
+    first = board.rows[0]
+    by_class = {label: dict(table) for label, table in first.table.per_class.items()}
+    by_class["df"]["auc"] = Estimate(
+        0.7, 0.6, 0.8, 115, "percentile", ("few lesions", "undefined in 3% of resamples")
+    )
+    by_class["vasc"]["auc"] = Estimate(0.9, n=142, marks=("incomplete: 4 of 5 folds", "odd"))
+    changed = replace(first, table=replace(first.table, per_class=by_class))
+    board = replace(board, rows=(changed, *board.rows[1:]))
+    files = render_paper(replace(studies.study(), board=board))
+    table = str(files["table-class-auc.tex"])
+    assert "0.70$^{\\S\\dagger\\ast}$\\\\" in table
+    assert "0.90$^{\\diamond\\triangle\\bullet}$" in table
+    shown = " ".join(read_text(table).split())
+    assert "^† few lesions: Below 50 groups in the part the metric is worked out on" in shown
+    assert "undefined in 3% of resamples: In so many resamples" in shown
+    for mark in ("percentile", "incomplete", "no interval"):
+        assert read_text(escape(f"{mark}: {MARKS[mark]}")) in shown
+    assert "odd." in shown
+    assert table.count("few lesions") == 1
+    assert "^†" not in read_text(str(files["table-data.tex"]))
 
 
 def test_the_methods_paragraph_says_what_was_done(plain, files):
