@@ -31,8 +31,8 @@ WIDTH = 320
 INK, SOFT, RULE, ACCENT, HEAT, PAPER = (
     f"var(--{name})" for name in ("ink", "soft", "strong-rule", "accent", "heat", "paper")
 )
-LABEL, HALO = 11, 4
-"""Pixels: the height of a label in a drawing, and the width of its halo."""
+LABEL, HALO, PAD = 11, 4, 4
+"""Pixels: the height of a label in a drawing, the width of its halo, and what is bare around it."""
 TOKENS = Path(__file__).resolve().parents[2] / "reports" / "css" / "tokens.css"
 _VARIABLE = re.compile(r"var\(--([a-z0-9-]+)\)")
 _ROLES = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|version|xmlns(?::xlink)?)="[^"]*"')
@@ -115,7 +115,7 @@ def _config() -> dict[str, Any]:
     return {
         "background": "transparent",
         "font": "Liberation Sans, Helvetica, Arial, sans-serif",
-        "padding": 4,
+        "padding": PAD,
         "autosize": {"type": "fit", "contains": "padding"},
         "view": {"stroke": None},
         "axis": {
