@@ -135,16 +135,6 @@ def damaged_folds(bench: Bench, results: Path) -> list[str]:
     return [fault for root in (results, COMMITTED) for fault in damaged_in(root, *where)]
 
 
-def told_of_missing(
-    board: Leaderboard, protocol: Protocol, rows: Sequence[RowPredictions]
-) -> Leaderboard:
-    """The board with what each row lacks; of arms, in the one that is ranked."""
-    split = protocol.split
-    columns = next(iter(split.arm_columns.values())) if split.arms else range(split.folds)
-    lacking = {row.name: row.missing(protocol.run.seeds, split.repeats, columns) for row in rows}
-    return replace(board, rows=tuple(replace(row, missing=lacking[row.name]) for row in board.rows))
-
-
 def gather(bench: Bench, results: Path) -> Rows:
     """Every row: of the results, the committed ones, the references."""
     from bench.run.registry import method_files, split_passport
@@ -246,9 +236,8 @@ def board_files(
     html.begin()
     vega.begin()
     protocol, manifest = bench.protocol, bench.source.manifest
-    scored = score(protocol, manifest, bench.roles, rows, facts, workers=os.cpu_count() or 1)
     leaderboard = replace(
-        told_of_missing(scored, protocol, rows),
+        score(protocol, manifest, bench.roles, rows, facts, workers=os.cpu_count() or 1),
         absent=absent_rows(results, protocol.name, manifest.name, {row.name for row in rows}),
     )
     board_folder = leaderboard_folder(results, protocol.name, manifest.name)

@@ -172,6 +172,7 @@ def _entry(row: Row, drawn: np.ndarray, protocol: Protocol, who: Cohort, facts: 
         clears_reference=False,
         facts=facts,
         tested=_tested(row),
+        missing=predictions.missing(protocol.run.seeds, who.repeats, range(who.folds)),
     )
     return _Entry(made, drawn[place].copy(), row.by_fold[place])
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.cli.board import told_of_missing
 from bench.closeup import Closeup
 from bench.estimates import Leaderboard, RowFacts
 from bench.manifest import Manifest
@@ -80,7 +79,4 @@ def board(world: World, rows: Sequence[RowPredictions]) -> Leaderboard:
         )
     }
     made = score(world.protocol, world.manifest, world.roles, rows, facts)
-    return replace(
-        told_of_missing(made, world.protocol, rows),
-        absent={"never": "seed0/fold0 failed: no such model"},
-    )
+    return replace(made, absent={"never": "seed0/fold0 failed: no such model"})

@@ -212,6 +212,18 @@ def test_for_a_loss_the_interval_must_lie_below_the_best_reference():
     assert [row.clears_reference for row in board.rows[:2]] == [True, False]
 
 
+def test_what_a_row_lacks_is_told_of_the_protocols_seeds_and_of_its_own():
+    world = World(seeds=(0, 1))
+    row = world.row("part", seeds=(0,))
+    more = {slot._replace(seed=2): one for slot, one in row.test.items() if slot.fold != 1}
+    part, whole = (
+        world.score(one).rows[0]
+        for one in (replace(row, test={**row.test, **more}), world.row("whole", seeds=(0, 1)))
+    )
+    assert part.missing == (*(Slot(1, 0, fold) for fold in range(3)), Slot(2, 0, 1))
+    assert whole.missing == ()
+
+
 def test_without_references_nothing_is_cleared():
     board = World().score(World().row("a"))
     assert board.best_reference == ""
