@@ -37,6 +37,14 @@ def test_streams_never_change():
     assert streams.picks(streams.starts(42, 3, 1)[0], 7, 8).tolist() == GOLDEN
 
 
+def test_a_plans_resamples_are_the_streams_of_its_seed():
+    for seed in (1, 42):
+        weights = drawn_weights(7, 70, seed)
+        for resample in (0, 3, 69):
+            picked = streams.picks(streams.starts(seed, resample, 1)[0], 7, 7)
+            assert weights[:, resample].tolist() == np.bincount(picked, minlength=7).tolist()
+
+
 def test_streams_do_not_depend_on_where_a_chunk_begins():
     whole = streams.starts(9, 0, 200)
     assert np.array_equal(streams.starts(9, 130, 5), whole[130:135])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import baycomp
 import numpy as np
@@ -85,6 +86,7 @@ def test_holm_leaves_out_what_is_undefined():
         (0.01, 0.05, NAN, True, "not settled"),
         (NAN, NAN, 1.0, True, "no difference seen"),
         (0.0, 0.05, 0.05, True, "no difference seen"),
+        (-0.05, 0.0, 0.01, True, "not settled"),
     ],
 )
 def test_better_needs_both_the_interval_and_the_test(low, high, p, higher, word):
@@ -98,6 +100,12 @@ def test_the_interval_of_a_difference_is_paired():
     low, high = difference_interval(shared + noise, shared, 0.95)
     assert low == pytest.approx(0.02 - 1.96 * 0.001, abs=3e-4)
     assert high == pytest.approx(0.02 + 1.96 * 0.001, abs=3e-4)
+
+
+def test_undefined_resamples_are_left_out_of_a_difference():
+    drawn = np.concatenate([np.linspace(0, 1, 100), np.full(50, NAN)])
+    assert difference_interval(drawn, np.zeros(150), 0.95) == pytest.approx((0.025, 0.975))
+    assert np.isnan(difference_interval(np.full(9, NAN), np.zeros(9), 0.95)).all()
 
 
 def test_identical_rows_have_no_interval_and_no_difference():
@@ -121,6 +129,22 @@ def test_all_pairs_are_compared_and_adjusted_together():
     assert [(one.a, one.b) for one in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert [one.p_adjusted for one in found] == pytest.approx(holm([one.p for one in found]))
     assert [one.verdict for one in found[1:]] == ["better", "better"]
+
+
+def test_p_is_adjusted_over_the_pairs_of_further_rows_too():
+    rng = np.random.default_rng(0)
+    shift = np.array([[0.06], [0], [0.03], [0.01]])
+    a, b, c, d = 0.6 + rng.normal(0, 0.02, (4, 5)) + shift
+    rows = [
+        Contender(name, folds.mean(), rng.normal(folds.mean(), 0.01, 200), folds)
+        for name, folds in (("a", a), ("b", b))
+    ]
+    (one,) = compare_rows(rows, "macro_f1", 0.95, 0.25, [c, d])
+    every = [nadeau_bengio(x - y, 0.25) for x, y in combinations((a, b, c, d), 2)]
+    theirs = multipletests(every, method="holm")[1]
+    assert one.p == pytest.approx(every[0])
+    assert one.p_adjusted == pytest.approx(theirs[0])
+    assert one.p_adjusted > one.p
 
 
 def test_for_a_loss_lower_is_better():

@@ -80,6 +80,14 @@ def test_a_count_of_255_is_drawn_and_summed_whole(form):
     assert np.allclose(ranks[3], 255 / images)
 
 
+def test_as_many_counts_are_summed_in_eight_bits_as_fit_whichever_they_are():
+    for most in range(1, 256):
+        weights = np.zeros((2, 64), dtype=np.uint8)
+        weights[1, 63] = most
+        fit = kernels.room(weights)
+        assert fit * most <= 255 < (fit + 1) * most
+
+
 def test_importing_score_loads_neither_torch_nor_numba_nor_the_runner():
     code = (
         "import sys, bench.score.table, bench.score.references; "

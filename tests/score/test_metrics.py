@@ -14,6 +14,7 @@ from bench.score.kernels import NUMPY, compiled
 from bench.score.metrics import (
     IMAGE_METRICS,
     confidence_bins,
+    higher_is_better,
     refuse_unknown,
     thresholds_from_val,
 )
@@ -51,7 +52,8 @@ def by_scikit_learn(run, weights):
         found["f1", code] = f1[code]
         found["specificity", code] = oracle.recall_score(~own, called != code, **flags)
         found["npv", code] = oracle.precision_score(~own, called != code, **flags)
-        found["sens_at_spec_90", code] = oracle.recall_score(own, run.caught, **flags)
+        above = probs[:, code] > run.thresholds[run.fold, code]
+        found["sens_at_spec_90", code] = oracle.recall_score(own, above, **flags)
         found["auc_pooled", code] = rank_score(oracle.roc_auc_score, own, probs[:, code], weight)
         found["ap_pooled", code] = rank_score(
             oracle.average_precision_score, own, probs[:, code], weight
@@ -144,6 +146,15 @@ def test_an_absent_class_is_undefined_and_so_is_every_macro(kernels):
     assert found["accuracy", None] == pytest.approx((lost.called == lost.truth).mean(), abs=1e-15)
 
 
+def test_an_absent_class_has_no_weight_in_weighted_f1():
+    run = make_run(seed=6)
+    keep = run.truth != 3
+    lost = run_of(run.truth[keep], run.probs[keep], group=run.group[keep], fold=run.fold[keep])
+    found = weighted(lost, np.ones(lost.groups, dtype=int))["weighted_f1", None]
+    theirs = oracle.f1_score(lost.truth, lost.called, average="weighted", zero_division=0)
+    assert found == pytest.approx(theirs, abs=1e-12)
+
+
 @pytest.mark.parametrize("kernels", FORMS)
 def test_constant_scores_give_chance_and_the_first_class(kernels):
     probs = np.full((40, 4), 0.25)
@@ -223,6 +234,22 @@ def test_without_thresholds_the_sensitivity_is_undefined():
     found = weighted(run, np.ones(run.groups, dtype=int))
     assert math.isnan(found["sens_at_spec_90", 2])
     assert not math.isnan(found["sens_at_spec_90", 1])
+
+
+def test_an_image_at_its_classes_threshold_is_not_caught():
+    probs = np.array([[0.5, 0.5], [0.4, 0.6]])
+    run = run_of([1, 1], probs, thresholds=np.array([[0.5, 0.5]]))
+    found = weighted(run, np.ones(2, dtype=int))
+    assert found["sens_at_spec_90", 1] == 0.5
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["log_loss", "brier", "ece", "classwise_ece", "brier_reliability", "cost", "cost_aware"],
+)
+def test_of_losses_costs_and_calibration_errors_less_is_better(metric):
+    assert not higher_is_better(metric)
+    assert higher_is_better("brier_resolution")
 
 
 def test_an_unknown_metric_is_refused_by_name():

@@ -54,6 +54,21 @@ def test_shares_of_ranks_are_counted_in_the_resamples():
         assert sum(rank.shares) == pytest.approx(1)
 
 
+def test_the_interval_of_a_rank_is_of_ranks_that_were_drawn():
+    drawn = np.random.default_rng(0).normal(0, 1, (5, 2000))
+    theirs = scipy.stats.rankdata(-drawn, method="min", axis=0)
+    ranks = rank_rows([0.1, 0.2, 0.3, 0.4, 0.5], drawn, 0.5, higher=True)
+    for rank, own in zip(ranks, np.sort(theirs), strict=True):
+        assert (rank.low, rank.high) == (own[499], own[1499])
+
+
+def test_a_rank_that_is_drawn_once_in_ten_is_within_ninety_percent():
+    drawn = np.array([[1.0] * 9 + [0.0], [0.5] * 10])
+    first, second = rank_rows([1.0, 0.5], drawn, 0.9, higher=True)
+    assert (first.low, first.high) == (1, 2)
+    assert (second.low, second.high) == (1, 2)
+
+
 def test_an_undefined_row_is_unranked_and_the_others_close_up():
     drawn = np.array([[0.1, 0.1], [np.nan, np.nan], [0.2, 0.2]])
     low, undefined, high = rank_rows([0.1, np.nan, 0.2], drawn, 0.95, higher=True)

@@ -60,6 +60,12 @@ def test_uniform_draws_every_class_alike_from_its_seed(world):
     assert np.abs(shares - 0.25).max() < 0.06
 
 
+def test_uniform_draws_anew_in_every_fold(world):
+    uniform = references(*world, seeds=[0])[2]
+    drawn = [one.probs[:40].argmax(axis=1).tolist() for one in uniform.test.values()]
+    assert len({tuple(each) for each in drawn}) == len(drawn)
+
+
 def test_a_fold_without_training_images_is_refused(world):
     world[2].parts[world[2].parts[:, 2] == 1, 2] = 0
     with pytest.raises(RolesError, match="fold column 2 has no training images"):

@@ -71,6 +71,22 @@ def test_a_unit_of_one_image_each_changes_nothing(run):
     assert values_of(alone) == pytest.approx(values_of(run), nan_ok=True)
 
 
+def test_probabilities_of_two_classes_sum_to_one():
+    """Of float32 they come near it only."""
+    run = run_of([0, 1, 2], np.array([[0.5, 0.3, 0.1]] * 3))
+    assert two_classes(run, [1]).probs.sum(axis=1) == pytest.approx(1, abs=1e-12)
+    assert two_classes(run, [1]).probs[0, 1] == pytest.approx(1 / 3)
+
+
+def test_a_unit_in_two_folds_stays_two_items():
+    """Patients may be in two folds where lesions are what is kept together."""
+    probs = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
+    run = run_of([0, 0, 0], probs, fold=np.array([0, 1, 1]))
+    items = averaged(replace(run, place=np.arange(3)), np.zeros(3, dtype=int))
+    assert items.fold.tolist() == [0, 1]
+    assert items.probs[:, 0] == pytest.approx([0.9, 0.45])
+
+
 def test_a_patient_of_two_diagnoses_counts_once_for_each():
     labels = ["mel", "mel", "nv", "nv"]
     records = [
@@ -103,6 +119,24 @@ def test_only_units_that_the_data_names_are_shown(world, who):
     assert tables[0].table.metrics["accuracy"].n == 240
 
 
+def test_images_without_a_lesion_are_units_of_their_own():
+    records = [
+        Record(f"I{i}", "nv", lesion_id=lesion) for i, lesion in enumerate(["L", "L", None, None])
+    ]
+    codes = unit_codes(Manifest.from_records("some", ("nv",), records))["lesion"]
+    assert codes[0] == codes[1]
+    assert len(set(codes.tolist())) == 3
+
+
+def test_units_that_are_never_tested_are_not_counted(world, who):
+    row = read_row(world.row("a"), world.protocol, who)
+    part = subset(row.counted[0].run, row.counted[0].run.fold == 1)
+    row = replace(row, counted=(score_run(part),))
+    plan = Plan(who.groups, 64, 1)
+    (table,) = unit_tables(row, unit_codes(world.manifest), who, plan, world.protocol.interval)
+    assert table.units == table.items == 80
+
+
 def test_two_classes_join_their_probabilities(run):
     pair = two_classes(run, [1, 3])
     truth = np.isin(run.truth, [1, 3])
@@ -114,6 +148,15 @@ def test_two_classes_join_their_probabilities(run):
     assert found["auc", 1] == pytest.approx(np.mean(by_fold), abs=1e-12)
     assert found["auc_pooled", 1] == pytest.approx(oracle.roc_auc_score(truth, scores), abs=1e-12)
     assert found["recall", 1] == pytest.approx(oracle.recall_score(truth, scores > 0.5))
+
+
+def test_thresholds_of_two_classes_come_from_two_classes_of_val(run):
+    pair = two_classes(run, [1, 3])
+    for fold, part in run.val.items():
+        negative = ~np.isin(part.truth, [1, 3])
+        scores = np.sort(part.probs[negative][:, [1, 3]].sum(axis=1))
+        least = next(one for one in scores if (scores <= one).mean() >= 0.9)
+        assert pair.thresholds[fold, 1] == pytest.approx(least, abs=1e-6)
 
 
 @pytest.mark.parametrize("positive", [(0, 1, 3), (3, 0, 1), (1, 3, 0)])
