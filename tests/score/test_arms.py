@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
 from bench.errors import PredictionError
 from bench.predictions import Slot
-from bench.protocol import Roles
 from bench.score.arms import arm_view, over_seeds
 from bench.score.metrics import IMAGE_METRICS
 from bench.score.table import score
-from tests.score.cohorts import World, drawn_weights, make_manifest, make_protocol, make_row
+from tests.score.cohorts import World, drawn_weights, make_row
 
 ARMS = {"100%": ["fold0", "fold1", "fold2"], "50%": ["fold3", "fold4", "fold5"]}
 
@@ -155,6 +155,12 @@ def test_what_an_arm_trains_on_is_counted(world):
     whole, half = board.arms.arms
     assert (whole.folds, half.folds) == ((0, 1, 2), (3, 4, 5))
     assert half.train_images < whole.train_images
+    for arm in (whole, half):
+        trains = [world.roles.rows(column, "train") for column in arm.folds]
+        groups = [pd.Series(world.roles.group_ids[rows]).nunique() for rows in trains]
+        assert arm.train_images == pytest.approx(np.mean([len(rows) for rows in trains]))
+        assert arm.train_groups == pytest.approx(np.mean(groups))
+    assert whole.train_groups < whole.train_images
     assert whole.test_images == half.test_images == len(world.manifest)
     assert board.tested == (len(world.manifest), 120)
 
@@ -175,8 +181,5 @@ def test_the_rows_of_a_meter_are_not_ranked(parts):
 
 
 def test_without_arms_there_is_no_report():
-    protocol = make_protocol()
-    manifest = make_manifest()
     world = World()
-    assert isinstance(world.roles, Roles)
-    assert score(protocol, manifest, world.roles, [world.row("a")], {}).arms is None
+    assert world.score(world.row("a")).arms is None

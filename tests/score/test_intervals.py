@@ -85,6 +85,25 @@ def test_where_all_resamples_agree_a_proportion_gets_clopper_pearson_on_groups()
     assert (low, high) == pytest.approx((0.025 ** (1 / 73), 1))
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "accuracy",
+        "top2_accuracy",
+        "recall",
+        "sensitivity",
+        "specificity",
+        "precision",
+        "npv",
+        "sens_at_spec_90",
+    ],
+)
+def test_every_share_of_images_gets_clopper_pearson_where_all_resamples_agree(metric):
+    *ends, method = interval_of(metric, 1.0, np.ones(500), 0.0, 73, Interval())
+    assert ends == pytest.approx(proportion_confint(73, 73, method="beta"))
+    assert method == "clopper-pearson"
+
+
 @pytest.mark.parametrize(("metric", "value"), [("f1", 0.0), ("macro_f1", 1.0), ("recall", 0.4)])
 def test_where_all_resamples_agree_on_anything_else_there_is_no_interval(metric, value):
     low, high, method = interval_of(metric, value, np.full(9, value), 0.0, 73, Interval())
@@ -101,9 +120,17 @@ def test_undefined_resamples_are_left_out_and_an_undefined_value_has_no_interval
     assert interval_of("f1", 0.5, np.full(9, np.nan), 0.0, 73, Interval())[2] == ""
 
 
-def test_ece_is_percentile_and_so_is_everything_when_the_protocol_says_so():
+@pytest.mark.parametrize(
+    "metric", ["ece", "ece_equal_mass", "classwise_ece", "brier_reliability", "brier_resolution"]
+)
+def test_what_resampling_moves_is_percentile(metric):
     drawn = np.linspace(0, 1, 100)
-    assert interval_of("ece", 0.4, drawn, np.nan, 73, Interval())[2] == "percentile"
+    assert interval_of(metric, 0.4, drawn, 0.0, 73, Interval())[2] == "percentile"
+    assert interval_of("brier", 0.4, drawn, 0.0, 73, Interval())[2] == "bca"
+
+
+def test_everything_is_percentile_when_the_protocol_says_so():
+    drawn = np.linspace(0, 1, 100)
     asked = Interval(method="percentile")
     assert interval_of("f1", 0.4, drawn, 0.0, 73, asked)[2] == "percentile"
     outside = interval_of("f1", 1.4, drawn, 0.0, 73, Interval())

@@ -10,6 +10,7 @@ import pytest
 from bench.errors import PredictionError, ProtocolError, RolesError
 from bench.predictions import Predictions, RowPredictions, Slot
 from bench.protocol import Metrics
+from bench.score.estimate import partly_undefined
 from bench.score.table import score
 from tests.score.cohorts import World, make_manifest, make_protocol
 
@@ -24,6 +25,21 @@ def test_few_lesions_are_marked_where_the_smallest_part_has_fewer_than_50():
     few = World(lesions=120).score(make_world_row(120)).rows[0].table
     assert "few lesions" in few.metrics["macro_f1"].marks
     assert "few lesions" not in few.metrics["accuracy"].marks
+
+
+def test_fifty_lesions_are_not_few():
+    table = World(lesions=200).score(make_world_row(200)).rows[0].table
+    assert table.per_class["mel"]["recall"].marks == ()
+    below = World(lesions=196).score(make_world_row(196)).rows[0].table
+    assert below.per_class["mel"]["recall"].marks == ("few lesions",)
+
+
+def test_one_percent_of_resamples_without_a_value_is_told():
+    drawn = np.zeros(1000)
+    drawn[:9] = np.nan
+    assert partly_undefined(drawn) == ()
+    drawn[:10] = np.nan
+    assert partly_undefined(drawn) == ("undefined in 1% of resamples",)
 
 
 def make_world_row(lesions):
@@ -54,6 +70,15 @@ def test_without_val_predictions_sens_at_spec_90_is_undefined_and_says_so():
     assert 0 < with_val["sens_at_spec_90"].low < with_val["sens_at_spec_90"].high <= 1
 
 
+def test_without_the_val_of_one_seed_sens_at_spec_90_says_so_too():
+    world = World(seeds=(0, 1))
+    row = world.row("a", seeds=(0, 1))
+    half = replace(row, val={slot: one for slot, one in row.val.items() if slot.seed == 0})
+    table = world.score(half).rows[0].table.per_class["mel"]
+    assert np.isnan(table["sens_at_spec_90"].value)
+    assert table["sens_at_spec_90"].marks == ("no val predictions",)
+
+
 def test_a_threshold_that_val_cannot_give_says_so():
     world = World()
     others = (world.manifest.labels != 1) & (world.roles.parts[:, 1] == 2)
@@ -68,9 +93,30 @@ def test_a_class_missing_from_a_fold_names_the_folds_of_its_mean():
     world.roles.parts[gone, 1] = 0
     table = world.score(world.row("a")).rows[0].table
     assert "2 of 3 folds (0, 2)" in table.per_class["vasc"]["auc"].marks
+    assert "2 of 3 folds (0, 2)" in table.per_class["vasc"]["ap"].marks
     assert "vasc: 2 of 3 folds (0, 2)" in table.metrics["macro_auc"].marks
+    assert "vasc: 2 of 3 folds (0, 2)" in table.metrics["macro_ap"].marks
     assert not np.isnan(table.metrics["macro_auc"].value)
     assert all("folds" not in mark for mark in table.per_class["mel"]["auc"].marks)
+
+
+def test_a_fold_of_one_class_alone_has_an_average_precision_and_no_auc():
+    world = World()
+    gone = (world.manifest.labels != 3) & (world.roles.parts[:, 1] == 3)
+    world.roles.parts[gone, 1] = 0
+    table = world.score(world.row("a")).rows[0].table
+    assert "2 of 3 folds (0, 2)" in table.per_class["vasc"]["auc"].marks
+    assert all("folds" not in mark for mark in table.per_class["vasc"]["ap"].marks)
+    assert table.per_class["vasc"]["ap"].n == 180
+    assert table.per_class["vasc"]["auc"].n == 160
+
+
+def test_support_is_of_the_repeat_that_tests_most():
+    world = World(repeats=2)
+    gone = (world.manifest.labels == 3) & (world.roles.parts[:, 1] == 3)
+    world.roles.parts[gone, 1] = 0
+    table = world.score(world.row("a")).rows[0].table.per_class["vasc"]
+    assert (table["support"].value, table["groups"].value) == (60, 30)
 
 
 def test_a_class_missing_altogether_makes_macros_undefined_and_is_named():
@@ -81,7 +127,10 @@ def test_a_class_missing_altogether_makes_macros_undefined_and_is_named():
     board = world.score(world.row("a"), world.row("b"), *world.references())
     table = next(row for row in board.rows if row.name == "a").table
     assert np.isnan(table.metrics["balanced_accuracy"].value)
-    assert table.metrics["balanced_accuracy"].marks == ("undefined: vasc",)
+    for metric in ("balanced_accuracy", "macro_f1", "macro_auc_pooled", "macro_ap_pooled"):
+        assert table.metrics[metric].marks == ("undefined: vasc",)
+    for metric in ("macro_auc", "macro_ap"):
+        assert "undefined: vasc" in table.metrics[metric].marks
     assert table.per_class["vasc"]["recall"].n == 0
     assert table.per_class["vasc"]["auc"].n == 0
     assert np.isnan(table.per_class["vasc"]["auc"].value)
@@ -113,6 +162,8 @@ def test_predictions_of_other_classes_or_folds_are_refused():
         world.score(replace(row, test={**row.test, slot: renamed}))
     with pytest.raises(PredictionError, match="row a: predictions of folds that the protocol"):
         world.score(replace(row, test={**row.test, Slot(0, 0, 3): one}))
+    with pytest.raises(PredictionError, match="row a: predictions of folds that the protocol"):
+        world.score(replace(row, test={**row.test, Slot(0, 1, 0): one}))
     with pytest.raises(PredictionError, match="row empty: has no predictions"):
         world.score(RowPredictions("empty", "empty", "trained", {}))
     with pytest.raises(PredictionError, match="rows of the same name: a"):

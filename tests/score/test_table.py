@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.metrics as oracle
 
@@ -75,11 +76,19 @@ def test_fold_values_are_those_of_each_folds_predictions_alone():
             "macro_f1": oracle.f1_score(truth, called, average="macro"),
             "mcc": oracle.matthews_corrcoef(truth, called),
             "log_loss": oracle.log_loss(truth, predictions.probs),
+            "brier": ((predictions.probs - one_hot) ** 2).sum(axis=1).mean(),
+            "ece": fifteen_bins(predictions.probs.max(axis=1), called == truth),
             "macro_auc": oracle.roc_auc_score(one_hot, predictions.probs, average="macro"),
             "macro_ap": oracle.average_precision_score(one_hot, predictions.probs),
         }
         for metric, value in expected.items():
             assert by_fold[metric][slot.fold] == pytest.approx(value, abs=1e-12), metric
+
+
+def fifteen_bins(top, right):
+    """Expected calibration error over bins (lower, upper] of equal width."""
+    binned = pd.Series(top - right).groupby(np.ceil(15 * top)).sum()
+    return binned.abs().sum() / len(top)
 
 
 def test_seeds_and_repeats_are_averaged_after_the_metric():
@@ -154,6 +163,34 @@ def test_an_incomplete_row_without_a_whole_pass_is_made_of_common_folds():
     assert "incomplete: 1 of 6 folds" in lone.table.metrics["accuracy"].marks
 
 
+def test_of_passes_without_a_common_fold_the_longest_counts():
+    world = World(seeds=(0, 1))
+    row = world.row("part", seeds=(0, 1))
+    parts = {
+        slots: without(row, *(set(row.test) - {Slot(*slot) for slot in slots}))
+        for slots in (
+            ((0, 0, 0), (1, 0, 1), (1, 0, 2)),
+            ((0, 0, 1), (0, 0, 2), (1, 0, 0)),
+        )
+    }
+    for part in parts.values():
+        found = world.score(part).rows[0].table.metrics["accuracy"]
+        assert "incomplete: 2 of 6 folds" in found.marks
+        assert found.n == 160
+
+
+def test_a_fold_that_a_seed_lacks_has_the_value_of_the_other_seeds():
+    world = World(seeds=(0, 1))
+    row = world.row("part", seeds=(0, 1))
+    part = world.score(without(row, Slot(1, 0, 2))).rows[0].by_fold["accuracy"]
+    whole = world.score(row).rows[0].by_fold["accuracy"]
+    truth, probs = pooled(world, without(row, Slot(0, 0, 0), Slot(0, 0, 1)))
+    assert part[:2] == pytest.approx(whole[:2])
+    assert part[2] == pytest.approx((probs.argmax(axis=1) == truth).mean())
+    none = world.score(without(row, Slot(0, 0, 2), Slot(1, 0, 2))).rows[0]
+    assert np.isnan(none.by_fold["accuracy"][2])
+
+
 def test_rows_kept_out_are_shown_below_the_ranked_and_above_references():
     world = World()
     board = world.score(
@@ -222,6 +259,28 @@ def test_what_a_row_lacks_is_told_of_the_protocols_seeds_and_of_its_own():
     )
     assert part.missing == (*(Slot(1, 0, fold) for fold in range(3)), Slot(2, 0, 1))
     assert whole.missing == ()
+
+
+def test_the_bar_is_the_best_reference_that_is_complete():
+    world = World()
+    *others, uniform = world.references()
+    best = world.score(world.row("a"), *others, uniform).rows[1]
+    assert best.name == "uniform"
+    part = without(uniform, Slot(0, 0, min(range(3), key=best.by_fold["macro_f1"].__getitem__)))
+    board = world.score(world.row("a"), *others, part)
+    assert board.rows[1].name == "uniform"
+    assert board.best_reference == board.rows[2].name != "uniform"
+
+
+def test_of_a_loss_the_lowest_in_every_fold_has_mean_rank_one():
+    world = World(primary="log_loss")
+    board = world.score(world.row("bad", skill=0.3), world.row("good", skill=3))
+    assert board.mean_ranks == {"good": 1, "bad": 2}
+
+
+def test_an_image_tested_in_every_repeat_is_counted_once():
+    world = World(repeats=2)
+    assert world.score(world.row("a")).rows[0].tested == (240, 120)
 
 
 def test_without_references_nothing_is_cleared():

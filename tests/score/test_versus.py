@@ -11,14 +11,18 @@ import pandas as pd
 import pytest
 import scipy.stats
 from scikit_posthocs._plotting import _find_maximal_cliques
+from statsmodels.stats.contingency_tables import mcnemar
 
 from bench.errors import PredictionError, ProtocolError
 from bench.estimates import Comparison, RowFacts
+from bench.grouped import design_effect, pair_correlation
 from bench.predictions import Slot
+from bench.protocol import PARTS
 from bench.report.contrast_words import headline, standfirst
 from bench.score.arms import arm_view
 from bench.score.beyond import belief, detectable_difference, non_inferiority
 from bench.score.compare import holm, nadeau_bengio
+from bench.score.disagree import sign_flip
 from bench.score.ranks import mean_ranks, tie_groups
 from bench.score.runs import cohort
 from bench.score.spread import Parts, spread
@@ -52,9 +56,8 @@ def test_it_says_the_same_as_the_leaderboard(world, rows):
             theirs = board.get((one.a, one.b)) or board[one.b, one.a]
             sign = 1 if (one.a, one.b) in board else -1
             assert one.difference == pytest.approx(sign * theirs.difference)
-            assert sorted([abs(one.low), abs(one.high)]) == pytest.approx(
-                sorted([abs(theirs.low), abs(theirs.high)])
-            )
+            ends = (theirs.low, theirs.high) if sign > 0 else (-theirs.high, -theirs.low)
+            assert (one.low, one.high) == pytest.approx(ends)
             assert one.p_adjusted == pytest.approx(theirs.p_adjusted)
 
 
@@ -71,6 +74,52 @@ def test_the_difference_of_a_metric_is_that_of_its_values(world, rows):
     )
 
 
+def test_the_interval_among_all_metrics_is_the_verdicts_own(world, rows):
+    (pair,) = compare(world, rows, "strong", "weak").pairs
+    own = pair.differences.metrics["macro_f1"]
+    assert (own.low, own.high) == (pair.comparison.low, pair.comparison.high)
+
+
+def test_the_words_beside_either_row_stand_beside_the_difference(world, rows):
+    blind = replace(rows[1], val={})
+    for names in (("strong", "weak"), ("weak", "strong")):
+        (pair,) = compare(world, [rows[0], blind], *names).pairs
+        marks = pair.differences.per_class["mel"]["sens_at_spec_90"].marks
+        assert "no val predictions" in marks
+
+
+def test_all_compared_rows_and_what_was_tested_are_counted(world, rows):
+    found = compare(world, rows, "strong", "weak")
+    assert found.family.keys() == {"strong", "weak", "twin"}
+    assert found.tested == (240, 120)
+    by_fold = [np.array(world.score(row).rows[0].by_fold["macro_f1"]) for row in rows[:2]]
+    ratio = cohort(world.protocol, world.manifest, world.roles).test_train_ratio
+    of_three = detectable_difference(np.zeros(2), by_fold[0] - by_fold[1], ratio, 0.95, pairs=3)
+    assert found.pairs[0].detectable.test == pytest.approx(of_three.test)
+
+
+def test_the_ratio_of_the_test_is_images_tested_to_images_trained_on(world):
+    parts = world.roles.parts
+    tested, trained = ((parts == PARTS.index(part)).sum(axis=0) for part in ("test", "train"))
+    found = cohort(world.protocol, world.manifest, world.roles).test_train_ratio
+    assert found == pytest.approx((tested / trained).mean())
+    assert found < 1
+
+
+def test_of_a_loss_the_lowest_has_the_best_mean_rank(world, rows):
+    found = compare(world, rows, "strong", "weak", metric="log_loss")
+    assert found.mean_ranks == {"strong": 1, "weak": 2}
+
+
+def test_further_seeds_enter_no_comparison(world):
+    rows = [world.row(name, skill, seeds=(0, 1)) for name, skill in (("a", 2.0), ("b", 1.0))]
+    found = compare(world, rows, "a", "b")
+    assert found.trainings == (3, 3)
+    alone = [row.only({slot for slot in row.test if not slot.seed}) for row in rows]
+    assert found.pairs[0].comparison == compare(world, alone, "a", "b").pairs[0].comparison
+    assert found.pairs[0].spread.seeds == 1
+
+
 def test_disagreements_are_counted_image_by_image(world, rows):
     (pair,) = compare(world, rows, "strong", "weak").pairs
     label_of = dict(
@@ -80,13 +129,14 @@ def test_disagreements_are_counted_image_by_image(world, rows):
             strict=True,
         )
     )
-    right = []
+    right, said = [], []
     for row in rows[:2]:
         called = {}
         for predictions in row.test.values():
             tops = np.array(predictions.classes)[predictions.probs.argmax(axis=1)]
             called.update(zip(predictions.image_ids, tops, strict=True))
         right.append({image for image, top in called.items() if top == label_of[image]})
+        said.append(called)
     only_a, only_b = right[0] - right[1], right[1] - right[0]
     *classes, every = pair.disagreements
     assert (every.label, every.images) == ("", len(world.manifest))
@@ -95,8 +145,39 @@ def test_disagreements_are_counted_image_by_image(world, rows):
         assert line.only_a == sum(label_of[image] == line.label for image in only_a)
         assert line.recall == pair.differences.per_class[line.label]["recall"]
     assert {image.image_id for image in pair.disputed} == only_a | only_b
+    for image in pair.disputed:
+        assert image.a_called == said[0][image.image_id]
+        assert image.b_called == said[1][image.image_id]
     gaps = [abs(image.a_probability - image.b_probability) for image in pair.disputed]
     assert gaps == sorted(gaps, reverse=True)
+
+
+def test_disagreements_are_tested_image_by_image_and_group_by_group(world, rows):
+    (pair,) = compare(world, rows, "strong", "weak").pairs
+    who = cohort(world.protocol, world.manifest, world.roles)
+    a, b = (right_or_wrong(world, row) for row in rows[:2])
+    apart = a - b
+    for line in pair.disagreements:
+        own = [line.label in ("", world.manifest.classes[code]) for code in who.labels]
+        by_group = pd.Series(apart[own]).groupby(who.group[own])
+        only_a, only_b = int((apart[own] > 0).sum()), int((apart[own] < 0).sum())
+        theirs = mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue
+        icc = pair_correlation(apart[own], who.group[own])
+        assert line.groups == by_group.ngroups
+        assert line.p_images == pytest.approx(theirs)
+        assert line.p_groups == pytest.approx(sign_flip(by_group.sum().to_numpy(dtype=int)))
+        assert line.icc == pytest.approx(icc)
+        assert line.design_effect == pytest.approx(design_effect(by_group.size().to_numpy(), icc))
+
+
+def right_or_wrong(world, row):
+    """1 or 0 for every image of the roster."""
+    right = np.zeros(len(world.manifest))
+    place = {image: at for at, image in enumerate(world.manifest.image_ids)}
+    for predictions in row.test.values():
+        at = [place[image] for image in predictions.image_ids]
+        right[at] = predictions.probs.argmax(axis=1) == world.manifest.labels[at]
+    return right
 
 
 def test_with_several_seeds_passes_are_counted():
@@ -114,6 +195,7 @@ def test_identical_rows_are_told_so(world, rows):
     assert pair.comparison.difference == 0
     assert pair.comparison.verdict == "no difference seen"
     assert pair.disputed == ()
+    assert pair.spread.lesions == 0
     assert pair.non_inferiority.shown
     assert all(line.p_groups == line.p_images == 1 for line in pair.disagreements)
 
@@ -268,8 +350,23 @@ def test_non_inferiority_needs_interval_and_test():
     assert not non_inferiority(one, drawn, by_fold, 0.0, 0.95, 0.011).shown
     assert not non_inferiority(one, drawn, by_fold * 20, 0.0, 0.95, 0.02).shown
     assert not non_inferiority(one, drawn, by_fold, NAN, 0.95, 0.02).shown
+
+
+def test_non_inferiority_in_a_loss_is_that_of_its_negative():
+    by_fold = np.array([0.010, -0.004, 0.003, 0.001, -0.006])
     loss = _comparison(0.001, -0.012, 0.014, "log_loss")
-    assert non_inferiority(loss, drawn, by_fold, 0.0, 0.95, 0.02).bound == -0.014
+    found = non_inferiority(loss, np.linspace(-0.012, 0.014, 50), by_fold, 0.0, 0.95, 0.02)
+    theirs = scipy.stats.ttest_1samp(-by_fold, -0.02, alternative="greater").pvalue
+    assert found.bound == -0.014
+    assert found.p == pytest.approx(theirs)
+
+
+def test_non_inferiority_is_one_sided_at_half_of_what_the_interval_leaves_out():
+    by_fold = np.array([0.02, -0.02, 0.01, -0.01, 0.0])
+    drawn = np.linspace(-0.01, 0.01, 50)
+    found = non_inferiority(_comparison(0.0, -0.01, 0.01), drawn, by_fold, 0.0, 0.95, 0.0165)
+    assert 0.025 < found.p < 0.05
+    assert not found.shown
 
 
 @pytest.mark.parametrize(("metric", "bound"), [("accuracy", 1.0), ("log_loss", -1.0)])
