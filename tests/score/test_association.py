@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,6 +59,77 @@ def test_p_of_single_images_is_close_to_chi_squared_and_kruskal(monkeypatch):
     assert associate("n", number, label, alone, rng).p == pytest.approx(h, abs=0.04)
 
 
+def test_an_association_beyond_all_trades_has_the_least_p_there_is(monkeypatch):
+    monkeypatch.setattr(association, "RESAMPLES", 2)
+    monkeypatch.setattr(association, "TRADES", 99)
+    label = np.repeat([0, 1], 50)
+    word = pd.Series(np.where(label == 0, "a", "b"))
+    made = associate("x", word, label, np.arange(100), np.random.default_rng(0))
+    assert made.p == pytest.approx(0.01)
+
+
+def test_groups_that_cannot_trade_prove_nothing(monkeypatch):
+    monkeypatch.setattr(association, "RESAMPLES", 2)
+    monkeypatch.setattr(association, "TRADES", 9)
+    group = np.repeat(np.arange(3), [1, 2, 3])
+    word = pd.Series(np.array(["a", "b", "a"])[group])
+    made = associate("x", word, np.array([0, 1, 0])[group], group, np.random.default_rng(0))
+    assert made.estimate.value == pytest.approx(1)
+    assert made.p == 1
+    assert made.chance == pytest.approx(1)
+
+
+def test_chance_is_the_mean_size_under_trades(monkeypatch):
+    """Of the six ways to label two and two images, two give V = 1, four V = 0."""
+    monkeypatch.setattr(association, "RESAMPLES", 2)
+    label, word = np.array([0, 0, 1, 1]), pd.Series(["a", "a", "b", "b"])
+    made = associate("x", word, label, np.arange(4), np.random.default_rng(0))
+    assert made.chance == pytest.approx(1 / 3, abs=0.05)
+    assert made.p == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_whole_groups_trade_in_whatever_order_their_images_stand():
+    label = np.repeat(np.random.default_rng(0).integers(0, 3, 30), 4)
+    group = np.repeat(np.arange(30), 4)
+    mixed = np.random.default_rng(1).permutation(120)
+    order, trades = association._trades(label[mixed], group[mixed], np.random.default_rng(2), 20)
+    for traded in trades:
+        labels = pd.Series(traded).groupby(group[mixed][order]).agg(set)
+        assert (labels.str.len() == 1).all()
+        assert sorted(traded) == sorted(label)
+
+
+def test_a_weighted_size_is_that_of_images_written_out():
+    rng = np.random.default_rng(0)
+    code, label = rng.integers(0, 6, 40), rng.integers(0, 3, 40)
+    weights = rng.integers(0, 3, 40)
+    copies = np.repeat(np.arange(40), weights)
+    for kind in (association._Numbers, association._Words):
+        once, written = kind.of(code, 3), kind.of(code[copies], 3)
+        size = once.size(once.lines(label), weights.astype(float))
+        assert size == pytest.approx(written.size(written.lines(label[copies])))
+
+
+def test_the_interval_is_the_bias_corrected_percentile_of_the_groups_drawn(monkeypatch):
+    """Efron (1981): the quantiles at Phi(2 z0 +- 1.96), z0 that of the share below the value."""
+    monkeypatch.setattr(association, "RESAMPLES", 400)
+    monkeypatch.setattr(association, "TRADES", 2)
+    value, label, group = grouped(3)
+    found = associate("x", value, label, group, np.random.default_rng(5)).estimate
+    code = np.unique(value, return_inverse=True)[1]
+    rng = np.random.default_rng(5)
+    drawn = []
+    for _ in range(400):
+        times = np.bincount(rng.integers(60, size=60), minlength=60)
+        table = np.zeros((3, 3), dtype=int)
+        np.add.at(table, (label, code), times[group])
+        drawn.append(stats.contingency.association(table, "cramer"))
+    z0 = stats.norm.ppf(np.mean(np.array(drawn) < found.value))
+    assert abs(z0) > 0.3
+    ends = np.quantile(drawn, stats.norm.cdf(2 * z0 + stats.norm.ppf([0.025, 0.975])))
+    assert (found.low, found.high) == pytest.approx(tuple(ends))
+
+
 def grouped(seed: int) -> tuple[pd.Series, np.ndarray, np.ndarray]:
     """Four images a group that agree in a value which has nothing to do with their label."""
     rng = np.random.default_rng(seed)
@@ -108,3 +181,7 @@ def test_holm_is_that_of_statsmodels(monkeypatch):
         family[str(seed)] = associate("x", value, label, group, np.random.default_rng(seed))
     expected = multipletests([one.p for one in family.values()], method="holm")[1]
     assert [one.p_adjusted for one in adjusted(family).values()] == pytest.approx(expected)
+    untested = replace(family["0"], p=np.nan)
+    among = adjusted({"none": untested, **family})
+    assert np.isnan(among.pop("none").p_adjusted)
+    assert [one.p_adjusted for one in among.values()] == pytest.approx(expected)

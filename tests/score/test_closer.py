@@ -29,11 +29,12 @@ from bench.score.metrics import (
     confidence_bins,
     ratio,
     sensitive_thresholds,
+    thresholds_from_val,
 )
 from bench.score.operating import operating_points
 from bench.score.runs import Val
 from bench.score.sums import Asked, Ledger, estimates, resampled
-from bench.score.views import subset, two_classes
+from bench.score.views import subset, tempered, two_classes
 from tests.score.cohorts import drawn_weights, make_run
 
 INTERVAL = Interval(resamples=200)
@@ -176,6 +177,17 @@ def test_net_benefit_is_its_definition(run, plan):
     assert [point.x for point in curve.model] == THRESHOLDS.tolist()
 
 
+def test_net_benefit_at_another_temperature_is_that_of_its_probabilities(run, plan):
+    pair, warm = (two_classes(one, [1]) for one in (run, tempered(run, np.full(3, 3.0))))
+    curve = decision_curve([pair], [warm], plan, 0.95)
+    for point in curve.tempered:
+        acted, truth = warm.probs[:, 1] >= point.x, warm.truth == 1
+        odds = point.x / (1 - point.x)
+        expected = (acted & truth).mean() - (acted & ~truth).mean() * odds
+        assert point.y == pytest.approx(expected, abs=1e-12)
+    assert [point.y for point in curve.tempered] != [point.y for point in curve.model]
+
+
 def test_risk_at_a_coverage_is_the_error_of_the_surest(run, plan):
     curve = risk_coverage([run], plan, 0.95)
     top, wrong = run.probs.max(axis=1), run.called != run.truth
@@ -226,6 +238,14 @@ def test_partial_auc_is_scikit_learns_by_fold_and_in_every_resample(run, plan):
     assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=1e-9)
 
 
+@pytest.mark.parametrize(("groups", "marks"), [(100, ("few lesions",)), (400, ())])
+def test_partial_auc_is_marked_by_the_rarer_side(groups, marks):
+    pair = two_classes(make_run(images=600, groups=groups), [1])
+    sides = [pair.groups_in(pair.truth == code) for code in (0, 1)]
+    assert (min(sides) < 50 < max(sides)) == bool(marks)
+    assert partial_auc([pair], DrawnOnce(groups, 100, 5), INTERVAL).marks == marks
+
+
 def test_partial_auc_without_positives_is_undefined(run, plan):
     pair = two_classes(run, [1])
     none = subset(pair, pair.truth == 0)
@@ -252,19 +272,32 @@ def test_operating_points_are_those_of_vals_thresholds(run, plan):
         ("sensitivity", 95),
     ]
     own = run.truth == 2
-    cut = np.array(
-        [
-            sensitive_thresholds(mine.val[f].truth, mine.val[f].probs, 95)[2]
-            for f in range(run.folds)
-        ]
-    )
-    called = run.probs[:, 2] > cut[run.fold]
-    assert points[2].sensitivity.value == pytest.approx(oracle.recall_score(own, called))
-    assert points[2].specificity.value == pytest.approx(oracle.recall_score(~own, ~called))
-    assert points[2].precision.value == pytest.approx(oracle.precision_score(own, called))
-    assert points[2].sensitivity.n == own.sum()
-    assert points[2].precision.n == called.sum()
-    assert points[0].sensitivity.value <= points[2].sensitivity.value
+    choices = [
+        partial(thresholds_from_val, percent=90),
+        partial(thresholds_from_val, percent=95),
+        partial(sensitive_thresholds, percent=95),
+    ]
+    for point, choose in zip(points, choices, strict=True):
+        cut = np.array([choose(mine.val[f].truth, mine.val[f].probs)[2] for f in range(3)])
+        called = run.probs[:, 2] > cut[run.fold]
+        assert point.sensitivity.value == pytest.approx(oracle.recall_score(own, called))
+        assert point.specificity.value == pytest.approx(oracle.recall_score(~own, ~called))
+        assert point.precision.value == pytest.approx(oracle.precision_score(own, called))
+        assert point.sensitivity.n == own.sum()
+        assert point.specificity.n == (~own).sum()
+        assert point.precision.n == called.sum()
+    assert len({point.specificity.value for point in points}) == 3
+
+
+def test_an_image_at_the_threshold_is_not_called(plan):
+    """Where val is the test part, its thresholds are scores of the test part."""
+    run = make_run(images=600, groups=200, folds=1)
+    mine = replace(run, val={0: Val(run.place, run.truth, run.probs)})
+    point = operating_points([mine], 2, "c", plan, INTERVAL)[0]
+    below = np.sort(run.probs[run.truth != 2, 2])
+    called = np.count_nonzero(below > below[-(-len(below) * 9 // 10) - 1])
+    assert point.specificity.value == pytest.approx(1 - called / len(below))
+    assert point.specificity.value >= 0.9
 
 
 def test_without_val_there_is_no_operating_point(run, plan):
@@ -283,6 +316,16 @@ def test_curves_end_where_scikit_learns_do_and_lie_on_them(run, plan):
     points = set(zip(np.round(recall, 12), np.round(precision, 12), strict=True))
     assert {(round(p.x, 12), round(p.y, 12)) for p in curves.precision_recall} <= points
     assert len(curves.roc) <= 101
+
+
+def test_a_point_of_a_curve_tells_how_many_images_are_called_there(run, plan):
+    curves = rank_curves(run, 0, "a", plan, 0.95)
+    own = run.truth == 0
+    for point in curves.roc:
+        assert point.n == pytest.approx(point.x * (~own).sum() + point.y * own.sum())
+    for point in curves.precision_recall:
+        assert point.n * point.y == pytest.approx(point.x * own.sum())
+    assert curves.roc[-1].n == curves.precision_recall[-1].n == 600
 
 
 def test_bands_are_the_quantiles_of_scikit_learns_curves_under_the_plans_weights(plan):
@@ -313,8 +356,9 @@ def test_a_thinned_curves_band_holds_it(plan):
     assert all(0 <= point.high - point.low < 0.4 for point in inner)
 
 
-def test_a_class_that_is_absent_has_no_curve(run, plan):
+def test_a_class_that_is_absent_or_alone_has_no_curve(run, plan):
     assert rank_curves(subset(run, run.truth != 0), 0, "a", plan, 0.95) is None
+    assert rank_curves(subset(run, run.truth == 0), 0, "a", plan, 0.95) is None
 
 
 def test_shares_of_calls_are_scikit_learns_normalised_confusion(run, plan):
@@ -362,6 +406,12 @@ def test_costs_may_stand_in_any_order():
     assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("begin", ["\ufeff", "\ufeff\n"])
+def test_a_byte_order_mark_before_the_costs_is_no_matter(begin):
+    marked = parse_costs(begin + COSTS, LABELS, "costs.csv")
+    assert np.array_equal(marked, parse_costs(COSTS, LABELS, "costs.csv"))
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -388,4 +438,9 @@ def test_an_absent_class_has_no_calibration_of_resolution_but_counts_in_n(plan):
 
 def test_intervals_of_rates_move_with_the_plan_not_with_its_parts(run):
     small = partial(risk_coverage, [run], level=0.95)
-    assert small(plan=Plan(run.groups, 200, 5)) == small(plan=DrawnOnce(run.groups, 200, 5))
+    found = small(plan=Plan(run.groups, 200, 5))
+    assert found == small(plan=DrawnOnce(run.groups, 200, 5))
+    other = small(plan=Plan(run.groups, 200, 6))
+    assert [point.y for point in other] == [point.y for point in found]
+    assert [point.low for point in other] != [point.low for point in found]
+    assert [point.high for point in other] != [point.high for point in found]

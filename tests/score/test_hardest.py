@@ -29,11 +29,16 @@ def test_the_hardest_lesions_are_those_of_the_highest_mean_loss():
     assert [one.loss for one in found] == pytest.approx(worst.tolist())
     for lesion in found:
         own = np.flatnonzero(manifest.table["lesion_id"] == lesion.lesion_id)
+        assert lesion.group_id == world.roles.group_ids[own[0]]
         assert {one.image_id for one in lesion.images} == set(manifest.image_ids[own])
         assert [one.loss for one in lesion.images] == sorted(mean[own], reverse=True)
         for one in lesion.images:
             at = manifest.image_ids.tolist().index(one.image_id)
+            probs = sum(run.probs[run.place == at][0] for run in runs) / len(runs)
             assert one.label == manifest.classes[manifest.labels[at]]
+            assert one.called == manifest.classes[probs.argmax()]
+            assert one.p_called == pytest.approx(probs.max())
+            assert one.p_label == pytest.approx(probs[manifest.labels[at]])
             assert at in world.roles.rows(one.fold, "test")
 
 

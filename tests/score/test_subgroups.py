@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.metrics as oracle
 
@@ -95,6 +96,16 @@ def test_of_fewer_than_fifty_groups_nothing_is_said(found):
     assert not [gap for gap in found[1] if "0 to 19" in (gap.worst, gap.best)]
 
 
+@pytest.mark.parametrize(("lesions", "few"), [(49, True), (50, False)])
+def test_fifty_groups_are_enough_to_be_spoken_of(world, run, lesions, few):
+    lesion = np.arange(len(world.manifest)) // 2
+    known = {"sex": pd.Categorical(np.where(lesion < lesions, "female", "male"))}
+    plan = DrawnOnce(run.groups, 64, 1)
+    (female, _), gaps = subgroups([run], [], known, plan, world.protocol.interval)
+    assert (female.groups, female.too_few) == (lesions, few)
+    assert bool(gaps) != few
+
+
 def test_a_class_average_is_undefined_where_a_class_is_absent(found):
     back = next(g for g in found[0] if g.value == "back")
     for metric in ("macro_f1", "balanced_accuracy", "macro_auc"):
@@ -140,6 +151,16 @@ def test_a_gap_names_the_worst_and_lies_within_its_interval(found):
         assert gap.pairs >= 1
 
 
+def test_a_gap_counts_the_pairs_of_all_attributes(found):
+    values = {}
+    for group in found[0]:
+        if not group.too_few:
+            values.setdefault(group.attribute, []).append(group.value)
+    pairs = sum(len(each) * (len(each) - 1) // 2 for each in values.values())
+    counted = {gap.pairs for gap in found[1] if gap.metric == "accuracy"}
+    assert counted == {pairs} == {3}
+
+
 def test_of_few_malignant_lesions_nothing_is_said_and_nothing_enters_a_gap(world, run, found):
     """Of a class of a few hundred images, some subgroups hold fewer than fifty lesions."""
     unsaid = said = 0
@@ -164,17 +185,25 @@ def test_of_few_malignant_lesions_nothing_is_said_and_nothing_enters_a_gap(world
     assert said
 
 
-def test_a_gap_is_no_wider_than_its_metric():
-    few, many = (
-        _Part(Subgroup("age", name, 60, 60, too_few=False, metrics=metrics), {"accuracy": drawn})
-        for name, metrics, drawn in (
-            ("old", {"accuracy": Estimate(0.02)}, np.tile([0.0, 0.2], 50)),
-            ("young", {"accuracy": Estimate(0.98)}, np.tile([0.8, 1.0], 50)[::-1]),
+@pytest.mark.parametrize(
+    ("metric", "widest", "worst"), [("accuracy", 1.0, "old"), ("brier", 2.0, "young")]
+)
+def test_a_gap_is_no_wider_than_its_metric(metric, widest, worst):
+    parts = [
+        _Part(
+            Subgroup(
+                "age", name, 60, 60, too_few=False, metrics={metric: Estimate(widest * value)}
+            ),
+            {metric: widest * drawn},
         )
-    )
-    (gap,) = _gaps([few, many], "accuracy", 0.95)
-    assert (gap.worst, gap.difference.high) == ("old", 1.0)
-    assert 0 < gap.difference.low < gap.difference.value == pytest.approx(0.96)
+        for name, value, drawn in (
+            ("old", 0.02, np.tile([0.0, 0.2], 50)),
+            ("young", 0.98, np.tile([0.8, 1.0], 50)[::-1]),
+        )
+    ]
+    (gap,) = _gaps(parts, metric, 0.95)
+    assert (gap.worst, gap.difference.high) == (worst, widest)
+    assert 0 < gap.difference.low < gap.difference.value == pytest.approx(0.96 * widest)
 
 
 def test_a_subgroup_too_often_undefined_is_left_out_of_a_gap_by_name():
