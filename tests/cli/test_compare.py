@@ -94,8 +94,17 @@ def test_references_are_compared_and_the_leaderboard_links_to_the_page(bench, tm
     assert told["headline"] in " ".join(done.stdout.split())
 
 
+def test_margin_and_rope_are_those_that_were_asked_for(bench, tmp_path):
+    done = bench("compare", "majority", "uniform", *ASKED, "--margin", "0.02", "--rope", "0.05")
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "results").rglob("comparison.json")
+    (pair,) = json.loads(path.read_text())["pairs"]
+    assert pair["non_inferiority"]["margin"] == 0.02
+    assert pair["belief"]["rope"] == 0.05
+
+
 def test_an_image_on_which_several_rows_disagree_counts_once(bench, tmp_path):
-    done = bench("compare", "majority", "uniform", "prior", *ASKED)
+    done = bench("compare", "majority", "prior", "uniform", *ASKED)
     (path,) = (tmp_path / "results").rglob("disagreements.csv")
     with path.open(newline="") as stream:
         images = [line["image_id"] for line in csv.DictReader(stream)]

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from bench.contrast import Contrast, Detectable, NonInferiority
+from bench.contrast import Belief, Contrast, Detectable, NonInferiority
 from bench.estimates import MetricTable, RowFacts
 from bench.foreign import FORMULA
 from bench.report.contrast import SHOWN
 from bench.report.contrast_export import disagreements_csv, render_contrast
-from bench.report.contrast_words import headline, non_inferior, standfirst, verdict
+from bench.report.contrast_words import believed, headline, non_inferior, standfirst, verdict
 from bench.report.html import render
 from bench.report.palette import swatches
 from bench.score.versus import Question, contrast
@@ -24,6 +24,7 @@ from tests.report.reading import read
 from tests.score.cohorts import World
 
 NAN = float("nan")
+NONE = "no difference seen"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,32 @@ def test_of_a_loss_the_lower_is_better(two):
     assert verdict(two, replace(pair, comparison=turned)) == (
         "a is better than b by 0.200 of log loss, 95% CI 0.100 to 0.300; adjusted p = 0.010."
     )
+
+
+def test_whether_of_a_loss_the_lower_is_better_may_be_open(two):
+    (pair,) = two.pairs
+    ends = {"difference": 0.2, "low": 0.1, "high": 0.3, "p_adjusted": 0.2}
+    one = replace(pair.comparison, metric="log_loss", verdict="not settled", **ends)
+    assert verdict(two, replace(pair, comparison=one)) == (
+        "Whether b is better than a is not settled: 0.200 of log loss, 95% CI 0.100 to 0.300, "
+        "but adjusted p = 0.20 (3 folds are few)."
+    )
+    turned = replace(one, difference=-0.2, low=-0.3, high=-0.1)
+    told = verdict(two, replace(pair, comparison=turned))
+    assert told.startswith("Whether a is better than b is not settled: 0.200 of log loss, ")
+    assert "95% CI 0.100 to 0.300" in told
+
+
+def test_whether_the_second_is_better_may_be_open(two):
+    turned = {"difference": -0.018, "low": -0.031, "high": -0.004, "p_adjusted": 0.12}
+    told = said(two, "not settled", **turned)
+    assert told.startswith("Whether b is better than a is not settled: 1.8 points of macro-F1, ")
+
+
+@pytest.mark.parametrize(("folds", "few"), [(5, " (5 folds are few)"), (6, "")])
+def test_six_folds_are_not_few(two, folds, few):
+    told = said(replace(two, folds=folds), "not settled", p_adjusted=0.12)
+    assert told.endswith(f"but adjusted p = 0.12{few}.")
 
 
 def test_no_difference_says_what_could_have_been_seen_by_both(two):
@@ -100,6 +127,48 @@ def test_non_inferiority_is_said_or_said_to_be_open(two):
     assert non_inferior(two, pair, none) == f"{begin}there is no interval."
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "told"),
+    [
+        (("better", "better", "better"), "a is better than all others by macro-F1."),
+        (("worse", "worse", "better"), "b is better than all others by macro-F1."),
+        (("better", "worse", "worse"), "<i>c is better than all others by macro-F1."),
+        (("better", "not settled", "better"), "2 of 3 pairs are told apart by macro-F1."),
+        (("not settled", "better", NONE), "1 of 3 pairs are told apart by macro-F1."),
+        ((NONE, "not settled", NONE), "No two of the 3 methods are told apart by macro-F1."),
+    ],
+)
+def test_of_three_rows_the_headline_names_the_one_that_beats_all(three, verdicts, told):
+    """The pairs are a and b, a and <i>c, b and <i>c."""
+    pairs = [
+        replace(pair, comparison=replace(pair.comparison, verdict=word))
+        for pair, word in zip(three.pairs, verdicts, strict=True)
+    ]
+    assert headline(replace(three, pairs=tuple(pairs))) == told
+
+
+@pytest.mark.parametrize(
+    ("family", "told"),
+    [
+        ("ab", "p of this one pair; no other row is ranked"),
+        ("abc", "p adjusted over the 3 pairs of 3 rows, ranked or compared (Holm)"),
+        ("abcdefgh", "p adjusted over the 28 pairs of 8 rows, ranked or compared (Holm)"),
+    ],
+)
+def test_the_last_sentence_says_over_how_many_pairs_p_is_adjusted(two, family, told):
+    *_, last = standfirst(replace(two, family=dict.fromkeys(family, 0.5)))
+    assert last == (
+        f"240 images of 120 lesions; {told}. Intervals are conditional on the trained models."
+    )
+
+
+def test_what_is_believed_is_said_of_either_row(two):
+    (pair,) = two.pairs
+    assert believed(pair, Belief(0.01, a_better=0.7, alike=0.2, b_better=0.1)) == (
+        "a is the better with a probability of 70.0%, b with 10.0%; they are alike with 20.0%."
+    )
+
+
 def test_of_many_pairs_those_told_apart_are_told_and_the_others_counted(two):
     (pair,) = two.pairs
     kinds = ["better", *["not settled"] * 4, *["no difference seen"] * 2]
@@ -129,6 +198,8 @@ def test_a_verdict_by_a_biased_metric_says_what_its_intervals_are_worth(two):
 def test_rows_that_agree_in_every_resample_agree_in_the_metric_asked_about(two):
     told = said(two, "no difference seen", difference=0.0, low=NAN, high=NAN, p_adjusted=NAN)
     assert told == "a and b have the same macro-F1 in every resample."
+    apart = said(two, "no difference seen", low=NAN, high=NAN, p_adjusted=NAN)
+    assert apart.startswith("The data cannot tell a and b apart")
 
 
 def test_what_was_cut_to_common_trainings_says_so_first(two):
