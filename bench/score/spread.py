@@ -13,7 +13,7 @@ one. A few folds tell it roughly only: with five, four degrees of freedom.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from bench.score.bootstrap import Plan, distributions
 from bench.score.metrics import IMAGE_METRICS
 from bench.score.rows import Row, fold_values
 from bench.score.runs import Cohort, Run
+from bench.score.views import subset
 
 RESAMPLES = 2_000
 """Enough for a variance: its standard error is 3%."""
@@ -90,17 +91,6 @@ def _columns(row: Row, who: Cohort) -> dict[int, dict[int, Run]]:
     found: dict[int, dict[int, Run]] = {}
     for (seed, repeat), scored in zip(row.passes, row.counted, strict=True):
         for fold in scored.run.present:
-            own = _fold(scored.run, int(fold))
+            own = subset(scored.run, scored.run.fold == fold)
             found.setdefault(repeat * who.folds + int(fold), {})[seed] = own
     return found
-
-
-def _fold(run: Run, fold: int) -> Run:
-    here = run.fold == fold
-    return replace(
-        run,
-        truth=run.truth[here],
-        probs=run.probs[here],
-        fold=run.fold[here],
-        group=run.group[here],
-    )

@@ -21,8 +21,6 @@ from bench.manifest import Manifest
 from bench.predictions import Predictions, Slot
 from bench.protocol import Protocol, Roles
 
-METRIC = "macro-F1"
-
 
 @dataclass(frozen=True)
 class Candidate:

@@ -93,7 +93,8 @@ def contrast(
     first_arm = next(iter(protocol.split.arms), "")
     protocol, roles, rows = ranked_view(protocol, manifest, roles, rows)
     who = cohort(protocol, manifest, roles)
-    chosen, common = _common([_named(name, rows) for name in names], protocol)
+    chosen = [_named(name, rows) for name in names]
+    common = _common(chosen, protocol)
     place = IMAGE_METRICS.index(question.metric)
     entries = _entries([row.only(common) for row in chosen], protocol, who, question.metric)
     whole_rows = {row.name: read_row(row, protocol, who) for row in rows}
@@ -181,10 +182,8 @@ def _named(name: str, rows: Sequence[RowPredictions]) -> RowPredictions:
     raise PredictionError(f"row {name} has no predictions in the arm that is ranked")
 
 
-def _common(
-    rows: Sequence[RowPredictions], protocol: Protocol
-) -> tuple[list[RowPredictions], set[Slot]]:
-    """The rows, and the trainings that all of them have: the protocol's seeds where they do.
+def _common(rows: Sequence[RowPredictions], protocol: Protocol) -> set[Slot]:
+    """The trainings that all rows have: the protocol's seeds where they do.
 
     Of these whole passes over the folds, else the folds that every pass has: value, interval and
     test are then of the same trainings (`read_row` leaves out what its metrics cannot be made of).
@@ -201,11 +200,11 @@ def _common(
         passes.setdefault((slot.seed, slot.repeat), set()).add(slot)
     whole = [slots for slots in passes.values() if len(slots) == protocol.folds]
     if whole:
-        return list(rows), set.union(*whole)
+        return set.union(*whole)
     folds = set.intersection(*({slot.fold for slot in slots} for slots in passes.values()))
     if folds:
-        return list(rows), {slot for slot in asked if slot.fold in folds}
-    return list(rows), max(passes.values(), key=len)
+        return {slot for slot in asked if slot.fold in folds}
+    return max(passes.values(), key=len)
 
 
 def _unranked(row: Row, facts: Mapping[str, RowFacts]) -> str:
