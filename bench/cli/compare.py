@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.board import PIPE_WIDTH, gather, open_bench, print_data, write_board
+from bench.cli.board import gather, open_bench, print_data, write_board
+from bench.cli.board_text import PIPE_WIDTH
 from bench.cli.comparisons import other_metric
 from bench.cli.numbers import FiniteRange
 from bench.cli.places import protocol_option, results_option, source_options

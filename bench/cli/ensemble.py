@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from bench.cli.board import Bench, gather, open_bench, print_data, print_table, score_and_render
+from bench.cli.board import Bench, gather, open_bench, print_data, score_and_render
+from bench.cli.board_text import print_table
 from bench.cli.places import BASELINES, COMMITTED, protocol_option, results_option, source_options
 from bench.data.sources import DataChoice
 from bench.errors import PredictionError, listing

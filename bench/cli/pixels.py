@@ -96,7 +96,7 @@ def cache(*, verify: bool, clear: bool, unfinished: bool) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from bench.cli.board import PIPE_WIDTH
+    from bench.cli.board_text import PIPE_WIDTH
     from bench.data.store import cached_stores, is_sound, remove, stores_folder
 
     if unfinished and not clear:

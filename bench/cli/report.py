@@ -7,14 +7,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.board import (
-    damaged_folds,
-    open_bench,
-    print_arms,
-    print_data,
-    print_table,
-    score_and_render,
-)
+from bench.cli.board import damaged_folds, open_bench, print_data, score_and_render
+from bench.cli.board_text import print_arms, print_table
 from bench.cli.costs import keep_costs
 from bench.cli.places import (
     image_sizes_option,

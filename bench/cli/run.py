@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from bench.cli.board import Bench, open_bench, print_arms, print_data, print_table, score_and_render
+from bench.cli.board import Bench, open_bench, print_data, score_and_render
+from bench.cli.board_text import print_arms, print_table
 from bench.cli.options import DEFAULT_METHODS, Options, as_options, training_options
 from bench.cli.places import (
     BASELINES,
