@@ -118,6 +118,16 @@ def test_a_resample_equals_the_images_written_out_as_often_as_they_were_drawn(ke
 
 
 @pytest.mark.parametrize("kernels", FORMS)
+def test_precisions_of_a_long_ranking_equal_scikit_learn(kernels):
+    """Their fractions are summed over one bottom, which would not hold a thousand factors."""
+    run = make_run(images=3000, groups=1000, classes=2, folds=1)
+    found = weighted(run, np.full(1000, 2), kernels)
+    theirs = oracle.average_precision_score(run.truth == 1, run.probs[:, 1])
+    assert found["ap", 1] == pytest.approx(theirs, abs=1e-12)
+    assert found["ap_pooled", 1] == pytest.approx(theirs, abs=1e-12)
+
+
+@pytest.mark.parametrize("kernels", FORMS)
 def test_a_class_absent_from_one_fold_is_averaged_over_the_other_folds(kernels):
     run = make_run(seed=5)
     keep = ~((run.truth == 2) & (run.fold == 1))

@@ -249,6 +249,18 @@ def test_of_passes_cut_short_the_whole_ones_are_compared_by_interval_and_test_al
     )
 
 
+def test_of_passes_without_a_common_fold_the_longest_is_compared():
+    world = World(seeds=(0, 1))
+    for kept in ({(0, 0), (1, 1), (1, 2)}, {(0, 1), (0, 2), (1, 0)}):
+        rows = [world.row(name, seeds=(0, 1)) for name in "ab"]
+        parts = [
+            row.only({slot for slot in row.test if (slot.seed, slot.fold) in kept}) for row in rows
+        ]
+        found = compare(world, parts, "a", "b")
+        assert found.trainings == (2, 6)
+        assert found.tested[0] == 160
+
+
 def test_a_row_that_is_not_ranked_says_why_and_adjusts_nothing(world, rows):
     facts = {"twin": RowFacts(unranked="its pretraining data is not declared")}
     found = compare(world, rows, "strong", "weak", facts=facts)
