@@ -72,9 +72,9 @@ def parse_costs(text: str, classes: Sequence[str], where: str) -> np.ndarray:
     filled = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
     lines = [[cell.strip() for cell in line.split(",")] for line in filled]
     wanted = "truth," + ",".join(classes)
-    header = lines[0][1:] if lines else []
-    if sorted(header) != sorted(classes):
-        raise DataError(f"{where}: the header must be {wanted}; it has {listing(header)}")
+    corner, *header = lines[0] if lines else [""]
+    if corner != "truth" or sorted(header) != sorted(classes):  # or the costs may be transposed
+        raise DataError(f"{where}: the header must be {wanted}; it is {listing([corner, *header])}")
     names = [line[0] for line in lines[1:]]
     if sorted(names) != sorted(classes):
         raise DataError(f"{where}: one row a class is needed; it has {listing(names)}")

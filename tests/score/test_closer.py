@@ -417,6 +417,7 @@ def test_a_byte_order_mark_before_the_costs_is_no_matter(begin):
     [
         ("", "header"),
         ("truth,a,b\n", "header"),
+        (COSTS.replace("truth", "called"), "header must be truth,a,b,c,d; it is called, a"),
         (COSTS.replace("d,1,2,1,0", ""), "one row a class"),
         (COSTS.replace("10", "-1"), "b called a costs '-1'"),
         (COSTS.replace("10", "nan"), "give a number"),
