@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,7 @@ from pyarrow import parquet
 
 from bench.errors import PredictionError
 from bench.run.parquet import read_parquet
+from tests.conftest import ROOT
 
 MIB = 1 << 20
 
@@ -99,3 +103,32 @@ def test_an_honest_table_is_read_as_it_is(name):
     pd.testing.assert_frame_equal(
         read_parquet(stream.getvalue(), "p.parquet"), pd.read_parquet(stream)
     )
+
+
+TASKS = Path("/proc/self/task")
+COUNTING = """
+import sys
+from pathlib import Path
+
+import pyarrow.dataset
+
+from bench.run.parquet import read_parquet
+
+def threads():
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    return sum(name != "jemalloc_bg_thd" for name in names)
+
+before = threads()
+read_parquet(Path(sys.argv[1]).read_bytes(), "x")
+print(threads() - before)
+"""
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="no list of a process's threads")
+def test_reading_leaves_no_thread_that_could_abort_the_end_of_the_process(tmp_path):
+    pd.DataFrame({"image_id": ["a"], "p_a": [1.0]}).to_parquet(tmp_path / "x.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTING, str(tmp_path / "x.parquet")],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "0"
