@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +19,7 @@ from bench.foreign import printable
 from bench.predictions import RowPredictions
 from bench.protocol import Protocol, Roles, load_protocol, load_roles
 from bench.run.pages import asked_comparisons, compared_pages, leakage_meters
-from bench.run.results import damaged_folds as damaged_in
-from bench.run.results import leaderboard_folder
+from bench.run.results import damaged_folds, leaderboard_folder
 from bench.run.rows import BESIDE_OWN
 from bench.run.submissions import Wanted
 
@@ -78,65 +77,59 @@ def refuse_unknown_metrics(protocol: Protocol) -> None:
     refuse_unknown(wanted, f"[metrics] of protocol {protocol.name}")
 
 
-Rows = tuple[list[RowPredictions], dict[str, RowFacts]]
-"""Rows with what is known of them, by name."""
+@dataclass(frozen=True)
+class Gathered:
+    """Every row of a board as found on disk, references among them.
+
+    facts    what is known of a row, by its name
+    absent   rows of which no fold is done, and what became of their jobs
+    damaged  a sentence for each fold that counts as missing since it is damaged
+    """
+
+    rows: list[RowPredictions]
+    facts: dict[str, RowFacts]
+    absent: dict[str, str]
+    damaged: list[str]
 
 
 def score_and_render(
-    bench: Bench,
-    results: Path,
-    *,
-    latex: bool = False,
-    with_images: bool = False,
-) -> tuple[Leaderboard, Path]:
+    bench: Bench, results: Path, *, latex: bool = False, with_images: bool = False
+) -> tuple[Leaderboard, Path, Gathered]:
     """Score every row of the results and the committed ones; write the leaderboard's pages, and
     the texts beside the predictions.
     """
     from bench.cli.row_texts import write_row_texts
 
     found = gather(bench, results)
-    scored = write_board(bench, results, *found, latex=latex, with_images=with_images)
+    board, page = write_board(bench, results, found, latex=latex, with_images=with_images)
     write_row_texts(bench, results)
-    return scored
+    return board, page, found
 
 
-def told_of_unfinished(
-    rows: list[tuple[RowPredictions, RowFacts]], results: Path, protocol: str, dataset: str
-) -> list[tuple[RowPredictions, RowFacts]]:
-    """The rows, each with a note for every job of its that is begun and not done, or damaged."""
-    from bench.run.survey import unfinished
-
-    own, public = (unfinished(root, protocol, dataset) for root in (results, COMMITTED))
-    told = []
-    for row, facts in rows:
-        committed = "committed" in facts.badges
-        damaged = public.get(row.name.removesuffix(BESIDE_OWN), []) if committed else []
-        notes = (*facts.notes, *own.get(row.name, []), *damaged)
-        told.append((row, replace(facts, notes=notes)))
-    return told
+Jobs = dict[str, list[str]]
+"""What became of the jobs that are begun and not done, or damaged, by row."""
 
 
-def absent_rows(results: Path, protocol: str, dataset: str, shown: set[str]) -> dict[str, str]:
+def _told(row: RowPredictions, facts: RowFacts, own: Jobs, public: Jobs) -> RowFacts:
+    """What is known of a row, with a note for every job of its here, or among committed rows."""
+    committed = "committed" in facts.badges
+    damaged = public.get(row.name.removesuffix(BESIDE_OWN), []) if committed else []
+    return replace(facts, notes=(*facts.notes, *own.get(row.name, []), *damaged))
+
+
+def _absent(own: Jobs, public: Jobs, shown: set[str]) -> dict[str, str]:
     """Rows of which no fold is done, and what became of their jobs: missing, but not silently."""
-    from bench.run.survey import unfinished
-
-    own, public = (unfinished(root, protocol, dataset) for root in (results, COMMITTED))
     here = shown | {name.removesuffix(BESIDE_OWN) for name in shown}
     begun = {row: jobs for row, jobs in public.items() if row not in here} | own
     return {row: "; ".join(jobs) for row, jobs in begun.items() if row not in shown}
 
 
-def damaged_folds(bench: Bench, results: Path) -> list[str]:
-    """A sentence for each fold, here or committed, that counts as missing since it is damaged."""
-    where = bench.protocol.name, bench.source.manifest.name
-    return [fault for root in (results, COMMITTED) for fault in damaged_in(root, *where)]
-
-
-def gather(bench: Bench, results: Path) -> Rows:
-    """Every row: of the results, the committed ones, the references."""
+def gather(bench: Bench, results: Path) -> Gathered:
+    """Every row: of the results, the committed ones, the references. Warns of damaged folds."""
     from bench.run.registry import method_files, split_passport
     from bench.run.rows import Expected, collect_rows
     from bench.run.submissions import submitted_rows
+    from bench.run.survey import unfinished
     from bench.score.references import references
 
     protocol, manifest = bench.protocol, bench.source.manifest
@@ -161,22 +154,19 @@ def gather(bench: Bench, results: Path) -> Rows:
         bench.roles_sha256,
         {row.name for row, _ in rows},
     )
-    rows = told_of_unfinished(rows, results, protocol.name, manifest.name)
-    for fault in damaged_folds(bench, results):
+    roots, where = (results, COMMITTED), (protocol.name, manifest.name)
+    own, public = (unfinished(root, *where) for root in roots)
+    damaged = [fault for root in roots for fault in damaged_folds(root, *where)]
+    for fault in damaged:
         click.echo(printable(f"warning: {fault}"), err=True)
-    reference_rows = references(protocol, manifest, bench.roles, protocol.run.seeds)
-    facts = {row.name: known for row, known in rows}
-    return [*(row for row, _ in rows), *reference_rows], facts
+    every = [row for row, _ in rows]
+    every += references(protocol, manifest, bench.roles, protocol.run.seeds)
+    facts = {row.name: _told(row, known, own, public) for row, known in rows}
+    return Gathered(every, facts, _absent(own, public, {row.name for row in every}), damaged)
 
 
 def write_board(
-    bench: Bench,
-    results: Path,
-    rows: Sequence[RowPredictions],
-    facts: Mapping[str, RowFacts],
-    *,
-    latex: bool = False,
-    with_images: bool = False,
+    bench: Bench, results: Path, found: Gathered, *, latex: bool = False, with_images: bool = False
 ) -> tuple[Leaderboard, Path]:
     """Score these rows; write the leaderboard's pages, and anew those comparisons beside them that
     rest on what has changed since.
@@ -190,14 +180,13 @@ def write_board(
     study, files = board_files(
         bench,
         results,
-        rows,
-        facts,
-        links=compared_pages(folder, [row.name for row in rows]),
+        found,
+        links=compared_pages(folder, [row.name for row in found.rows]),
         with_images=with_images,
     )
     write(files, folder)
     old = [asked for asked in asked_comparisons(folder) if outdated(asked, study.board)]
-    for made in compared(bench, (list(rows), dict(facts)), old):
+    for made in compared(bench, found, old):
         write(made.files, folder / made.folder)
     if latex:
         from bench.report.paper import FOLDER, render_paper
@@ -209,8 +198,7 @@ def write_board(
 def board_files(
     bench: Bench,
     results: Path,
-    rows: Sequence[RowPredictions],
-    facts: Mapping[str, RowFacts],
+    found: Gathered,
     *,
     links: Sequence[tuple[str, str]] = (),
     home: str = "",
@@ -233,13 +221,12 @@ def board_files(
     html.begin()
     vega.begin()
     protocol, manifest = bench.protocol, bench.source.manifest
-    leaderboard = replace(
-        score(protocol, manifest, bench.roles, rows, facts, workers=os.cpu_count() or 1),
-        absent=absent_rows(results, protocol.name, manifest.name, {row.name for row in rows}),
-    )
+    workers = os.cpu_count() or 1
+    scored = score(protocol, manifest, bench.roles, found.rows, found.facts, workers=workers)
+    leaderboard = replace(scored, absent=found.absent)
     board_folder = leaderboard_folder(results, protocol.name, manifest.name)
     costs = kept_costs(board_folder, manifest.classes)
-    looks = closeups(protocol, manifest, bench.roles, rows, costs)
+    looks = closeups(protocol, manifest, bench.roles, found.rows, costs)
     meters = leakage_meters(board_folder, manifest.roster_sha256)
     told = (leak("" if home else href, found) for href, found in meters)
     meter = next(filter(None, told), None)

@@ -65,21 +65,20 @@ def compare(
 
     bench = open_bench(protocol_name, data)
     refuse_unwritable(results)
-    rows, facts = gather(bench, results)
-    names = [find_row(name, rows) for name in asked]
+    gathered = gather(bench, results)
+    names = [find_row(name, gathered.rows) for name in asked]
     if len(names) < FEWEST or len(set(names)) < len(names):
         raise PredictionError(f"compare takes two different rows or more, not {' '.join(names)}")
     print_data(bench)
     primary = bench.protocol.metrics.primary
     question = Question(metric or primary, rope, margin)
     _refuse_as_wide(question)
-    found = contrast(
-        bench.protocol, bench.source.manifest, bench.roles, rows, facts, names, question
-    )
+    about = (bench.protocol, bench.source.manifest, bench.roles)
+    found = contrast(*about, gathered.rows, gathered.facts, names, question)
     board = leaderboard_folder(results, bench.protocol.name, bench.source.manifest.name)
     folder = compare_folder(board, names, other_metric(question.metric, primary))
     write(render_contrast(found), folder)
-    write_board(bench, results, rows, facts)
+    write_board(bench, results, gathered)
     _print(found)
     disputed = {image.image_id for pair in found.pairs for image in pair.disputed}
     told = "that one alone gets right" if len(names) == FEWEST else "on which rows disagree"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.errors import PredictionError
 
 if TYPE_CHECKING:
-    from bench.cli.board import Bench, Rows
+    from bench.cli.board import Bench, Gathered
     from bench.estimates import Leaderboard
     from bench.run.pages import Asked
 
@@ -41,7 +41,9 @@ def outdated(asked: Asked, board: Leaderboard) -> bool:
     return defined != dict(asked.family)
 
 
-def compared(bench: Bench, rows: Rows, asked: Iterable[Asked], home: str = "") -> Iterator[Made]:
+def compared(
+    bench: Bench, gathered: Gathered, asked: Iterable[Asked], home: str = ""
+) -> Iterator[Made]:
     """Comparisons made again, of rows that are still there and have trainings in common.
 
     home  address of the site's index from their pages, where they stand in one
@@ -51,7 +53,7 @@ def compared(bench: Bench, rows: Rows, asked: Iterable[Asked], home: str = "") -
     from bench.score.metrics import IMAGE_METRICS
     from bench.score.versus import Question, contrast
 
-    there = {row.name for row in rows[0]}
+    there = {row.name for row in gathered.rows}
     protocol, manifest = bench.protocol, bench.source.manifest
     for one in asked:
         names = list(one.rows)
@@ -61,7 +63,9 @@ def compared(bench: Bench, rows: Rows, asked: Iterable[Asked], home: str = "") -
         if one.rope is not None:
             question = replace(question, rope=one.rope)
         try:
-            found = contrast(protocol, manifest, bench.roles, *rows, names, question)
+            found = contrast(
+                protocol, manifest, bench.roles, gathered.rows, gathered.facts, names, question
+            )
         except PredictionError:
             continue  # no training in common any more
         folder = compare_folder(Path(), names, other_metric(one.metric, protocol.metrics.primary))

@@ -62,7 +62,8 @@ def ensemble(
         *(row_folder(root, protocol_name, manifest.name, row) for root in (results, COMMITTED)),
         replace=replace,
     )
-    rows, facts = gather(bench, results)
+    gathered = gather(bench, results)
+    rows, facts = gathered.rows, gathered.facts
     names = [find_row(name, rows) for name in asked]
     if len(names) < FEWEST or len(set(names)) < len(names):
         raise PredictionError(f"ensemble takes two different rows or more, not {' '.join(names)}")
@@ -88,7 +89,7 @@ def ensemble(
     command = shlex.join([*words, "--protocol", protocol_name, *data.words()])
     protocol = bench.protocol
     write_ensemble(results, protocol.split.repeats, protocol.folds, job, made, command)
-    leaderboard, page = score_and_render(bench, results)
+    leaderboard, page, _ = score_and_render(bench, results)
     print_table(leaderboard)
     click.echo(f"leaderboard: {page}")
 

@@ -186,9 +186,7 @@ def make_board(protocol: str, source: Source, results: Path, *, images: bool) ->
     board = leaderboard_folder(results, protocol, source.manifest.name)
     made = list(compared(bench, gathered, asked_comparisons(board), f"../../{HOME}"))
     links = [(f"{one.folder}/index.html", one.title) for one in made]
-    study, pages = board_files(
-        bench, results, *gathered, links=links, home=HOME, with_images=images
-    )
+    study, pages = board_files(bench, results, gathered, links=links, home=HOME, with_images=images)
     for one in made:
         pages |= {f"{one.folder}/{name}": text for name, text in one.files.items()}
     roots = (results, COMMITTED)

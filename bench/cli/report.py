@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.board import damaged_folds, open_bench, print_data, score_and_render
+from bench.cli.board import open_bench, print_data, score_and_render
 from bench.cli.board_text import print_arms, print_table
 from bench.cli.costs import keep_costs
 from bench.cli.places import (
@@ -67,10 +67,12 @@ def report(
         board = leaderboard_folder(results, bench.protocol.name, manifest.name)
         keep_costs(costs, board, manifest.classes)
     print_data(bench)
-    leaderboard, page = score_and_render(bench, results, latex=latex, with_images=with_images)
+    leaderboard, page, found = score_and_render(
+        bench, results, latex=latex, with_images=with_images
+    )
     print_table(leaderboard)
     print_arms(leaderboard)
     click.echo(f"leaderboard: {page}")
     if latex:
         click.echo(f"paper: {page.parent / 'paper' / 'main.tex'}")
-    return 1 if damaged_folds(bench, results) else 0
+    return 1 if found.damaged else 0

@@ -48,7 +48,7 @@ def _run(bench: Bench, options: Options, *, dry_run: bool) -> int:
     failed = train(job_files, options, dry_run=dry_run)
     if dry_run:
         return 0
-    leaderboard, page = score_and_render(bench, options.results)
+    leaderboard, page, _ = score_and_render(bench, options.results)
     print_table(leaderboard)
     print_arms(leaderboard)
     click.echo(f"leaderboard: {page}")

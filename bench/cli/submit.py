@@ -83,6 +83,6 @@ def submit(
     )
     keep_submission(folder, file, submission)
     click.echo(f"accepted: {folder}; submitted: training not verified")
-    leaderboard, page = score_and_render(bench, results)
+    leaderboard, page, _ = score_and_render(bench, results)
     print_table(leaderboard)
     click.echo(f"leaderboard: {page}")

@@ -100,6 +100,16 @@ def test_a_place_that_cannot_be_a_folder_is_a_fault(tmp_path):
     assert "cannot be written and locked" in found.told
 
 
+def test_a_file_system_without_locks_is_a_fault(tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(doctor, "FileLock", refuse)
+    found = place("results", tmp_path)
+    assert found.state == "FAULT"
+    assert found.told.endswith("(FileSystem does not appear to support flock)")
+
+
 def test_a_small_disk_and_little_memory_are_noted(tmp_path, monkeypatch):
     class Little(NamedTuple):
         total: int = 2**30
