@@ -122,7 +122,8 @@ def heard_afterwards(bench: Bench, row: RowPredictions, facts: RowFacts) -> dict
 
 def lines(bench: Bench, results: Path, method: str, base: str | None) -> tuple[str, list[Line]]:
     """The base row's name, and a line for it and each of its arms, the best difference first."""
-    rows, facts = gather(bench, results)
+    gathered = gather(bench, results)
+    rows, facts = gathered.rows, gathered.facts
     mine = [row for row in rows if row.method == method and row.kind == "trained"]
     variants = {row.name: facts[row.name].variant for row in mine}
     if base is not None and base not in variants:

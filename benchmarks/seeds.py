@@ -32,7 +32,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     asked = parser.parse_args()
     bench = open_bench(asked.protocol, DataChoice(asked.data))
-    rows, facts = gather(bench, asked.results)
+    found = gather(bench, asked.results)
+    rows, facts = found.rows, found.facts
     name = find_row(asked.row, rows)
     row = next(one for one in rows if one.name == name)
     seeds = sorted({slot.seed for slot in row.test})
