@@ -1,6 +1,6 @@
-"""What can go wrong, as a tree.
+"""Exceptions of the bench.
 
-    BenchError               the user can mend it: one clear line, exit 2
+BenchError               the user can mend it: one clear line, exit 2
     ├── DataError            a data folder, its metadata, its images
     ├── ProtocolError        a protocol file
     │   └── RolesError       a roles file, or one that does not belong to the data

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from bench.errors import ResultsError
-from bench.foreign import class_fault
+from bench.io import class_fault
 from bench.method import Recipe
-from bench.predictions import Slot
+from bench.predictions import TrainingKey
 
 MEMBERS = "ensemble of"
 """What an ensemble's variant calls its members."""
@@ -129,9 +129,9 @@ class Job(_Frozen):
         return digest(self._identity())[:16]
 
     @property
-    def slot(self) -> Slot:
+    def slot(self) -> TrainingKey:
         """Which seed, repeat and fold this is."""
-        return Slot(self.seed, self.repeat, self.fold)
+        return TrainingKey(self.seed, self.repeat, self.fold)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ class Job(_Frozen):
         return self.model_dump(exclude=apart) | {"recipe": self.recipe.switches()}
 
 
-class Place(_Frozen):
+class JobLocation(_Frozen):
     """Where a job finds its data and leaves its results: paths on this machine, and the device.
 
     method_file  the method's Python file, or `bench.methods:NAME` of an installed package
@@ -182,7 +182,7 @@ class JobFile(_Frozen):
     id: str
     command: str
     job: Job
-    place: Place
+    place: JobLocation
 
 
 class RunRecord(_Frozen):

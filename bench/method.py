@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.manifest import UnlabelledRecord
+from bench.dataset import UnlabelledRecord
 from bench.predictions import Predictions
 from bench.recipe import Recipe, parse_overrides
 

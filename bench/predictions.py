@@ -100,7 +100,7 @@ class Predictions:
         return cls(frame["image_id"].to_numpy(dtype=object), probs, tuple(classes))
 
 
-class Slot(NamedTuple):
+class TrainingKey(NamedTuple):
     """One training of a row: which seed, which repeat of the split, which fold.
 
     Where a protocol has arms, `fold` counts over all of them: it is the column of the roles file.
@@ -121,8 +121,8 @@ class RowPredictions:
     name: str
     method: str
     kind: str  # "trained", "submitted" or "reference"
-    test: Mapping[Slot, Predictions]
-    val: Mapping[Slot, Predictions] = field(default_factory=dict)
+    test: Mapping[TrainingKey, Predictions]
+    val: Mapping[TrainingKey, Predictions] = field(default_factory=dict)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -137,12 +137,14 @@ class RowPredictions:
             runs.setdefault((slot.seed, slot.repeat), set()).add(slot.fold)
         return tuple(sorted(set.intersection(*runs.values()))) if runs else ()
 
-    def missing(self, seeds: Iterable[int], repeats: int, folds: Iterable[int]) -> tuple[Slot, ...]:
+    def missing(
+        self, seeds: Iterable[int], repeats: int, folds: Iterable[int]
+    ) -> tuple[TrainingKey, ...]:
         """The slots without test predictions, of these seeds and any others that the row has."""
         slots = product(sorted({*seeds, *self.seeds}), range(repeats), folds)
-        return tuple(slot for slot in map(Slot._make, slots) if slot not in self.test)
+        return tuple(slot for slot in map(TrainingKey._make, slots) if slot not in self.test)
 
-    def only(self, slots: AbstractSet[Slot]) -> RowPredictions:
+    def only(self, slots: AbstractSet[TrainingKey]) -> RowPredictions:
         """The row with the predictions of some slots alone."""
         test, val = (
             {slot: predictions for slot, predictions in part.items() if slot in slots}

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.dataset import Dataset
 from bench.errors import ProtocolError, RolesError, listing
-from bench.files import read_file
-from bench.manifest import Manifest
+from bench.io import read_file
 
 PARTS = ("", "train", "val", "test")
 """What an image can be in a fold; a cell of `Roles.parts` is an index into this tuple."""
@@ -52,7 +52,7 @@ class Split(_Section):
 
     folds     of one repeat and, where there are arms, of one arm
     val, test shares of all images; `test` belongs to `holdout` alone
-    dealer    who deals whole groups onto the folds: `bench.splits.groupkfold` says how they differ
+    dealer    who deals whole groups onto the folds: `bench.folds.kinds` says how they differ
     candidates  how many splits are drawn before the best-balanced one is kept
     arms      name -> fold columns: the same folds, trained on other images. The first arm is the
               one whose rows are ranked and that the others are compared with; the n-th column of
@@ -263,7 +263,7 @@ class Roles:
         """Positions (in image-id order) of the images that are `part` in a fold column."""
         return np.flatnonzero(self.parts[:, column] == PARTS.index(part))
 
-    def refuse_other_roster(self, manifest: Manifest) -> None:
+    def refuse_other_roster(self, manifest: Dataset) -> None:
         """Raise RolesError unless these roles were frozen for exactly this manifest's roster."""
         if manifest.roster_sha256 == self.roster_sha256:
             return

@@ -151,7 +151,7 @@ class Recipe(BaseModel):
     """Of the rarest class; the others' shrink with count^(1/4)."""
     ldam_scale: Positive = 30.0
 
-    # small classes (`bench.train.supcon`)
+    # small classes (`bench.train.contrastive`)
     supcon_epochs: Count = 0
     """Epochs of supervised contrastive pretraining of the body on train, before all others."""
     supcon_temperature: Positive = 0.1
@@ -191,7 +191,7 @@ class Recipe(BaseModel):
     # images that nobody has labelled
     unlabelled: str = ""
     """Hash of a folder of them, set by `run --unlabelled DIR`; a teacher trained by this recipe
-    labels them for the fold's model (`bench.train.pseudo`)."""
+    labels them for the fold's model (`bench.train.pseudo_labels`)."""
     pseudo_threshold: Share = 0.9
     """Calibrated probability from which the teacher's label is learned from."""
 

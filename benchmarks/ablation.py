@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from bench.cli.board import Bench, gather, open_bench
-from bench.data.sources import DataChoice
+from bench.data.open import DatasetSpec
 from bench.errors import BenchError, ResultsError
-from bench.estimates import Estimate, Leaderboard, LeaderboardRow, RowFacts
+from bench.leaderboard import Estimate, Leaderboard, LeaderboardRow, RowFacts
 from bench.predictions import RowPredictions
 from bench.recipe import Recipe
-from bench.score.table import score
-from bench.train import guards
-from bench.train.ema import build_ema
+from bench.score.leaderboard import score
+from bench.train import diagnostics
+from bench.train.optim import build_ema
+from bench.workflows.report import Bench, gather, open_bench
 
 METHOD = "efficientnet_phase4"
 BUDGET = {"image_size": 64, "epochs": 8}
@@ -106,16 +106,16 @@ def heard_afterwards(bench: Bench, row: RowPredictions, facts: RowFacts) -> dict
     for slot, test in row.test.items():
         train = bench.roles.rows(slot.fold, "train")
         labels = bench.source.manifest.labels[train]
-        said.setdefault("double balance", guards.double_balance(labels, classes, recipe))
+        said.setdefault("double balance", diagnostics.double_balance(labels, classes, recipe))
         if recipe.ema_decay is not None:
             history = facts.history.get(f"seed {slot.seed} fold {slot.fold}", {})
             epochs = len(history.get("epoch", ()))
             batches = max(1, len(train) // recipe.batch_size)
             steps = (epochs or recipe.epochs) * math.ceil(batches / recipe.accumulate)
             decay = build_ema(nn.Linear(1, 1), recipe).get_decay
-            share = guards.lagging_average(decay, steps, "at the end")
+            share = diagnostics.lagging_average(decay, steps, "at the end")
             said["lagging average"] = said.get("lagging average") or share
-        never = guards.never_predicted("test", test.probs, classes)
+        never = diagnostics.never_predicted("test", test.probs, classes)
         said["never predicted on test"] = said.get("never predicted on test") or never
     return {guard: sentence for guard, sentence in said.items() if sentence}
 
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(commands(asked.protocol, asked.data, asked.results, asked.method))
         return 0
     try:
-        bench = open_bench(asked.protocol, DataChoice(asked.data))
+        bench = open_bench(asked.protocol, DatasetSpec(asked.data))
         base, arms = lines(bench, asked.results, asked.method, asked.base)
     except BenchError as error:
         print(error, file=sys.stderr)

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from bench.data.augment import DRAWS, SAMPLE_DRAWS, Augment, Draws
 from bench.method import Recipe
+from bench.train.augment import DRAWS, SAMPLE_DRAWS, Augment, Draws
 from benchmarks.machine import described
 
 Act = Callable[[torch.Tensor], torch.Tensor]

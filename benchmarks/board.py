@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from bench.cli.places import BENCH, COMMITTED
+from bench.settings import BENCH, COMMITTED
 from benchmarks.machine import described
 
 PARTS = ("bench", "baselines", "protocols", "reports", "bench.py")

@@ -31,13 +31,13 @@ import numpy as np
 import scipy.stats
 import sklearn.metrics as sk
 
-from bench.manifest import Manifest, Record
-from bench.predictions import Predictions, RowPredictions, Slot
+from bench.dataset import Dataset, Record
+from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.protocol import Interval, Protocol, Roles, Split
 from bench.score.bootstrap import Plan
+from bench.score.join import Run, cohort, join
 from bench.score.kernels import compiled
-from bench.score.runs import Run, cohort, join
-from bench.score.table import score
+from bench.score.leaderboard import score
 from benchmarks.machine import described, forget_peak, peak_mib
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -51,7 +51,7 @@ class Bench(NamedTuple):
     """A protocol with its data and rows."""
 
     protocol: Protocol
-    manifest: Manifest
+    manifest: Dataset
     roles: Roles
     rows: list[RowPredictions]
 
@@ -72,7 +72,7 @@ def simulated(methods: int, copies: int = 1, resamples: int = RESAMPLES) -> Benc
         for lesion in np.concatenate([np.arange(lesions * copies), extra]):
             lesion_of.append(f"{name}{lesion:06d}")
             records.append(Record(f"I{len(records):07d}", name, lesion_id=lesion_of[-1]))
-    manifest = Manifest.from_records("simulated", CLASSES, records)
+    manifest = Dataset.from_records("simulated", CLASSES, records)
     lesion = np.unique(manifest.native_groups, return_inverse=True)[1]
     place = rng.permutation(lesion.max() + 1)[lesion] % (2 * FOLDS)
     parts = np.ones((len(manifest), FOLDS), dtype=np.uint8)
@@ -87,19 +87,19 @@ def simulated(methods: int, copies: int = 1, resamples: int = RESAMPLES) -> Benc
     return Bench(protocol, manifest, roles, rows)
 
 
-def _row(name: str, manifest: Manifest, roles: Roles, skill: float, seed: int) -> RowPredictions:
+def _row(name: str, manifest: Dataset, roles: Roles, skill: float, seed: int) -> RowPredictions:
     rng = np.random.default_rng([1, seed])
     lesion = np.unique(roles.group_ids, return_inverse=True)[1]
     shared = rng.normal(size=(lesion.max() + 1, len(CLASSES)))
     prior = np.log(np.bincount(manifest.labels) / len(manifest))
-    parts: dict[str, dict[Slot, Predictions]] = {"test": {}, "val": {}}
+    parts: dict[str, dict[TrainingKey, Predictions]] = {"test": {}, "val": {}}
     for fold in range(FOLDS):
         for part, into in parts.items():
             rows = roles.rows(fold, part)
             logits = prior + shared[lesion[rows]] + 0.5 * rng.normal(size=(len(rows), len(CLASSES)))
             logits[np.arange(len(rows)), manifest.labels[rows]] += skill
             probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-            into[Slot(0, 0, fold)] = Predictions(roles.image_ids[rows], probs, CLASSES)
+            into[TrainingKey(0, 0, fold)] = Predictions(roles.image_ids[rows], probs, CLASSES)
     return RowPredictions(name, name, "trained", parts["test"], parts["val"])
 
 
@@ -242,7 +242,7 @@ def main() -> None:
     bench = simulated(3)
     who = cohort(*bench[:3])
     runs = [join(row, list(row.test), who) for row in bench.rows]
-    print(f"\n{len(bench.manifest):,} images, {who.groups:,} lesions, {RESAMPLES:,} resamples\n")
+    print(f"\n{len(bench.dataset):,} images, {who.groups:,} lesions, {RESAMPLES:,} resamples\n")
     print(f"{'seconds':<58}{'wall':>10}{'processor':>10}")
     line("bench.score, the first time on this machine or from cache", timed(compiled))
     line("  and its first leaderboard", timed(lambda: score(*bench, {})))

@@ -28,17 +28,20 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtr
 
-from bench.estimates import NAN
+from bench.leaderboard import NAN
 from bench.protocol import Interval
-from bench.score.arrange import arrange
-from bench.score.bootstrap import Plan, distributions, point_tally
-from bench.score.compare import difference_interval, nadeau_bengio, verdict
-from bench.score.denominators import denominators
-from bench.score.estimate import interval_of
-from bench.score.influence import accelerations
-from bench.score.intervals import percentile
+from bench.score.bootstrap import (
+    Plan,
+    accelerations,
+    distributions,
+    percentile,
+    point_tally,
+    sort_scores,
+)
+from bench.score.join import Run
 from bench.score.metrics import Key, keys, values
-from bench.score.runs import Run
+from bench.score.row import denominators, interval_of
+from bench.score.significance import difference_interval, nadeau_bengio, verdict
 from benchmarks.machine import described
 
 LEVEL = 0.95
@@ -119,7 +122,7 @@ def truths(setting: Setting, images: int = 2_000_000) -> np.ndarray:
     found = []
     for _ in range(rounds):
         run = population(setting, rng, copies)
-        found.append(values(point_tally(arrange(run), run.groups))[:, 0])
+        found.append(values(point_tally(sort_scores(run), run.groups))[:, 0])
     return np.asarray(np.mean(found, axis=0))
 
 
@@ -128,8 +131,8 @@ def intervals(run: Run, seed: int) -> dict[str, dict[Key, tuple[float, float]]]:
     found: dict[str, dict[Key, tuple[float, float]]] = {}
     place = {key: row for row, key in enumerate(keys(run.classes))}
     alone = by_images(run)
-    (images,) = distributions([[arrange(alone)]], Plan(alone.groups, RESAMPLES, seed))
-    arrangement = arrange(run)
+    (images,) = distributions([[sort_scores(alone)]], Plan(alone.groups, RESAMPLES, seed))
+    arrangement = sort_scores(run)
     (groups,) = distributions([[arrangement]], Plan(run.groups, RESAMPLES, seed))
     tally = point_tally(arrangement, run.groups)
     points, pulls = values(tally)[:, 0], accelerations([run], [tally])
@@ -259,7 +262,7 @@ def rejections(sets: int, repeats: int) -> None:
         naive = 2 * stdtr(count - 1, -abs(gaps.mean()) / np.sqrt(gaps.var(ddof=1) / count))
         corrected = nadeau_bengio(gaps, ratio)
         drawn = distributions(
-            [[arrange(run) for run in row] for row in rows], Plan(200, 1000, seed)
+            [[sort_scores(run) for run in row] for row in rows], Plan(200, 1000, seed)
         )
         at = keys(3).index(("macro_f1", None))
         low, high = difference_interval(drawn[0][at], drawn[1][at], LEVEL)

@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.duplicates.near import LIMIT, LIMIT_OF_MANY, find_near_duplicates
-from bench.data.duplicates.nearest import NearPairs, all_near, bucketed_near
-from bench.data.duplicates.pairs import Duplicates
+from bench.data.duplicates.near import LIMIT, LIMIT_OF_MANY, Duplicates, find_near_duplicates
+from bench.data.duplicates.perceptual_hash import NearPairs, all_near, bucketed_near
 from bench.data.duplicates.search import find_duplicates
 from bench.data.images import find_images, loader
-from bench.data.sources import open_source
+from bench.data.open import open_dataset
 from benchmarks.machine import described, peak_mib
 
 FACTORS, PULL, LEAN, NOISE_VIEWS = 24, 1.1, 0.3, 8
@@ -93,7 +92,7 @@ def hashes_alone(sizes: list[int], copies: int) -> None:
 
 
 def on_images(folder: Path, *, thorough: bool) -> None:
-    source = open_source(folder)
+    source = open_dataset(folder)
     load = loader(find_images(source))
     marks: list[tuple[str, int, float, float]] = []
 

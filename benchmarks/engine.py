@@ -35,14 +35,14 @@ from torch.nn import functional
 
 from bench.data.images import decode
 from bench.data.preprocess import preprocess_image_cv, preprocessing
-from bench.manifest import UnlabelledRecord
+from bench.dataset import UnlabelledRecord
 from bench.method import FoldTask, Images, LabelledPart, Part
 from bench.recipe import Recipe
-from bench.run.execute import SilentJournal
-from bench.train.distributed import build_fabric
-from bench.train.ema import build_ema
+from bench.run.worker import SilentJournal
 from bench.train.evaluate import Scale
+from bench.train.fabric import build_fabric
 from bench.train.loop import Training
+from bench.train.optim import build_ema
 from benchmarks import engine_others as others
 from benchmarks.machine import described
 from benchmarks.store import originals

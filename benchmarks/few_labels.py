@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.cli.board import open_bench
 from bench.data.images import find_images
-from bench.data.sources import DataChoice
+from bench.data.open import DatasetSpec
+from bench.workflows.report import open_bench
 
 SEED = 20181106
 COLUMNS = {
@@ -42,7 +42,7 @@ def halved(groups: np.ndarray) -> np.ndarray:
 
 def write_halves(data: Path, to: Path) -> tuple[int, int]:
     """Write both folders; how many images each has."""
-    bench = open_bench("holdout", DataChoice(data), images=True)
+    bench = open_bench("holdout", DatasetSpec(data), images=True)
     table, files = bench.source.manifest.table, find_images(bench.source)
     groups = dict(zip(bench.roles.image_ids, bench.roles.group_ids, strict=True))
     table = table.assign(group_id=table["image_id"].map(groups)).rename(columns=COLUMNS)

@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.cli.places import BENCH
 from bench.data.synthetic import open_synthetic
+from bench.settings import BENCH
 from benchmarks.machine import described
 
 PROTOCOL = ("--protocol", "groupkfold5")

@@ -23,12 +23,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from bench.closeup import Closeup
-from bench.estimates import Leaderboard, LeaderboardRow, RowFacts
-from bench.report.html import render, write
-from bench.score.closeup import closeups
-from bench.score.references import references
-from bench.score.table import score
+from bench.leaderboard import Leaderboard, LeaderboardRow, RowFacts, RowReport
+from bench.report.render import render, write
+from bench.score.leaderboard import score
+from bench.score.reference_rows import references
+from bench.score.row_report import row_reports
 from benchmarks.bootstrap import Bench, simulated
 from benchmarks.machine import described
 
@@ -48,14 +47,14 @@ def timed(work: Callable[[], T]) -> tuple[T, float, float]:
 def dressed(bench: Bench) -> Bench:
     """The data with patients' attributes, so that there are subsets to show."""
     rng = np.random.default_rng(1)
-    names = bench.manifest.table["lesion_id"].to_numpy()
+    names = bench.dataset.table["lesion_id"].to_numpy()
     lesions, member = np.unique(names.astype(str), return_inverse=True)
     age, sex, site = (
         rng.choice(np.array(values, dtype=object), len(lesions))[member]
         for values in ((15.0, 30.0, 50.0, 70.0, 85.0), ("female", "male"), SITES)
     )
-    table = bench.manifest.table.assign(age=age.astype(float), sex=sex, localization=site)
-    manifest = replace(bench.manifest, table=table, malignant=("akiec", "bcc", "mel"))
+    table = bench.dataset.table.assign(age=age.astype(float), sex=sex, localization=site)
+    manifest = replace(bench.dataset, table=table, malignant=("akiec", "bcc", "mel"))
     rows = [*bench.rows, *references(bench.protocol, manifest, bench.roles, (0,))]
     return bench._replace(manifest=manifest, rows=rows)
 
@@ -125,10 +124,10 @@ def measure(methods: int, resamples: int) -> None:
     """Score, look closer, render and open a leaderboard of so many methods; print what it took."""
     bench = dressed(simulated(methods, resamples=resamples))
     known = {row.name: facts(at) for at, row in enumerate(bench.rows) if row.kind == "trained"}
-    where = bench.protocol, bench.manifest, bench.roles, bench.rows
+    where = bench.protocol, bench.dataset, bench.roles, bench.rows
     board, *scoring = timed(lambda: score(*where, known))
-    looks: dict[str, Closeup]
-    looks, *looking = timed(lambda: closeups(*where))
+    looks: dict[str, RowReport]
+    looks, *looking = timed(lambda: row_reports(*where))
     shown = with_more_metrics(board) if methods >= MANY else board
     files, *rendering = timed(lambda: render(shown, closeups=looks))
     with tempfile.TemporaryDirectory() as folder:

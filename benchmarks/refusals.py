@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.cli.board import open_bench
-from bench.data.sources import DataChoice
+from bench.data.open import DatasetSpec
 from bench.errors import PredictionError
 from bench.run.submissions import read_submission
+from bench.workflows.report import open_bench
 
 PAGE = """# Predictions made elsewhere
 
@@ -107,7 +107,7 @@ BROKEN: dict[str, Callable[[pd.DataFrame], pd.DataFrame | str]] = {
 
 def refusals() -> dict[str, tuple[str, str]]:
     """By what is wrong: the first two lines of the file, and what is said of it."""
-    bench = open_bench("groupkfold5", DataChoice())
+    bench = open_bench("groupkfold5", DatasetSpec())
     frame = sound(bench)
     told = {}
     with tempfile.TemporaryDirectory() as folder:

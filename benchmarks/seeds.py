@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.cli.board import gather, open_bench
-from bench.data.sources import DataChoice
-from bench.estimates import Estimate
+from bench.data.open import DatasetSpec
+from bench.leaderboard import Estimate
 from bench.predictions import RowPredictions
 from bench.protocol import Protocol
-from bench.score.table import score
-from bench.score.versus import find_row
+from bench.score.comparison import find_row
+from bench.score.leaderboard import score
+from bench.workflows.report import gather, open_bench
 
 METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--results", type=Path, default=Path("results"))
     asked = parser.parse_args()
-    bench = open_bench(asked.protocol, DataChoice(asked.data))
+    bench = open_bench(asked.protocol, DatasetSpec(asked.data))
     found = gather(bench, asked.results)
     rows, facts = found.rows, found.facts
     name = find_row(asked.row, rows)

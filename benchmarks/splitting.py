@@ -94,11 +94,11 @@ ROSTERS = {
 
 def ours(roster: Roster) -> np.ndarray:
     """The fold (N,) of every image, as the bench deals it."""
-    from bench.splits.dealer import deal, gather
+    from bench.folds.assign import assign_groups, gather
 
     cohort = gather(roster.member, roster.labels, roster.further, [roster.joint])
     rng = np.random.default_rng(0)
-    return deal(cohort, np.full(FOLDS, 1 / FOLDS), rng)[roster.member]
+    return assign_groups(cohort, np.full(FOLDS, 1 / FOLDS), rng)[roster.member]
 
 
 def theirs(roster: Roster) -> np.ndarray:

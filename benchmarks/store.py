@@ -26,11 +26,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from bench.data.building import build_store
+from bench.data.cache import build_cache
 from bench.data.images import decode
+from bench.data.open import OpenDataset
 from bench.data.preprocess import Chain, described, preprocess_image_cv, preprocessing, recorded
-from bench.data.sources import Source
-from bench.manifest import Manifest, Record
+from bench.dataset import Dataset, Record
 from bench.method import Images
 from bench.recipe import Recipe
 from benchmarks import machine
@@ -90,9 +90,9 @@ def dataset(folder: Path, images: list[Path], count: int) -> Path:
 def build_here(folder: Path, chain: Chain) -> Built:
     """Build the store of a folder in this process, and tell what it took."""
     records = [Record(path.stem, "nv") for path in folder.iterdir()]
-    source = Source(Manifest.from_records("benchmark", ("nv",), records), folder)
+    source = OpenDataset(Dataset.from_records("benchmark", ("nv",), records), folder)
     wall, cpu = time.perf_counter(), time.process_time()
-    store = build_store(source, chain)
+    store = build_cache(source, chain)
     return Built(
         time.perf_counter() - wall,
         time.process_time() - cpu,

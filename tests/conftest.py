@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.data.sources import Source
-from bench.manifest import Manifest, Record
+from bench.data.open import OpenDataset
+from bench.dataset import Dataset, Record
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("mel", "nv", "vasc")
@@ -45,8 +45,8 @@ def small_records(lesions: int = 30, views: int = 2) -> list[Record]:
 
 
 @pytest.fixture
-def small_manifest() -> Manifest:
-    return Manifest.from_records("small", CLASSES, small_records())
+def small_manifest() -> Dataset:
+    return Dataset.from_records("small", CLASSES, small_records())
 
 
 def draw_image(record: Record) -> np.ndarray:
@@ -58,10 +58,10 @@ def draw_image(record: Record) -> np.ndarray:
 
 
 @pytest.fixture
-def small_source(tmp_path: Path, small_manifest: Manifest) -> Source:
+def small_source(tmp_path: Path, small_manifest: Dataset) -> OpenDataset:
     """The small dataset with its images on disk."""
     folder = tmp_path / "images"
     folder.mkdir()
     for record in small_records():
         cv2.imwrite(str(folder / f"{record.image_id}.png"), draw_image(record)[..., ::-1])
-    return Source(small_manifest, folder)
+    return OpenDataset(small_manifest, folder)

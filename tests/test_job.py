@@ -3,7 +3,7 @@
 import pytest
 
 from bench.errors import ResultsError
-from bench.job import Job, JobFile, Place, parse_job_file, to_json
+from bench.job import Job, JobFile, JobLocation, parse_job_file, to_json
 from bench.method import Recipe
 
 
@@ -17,7 +17,7 @@ def some_job(**changes):
 
 
 def job_file(job: Job) -> JobFile:
-    place = Place(
+    place = JobLocation(
         method_file="m.py", store="s", fold_table="t", weights=None, folder="f", device="cpu"
     )
     return JobFile(id=job.id, command="python bench.py run", job=job, place=place)

@@ -5,8 +5,8 @@ import hashlib
 import pandas as pd
 import pytest
 
+from bench.dataset import COLUMNS, Dataset, Record
 from bench.errors import DataError
-from bench.manifest import COLUMNS, Manifest, Record
 from tests.conftest import CLASSES, small_records
 
 
@@ -15,7 +15,7 @@ def test_the_roster_hash_is_the_one_of_the_definition_in_any_row_order():
     lines = sorted(f"{r.image_id},{r.lesion_id},{r.label}\n" for r in records)
     expected = hashlib.sha256("".join(lines).encode()).hexdigest()
     for order in (records, records[::-1]):
-        assert Manifest.from_records("d", CLASSES, order).roster_sha256 == expected
+        assert Dataset.from_records("d", CLASSES, order).roster_sha256 == expected
 
 
 def test_the_native_group_is_patient_else_lesion_else_image():
@@ -24,7 +24,7 @@ def test_the_native_group_is_patient_else_lesion_else_image():
         Record("b", "nv", lesion_id="L2"),
         Record("c", "mel"),
     ]
-    manifest = Manifest.from_records("d", CLASSES, records)
+    manifest = Dataset.from_records("d", CLASSES, records)
     assert manifest.native_groups.tolist() == ["P1", "L2", "c"]
     assert manifest.unit == "patient"
     assert manifest.ungrouped == 1
@@ -40,7 +40,7 @@ def test_the_native_group_is_patient_else_lesion_else_image():
 )
 def test_a_broken_roster_names_its_offenders(record, said):
     with pytest.raises(DataError, match=said):
-        Manifest.from_records("d", CLASSES, [*small_records(), record])
+        Dataset.from_records("d", CLASSES, [*small_records(), record])
 
 
 def test_a_method_sees_age_sex_and_site_of_an_image_and_nothing_else(small_manifest):
@@ -54,4 +54,4 @@ def test_a_method_sees_age_sex_and_site_of_an_image_and_nothing_else(small_manif
 def test_a_table_without_a_column_is_refused():
     table = pd.DataFrame({name: ["a"] for name in COLUMNS if name != "sex"})
     with pytest.raises(DataError, match="lacks the columns sex"):
-        Manifest("d", "d", CLASSES, table)
+        Dataset("d", "d", CLASSES, table)

@@ -7,7 +7,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from bench.pool import Pool, fit_pool
+from bench.calibrate import OpinionPool, fit_pool
 
 CLASSES = 4
 
@@ -43,7 +43,7 @@ def test_log_weights_are_those_a_search_without_slopes_finds(seed):
     probs, labels = members(seed)
 
     def loss(weights):
-        return log_loss(labels, Pool("log", np.abs(weights))(probs), labels=range(CLASSES))
+        return log_loss(labels, OpinionPool("log", np.abs(weights))(probs), labels=range(CLASSES))
 
     found = minimize(
         loss, np.ones(3), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12}

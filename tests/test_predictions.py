@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.errors import PredictionError
-from bench.predictions import Predictions, RowPredictions, Slot
+from bench.predictions import Predictions, RowPredictions, TrainingKey
 
 PROBS = np.array([[0.2, 0.8], [0.5, 0.5], [1.0, 0.0]])
 
@@ -58,7 +58,7 @@ def test_classes_of_a_file_are_found_by_name():
 
 
 def test_a_row_has_the_folds_that_all_its_seeds_have():
-    slots = [Slot(0, 0, 0), Slot(0, 0, 1), Slot(1, 0, 1)]
+    slots = [TrainingKey(0, 0, 0), TrainingKey(0, 0, 1), TrainingKey(1, 0, 1)]
     row = RowPredictions("r", "r", "trained", dict.fromkeys(slots, predictions()))
     assert row.seeds == (0, 1)
     assert row.folds == (1,)

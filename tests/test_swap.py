@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import swap
+from bench import io
 from bench.errors import ResultsError
-from bench.swap import files_in, put_right, replace_folder
+from bench.io import files_in, put_right, replace_folder
 
 OLD = {"index.html": b"old", "a/b.csv": b"same", "gone.txt": b"gone"}
 NEW = {"index.html": b"new", "a/b.csv": b"same", "c/d.json": b"{}"}
@@ -81,11 +81,11 @@ def test_after_an_interruption_anywhere_the_old_or_the_new_is_there(
             patch.setattr(os, "fsync", counted(os.fsync))
             patch.setattr(os, "link", counted(os.link))
             if with_exchange:
-                patch.setattr(swap, "exchange", counted(swap.exchange))
+                patch.setattr(io, "exchange", counted(io.exchange))
             else:
-                patch.setattr(swap, "exchange", lambda *_: False)
+                patch.setattr(io, "exchange", lambda *_: False)
             # what the process would clean up at its end does not happen to one that is killed
-            patch.setattr(swap.shutil, "rmtree", lambda *_, **__: None)
+            patch.setattr(io.shutil, "rmtree", lambda *_, **__: None)
             try:
                 replace_folder(folder, NEW)
             except Cut:
@@ -110,7 +110,7 @@ def test_two_folders_are_exchanged_in_one_step_where_the_system_can(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
-    if swap.exchange(tmp_path / "one", tmp_path / "two"):
+    if io.exchange(tmp_path / "one", tmp_path / "two"):
         assert (tmp_path / "one" / "two").exists()
         assert (tmp_path / "two" / "one").exists()
 
@@ -119,7 +119,7 @@ def test_a_second_publisher_is_refused(tmp_path):
     folder = tmp_path / "site"
     folder.mkdir()
     with (
-        swap.FileLock(tmp_path / ".site.lock"),
+        io.FileLock(tmp_path / ".site.lock"),
         pytest.raises(ResultsError, match="another process"),
     ):
         replace_folder(folder, NEW)

@@ -20,22 +20,22 @@ VERBS = {
     "run": ("run", "Train what is not done yet, score it, write the leaderboard."),
     "sweep": ("sweep", "Choose hyperparameters on val only, fold by fold."),
     "report": ("report", "Score and render again from what is in the results folder."),
-    "compare": ("compare", "Compare two rows, or more, on the same images."),
-    "ensemble": ("ensemble", "Join rows of the results by weights chosen on val."),
+    "compare": ("report", "Compare two rows, or more, on the same images."),
+    "ensemble": ("results", "Join rows of the results by weights chosen on val."),
     "publish": ("publish", "Make a static site of every leaderboard."),
-    "gradcam": ("gradcam", "Draw where trained models looked."),
+    "gradcam": ("predict", "Draw where trained models looked."),
     "predict": ("predict", "Classify images by trained models."),
-    "demo": ("demo", "Classify images in a web page, or write the files of one."),
-    "submit": ("submit", "Take predictions made elsewhere as a row of the leaderboard."),
+    "demo": ("predict", "Classify images in a web page, or write the files of one."),
+    "submit": ("report", "Take predictions made elsewhere as a row of the leaderboard."),
     "protocol": ("protocol", "List, show, freeze and verify protocols."),
     "data": ("data", "Show what is in a dataset."),
     "method": ("method", "List the methods with their passports."),
-    "status": ("status", "Say how far the jobs of a results folder are."),
-    "verify-results": ("verify_results", "Check that everything in a results folder is whole."),
-    "merge": ("merge", "Make two results folders one."),
-    "plan": ("plan", "Plan the jobs of a run for a cluster's scheduler."),
-    "job": ("job", "Do one job, by its JOB.json or its number in a plan."),
-    "doctor": ("doctor", "Say what this machine has, and what is missing for what."),
+    "status": ("results", "Say how far the jobs of a results folder are."),
+    "verify-results": ("results", "Check that everything in a results folder is whole."),
+    "merge": ("results", "Make two results folders one."),
+    "plan": ("run", "Plan the jobs of a run for a cluster's scheduler."),
+    "job": ("run", "Do one job, by its JOB.json or its number in a plan."),
+    "doctor": ("method", "Say what this machine has, and what is missing for what."),
 }
 
 
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"bench.cli.{VERBS[cmd_name][0]}")
-        command: click.Command = getattr(module, VERBS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -107,25 +107,25 @@ def main() -> None:
 
 def _mistaken(told: str) -> int:
     """Tell a user's mistake, in a line or, after --debug, by its traceback; the exit code."""
-    from bench.foreign import printable
+    from bench.io import strip_control
 
     if "--debug" in sys.argv[1:2]:
         traceback.print_exc()
-    click.echo(printable(f"error: {told}"), err=True)
+    click.echo(strip_control(f"error: {told}"), err=True)
     return 2
 
 
 def in_one_line(error: click.ClickException, words: Sequence[str]) -> str:
     """What is wrong with the words of a command line, and whose --help says what they may be."""
-    from bench.foreign import printable
+    from bench.io import strip_control
 
     told = " ".join(error.format_message().split()).rstrip(".")
     if not isinstance(error, click.UsageError):
-        return printable(told)
+        return strip_control(told)
     verb = error.ctx.command_path.split()[1:] if error.ctx else []
     if not verb:  # of an option without its value click knows the group alone
         verb = [word for word in words[:1] if word in VERBS]
-    return printable(f"{told}; see: {' '.join(['python bench.py', *verb, '--help'])}")
+    return strip_control(f"{told}; see: {' '.join(['python bench.py', *verb, '--help'])}")
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -1,16 +1,20 @@
-"""`method`: what is known of the methods, a starting file for another, and whether it is fit."""
+"""`method` and `doctor`."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.numbers import FiniteRange
-from bench.cli.places import BASELINES
+from bench.cli.options import FiniteRange, results_option
+from bench.settings import BASELINES, ROOT
+
+if TYPE_CHECKING:
+    from bench.run.doctor import Finding
 
 
 @click.group()
@@ -49,7 +53,7 @@ def new_method(name: str, kind: str, folder: Path) -> None:
     """Write NAME.py, a commented file to start a method of your own from."""
     from bench.errors import MethodError
     from bench.run.registry import installed_methods, method_names
-    from bench.run.starting import starting_file
+    from bench.run.templates import starting_file
 
     text = starting_file(name, kind, taken=[*method_names(BASELINES), *installed_methods()])
     path = folder / f"{name}.py"
@@ -104,7 +108,7 @@ def check_method(
     from tempfile import TemporaryDirectory
 
     from bench.data.synthetic import open_synthetic
-    from bench.run.check.checkup import Checkup, refuse_unknown
+    from bench.run.check.check import Checkup, refuse_unknown
 
     refuse_unknown(method_name, BASELINES)
     with TemporaryDirectory(prefix="method-check-") as scratch:
@@ -136,3 +140,46 @@ def _print(verdict: Any) -> None:
     if sys.stderr.isatty():
         click.echo("\x1b[2K\r", err=True, nl=False)
     click.echo(f"{click.style(f'{word:6}', fg=colour)}  {verdict.check:36}  {verdict.said}")
+
+
+@click.command()
+@results_option
+def doctor(results: Path) -> int:
+    """Say what this machine has, and what is missing for what.
+
+    Exit 1 where the main job could not run (FAULT). Asks nothing of a network.
+    """
+    from bench.run.doctor import packages
+
+    if not _told(packages(ROOT / "requirements.in")):
+        return 1  # what looks further needs these packages
+
+    from bench.run.doctor import examine
+
+    sound = _told(_scoring())
+    return 0 if _told(examine(ROOT, results)) and sound else 1
+
+
+def _told(findings: Iterable[Finding]) -> bool:
+    """Print findings as they come; whether the main job can run as far as they say."""
+    from bench.io import strip_control
+
+    sound = True
+    for one in findings:
+        sound &= one.state != "FAULT"
+        cure = f"\n{'':9}-> {one.cure}" if one.cure else ""
+        click.echo(strip_control(f"{one.state:8} {one.what}: {one.told}") + cure)
+    return sound
+
+
+def _scoring() -> Iterable[Finding]:
+    """Whether the loops of the scoring are compiled here."""
+    from bench.run.doctor import Finding
+    from bench.score.kernels import compiled
+
+    form = compiled().form
+    if form == "numba":
+        yield Finding("ok", "scoring", "its loops are compiled by numba, and cached")
+    else:
+        told = "numba cannot compile here: the same numbers by NumPy, many times slower"
+        yield Finding("note", "scoring", told, "use a machine and a Python that numba supports")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from bench.cli.numbers import FiniteRange
-from bench.cli.places import PROTOCOLS, source_options
-from bench.data.sources import DataChoice
+from bench.cli.options import FiniteRange, source_options
+from bench.data.open import DatasetSpec
 from bench.errors import ProtocolError, RolesError
+from bench.settings import PROTOCOLS
 
 duplicates_option = click.option(
     "--duplicates",
@@ -29,8 +29,8 @@ def protocol() -> None:
 @protocol.command("list")
 def list_protocols() -> int:
     """Name every protocol, and the datasets it has frozen roles for. Exit 1 if one is broken."""
-    from bench.cli.board import refuse_unknown_metrics
     from bench.protocol import load_protocol
+    from bench.workflows.report import refuse_unknown_metrics
 
     broken = []
     for path in sorted(PROTOCOLS.glob("*.toml")):
@@ -78,17 +78,17 @@ def list_protocols() -> int:
 )
 def show(
     protocol_name: str,
-    data: DataChoice,
+    data: DatasetSpec,
     disagreement: float,
     correlation: float,
     power: float,
     export: Path | None,
 ) -> None:
     """Show how even a protocol's folds are and what they can detect. Needs no images."""
-    from bench.cli.board import open_bench, print_data
-    from bench.splits.balance import balance_markdown, balance_table
-    from bench.splits.detectable import Assumptions, detectable_markdown, detectable_table
-    from bench.splits.export import export_text
+    from bench.folds.balance import balance_markdown, balance_table
+    from bench.folds.export import export_text
+    from bench.folds.power import Assumptions, detectable_markdown, detectable_table
+    from bench.workflows.report import open_bench, print_data
 
     bench = open_bench(protocol_name, data)
     split, manifest = bench.protocol.split, bench.source.manifest
@@ -110,7 +110,7 @@ def show(
 
 
 def _write_export(path: Path, text: str) -> None:
-    from bench.files import write_atomically
+    from bench.io import write_atomically
 
     try:
         write_atomically(path, text.encode())
@@ -123,12 +123,12 @@ def _write_export(path: Path, text: str) -> None:
 @click.argument("protocol_name", metavar="PROTOCOL")
 @source_options
 @duplicates_option
-def verify_roles(protocol_name: str, data: DataChoice, duplicates: Path | None) -> int:
+def verify_roles(protocol_name: str, data: DatasetSpec, duplicates: Path | None) -> int:
     """Prove frozen roles sound and the data's own; say what was proven. Exit 1 if they are not."""
-    from bench.cli.board import refuse_unknown_metrics
-    from bench.cli.frozen import known_pairs, missed_pairs
+    from bench.folds.verify import verify
     from bench.protocol import load_protocol, load_roles
-    from bench.splits.leakage import verify
+    from bench.workflows.protocols import known_pairs, missed_pairs
+    from bench.workflows.report import refuse_unknown_metrics
 
     known = load_protocol(protocol_name, PROTOCOLS)
     refuse_unknown_metrics(known)
@@ -167,18 +167,18 @@ def verify_roles(protocol_name: str, data: DataChoice, duplicates: Path | None) 
 @duplicates_option
 def freeze_roles(
     protocol_name: str,
-    data: DataChoice,
+    data: DatasetSpec,
     new_name: str | None,
     folds: int | None,
     dealer: str | None,
     duplicates: Path | None,
 ) -> None:
     """Draw the roles of a dataset once, by a protocol's rules, and write them into it."""
-    from bench.cli.frozen import known_pairs, missed_pairs, renamed, with_roles
-    from bench.files import write_atomically
+    from bench.folds.kinds import freeze
+    from bench.folds.verify import absent_classes, verify
+    from bench.io import write_atomically
     from bench.protocol import NAME, format_roles, load_protocol, parse_protocol
-    from bench.splits.freeze import freeze
-    from bench.splits.leakage import absent_classes, verify
+    from bench.workflows.protocols import known_pairs, missed_pairs, renamed, with_roles
 
     if new_name is not None and not re.fullmatch(NAME, new_name):
         raise ProtocolError(

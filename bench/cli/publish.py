@@ -8,21 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.places import (
-    COMMITTED,
-    DEFAULT_RESULTS,
-    PROTOCOLS,
-    image_sizes_option,
-    results_option,
-    source_options,
-)
-from bench.data.sources import DataChoice
+from bench.cli.options import image_sizes_option, results_option, source_options
+from bench.data.open import DatasetSpec
 from bench.errors import DataError, ResultsError, listing
+from bench.settings import COMMITTED, DEFAULT_RESULTS, PROTOCOLS
 
 if TYPE_CHECKING:
-    from bench.data.sources import Source
-    from bench.report.eda import Gallery
-    from bench.report.site_board import Board
+    from bench.data.open import OpenDataset
+    from bench.report.eda_page import Gallery
+    from bench.report.site import Board
 
 EXAMPLES = 6
 SEED = 20180814
@@ -49,7 +43,7 @@ HOME = "../../index.html"
 @image_sizes_option
 def publish(
     to: Path,
-    data: DataChoice,
+    data: DatasetSpec,
     others: tuple[Path, ...],
     results: Path,
     only: tuple[str, ...],
@@ -62,9 +56,9 @@ def publish(
     Publishing again changes only what changed. A folder that holds anything else is refused.
     """
     from bench.data.images import with_image_sizes
-    from bench.report.numbers import counted
+    from bench.io import put_right, replace_folder
+    from bench.report.format import counted
     from bench.report.site import render_site
-    from bench.swap import put_right, replace_folder
 
     if results != DEFAULT_RESULTS and not results.is_dir():
         raise ResultsError(
@@ -72,9 +66,9 @@ def publish(
         )
     put_right(to)
     refuse_foreign(to, results)
-    choices = [data, *(DataChoice(folder) for folder in others)]
+    choices = [data, *(DatasetSpec(folder) for folder in others)]
     if data.folder is not None:
-        choices.append(DataChoice())
+        choices.append(DatasetSpec())
     sources = open_sources(choices, images=with_images or image_sizes)
     if image_sizes:
         sources = {name: with_image_sizes(source) for name, source in sources.items()}
@@ -105,8 +99,8 @@ def publish(
 
 def refuse_foreign(to: Path, results: Path) -> None:
     """Raise ResultsError for a folder that is no site of ours, or that holds more than one."""
+    from bench.io import files_in
     from bench.report.site import MARK, SUMS, is_mark, listed_files
-    from bench.swap import files_in
 
     inside = to.resolve()
     if inside.is_relative_to(results.resolve()) or results.resolve().is_relative_to(inside):
@@ -132,9 +126,9 @@ def refuse_foreign(to: Path, results: Path) -> None:
         )
 
 
-def open_sources(choices: Sequence[DataChoice], *, images: bool) -> dict[str, Source]:
+def open_sources(choices: Sequence[DatasetSpec], *, images: bool) -> dict[str, OpenDataset]:
     """The datasets by name. Raises DataError for two of one name."""
-    found: dict[str, Source] = {}
+    found: dict[str, OpenDataset] = {}
     for choice in choices:
         source = choice.open(images=images)
         name = source.manifest.name
@@ -172,14 +166,12 @@ def _refuse_lost(absent: Sequence[tuple[str, str]], results: Path) -> None:
         )
 
 
-def make_board(protocol: str, source: Source, results: Path, *, images: bool) -> Board:
+def make_board(protocol: str, source: OpenDataset, results: Path, *, images: bool) -> Board:
     """A board scored, with its pages, comparisons, files and pictures."""
-    from bench.cli.board import board_files, gather, prove_bench
-    from bench.cli.comparisons import compared
-    from bench.report.site_board import Board
-    from bench.run.pages import asked_comparisons
-    from bench.run.published import downloads
+    from bench.report.site import Board
+    from bench.run.published import asked_comparisons, downloads
     from bench.run.results import leaderboard_folder
+    from bench.workflows.report import board_files, compared, gather, prove_bench
 
     bench = prove_bench(protocol, source)
     gathered = gather(bench, results)
@@ -196,13 +188,13 @@ def make_board(protocol: str, source: Source, results: Path, *, images: bool) ->
     return Board(study, pages, kept, _galleries(source) if images else ())
 
 
-def _galleries(source: Source) -> tuple[Gallery, ...]:
+def _galleries(source: OpenDataset) -> tuple[Gallery, ...]:
     """Small copies of some images of each class."""
     import numpy as np
 
+    from bench.data.exploration import examples, thumbnail
     from bench.data.images import find_images, loader
-    from bench.data.quality import examples, thumbnail
-    from bench.report.eda import gallery
+    from bench.report.eda_page import gallery
 
     manifest = source.manifest
     table = manifest.table.assign(group=manifest.native_groups)

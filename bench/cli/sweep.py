@@ -11,12 +11,11 @@ from typing import Any
 
 import click
 
-from bench.cli.board import Bench, open_bench, print_data
-from bench.cli.options import as_options, training_options
-from bench.cli.places import protocol_option, source_options
-from bench.cli.run import plan, print_failures, train
-from bench.data.sources import DataChoice
+from bench.cli.options import as_options, protocol_option, source_options, training_options
+from bench.cli.run import plan_run, print_failures, train
+from bench.data.open import DatasetSpec
 from bench.errors import MethodError, listing
+from bench.workflows.report import Bench, open_bench, print_data
 
 DEFAULT_GRID = ("optimizer=adamw,sgd", "lr=3e-4,1e-3,3e-3,1e-2")
 
@@ -40,7 +39,7 @@ DEFAULT_GRID = ("optimizer=adamw,sgd", "lr=3e-4,1e-3,3e-3,1e-2")
 @training_options
 def sweep(
     protocol_name: str,
-    data: DataChoice,
+    data: DatasetSpec,
     grid: tuple[str, ...],
     dry_run: bool,  # noqa: FBT001
     settings: tuple[str, ...],
@@ -51,7 +50,7 @@ def sweep(
     options = as_options(data=data, settings=settings, variants=variants, **rest)
     bench = open_bench(protocol_name, data, images=True)
     print_data(bench)
-    job_files = _without_repetition(plan(bench, options))
+    job_files = _without_repetition(plan_run(bench, options))
     click.echo(f"{len(variants)} combinations of {listing(list(variants[0]))}")
     failed = train(job_files, options, dry_run=dry_run)
     if dry_run:
@@ -89,7 +88,7 @@ def _without_repetition(job_files: Sequence[Any]) -> list[Any]:
 
 def _conclude(bench: Bench, candidates: Sequence[Any], method: str, results: Path) -> None:
     """Let the folds choose; print the choice and keep it beside the jobs."""
-    from bench.files import write_atomically
+    from bench.io import write_atomically
     from bench.run.results import sweep_file
     from bench.score.sweep import choose
 

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from bench.data.sources import Source
-from bench.data.threads import map_on_all_cores
+from bench.data.open import OpenDataset
 from bench.errors import DataError, listing
-from bench.files import read_file, waiting_kind
+from bench.io import map_on_all_cores, read_file, special_file_kind
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 MAX_PIXELS = 100_000_000
@@ -57,7 +56,7 @@ def look_for_images(folder: Path, wanted: Collection[str]) -> FoundImages:
             if stem not in wanted:
                 unwanted.append(path)
                 continue
-            if not os.path.isfile(path) and (kind := waiting_kind(path)):  # noqa: PTH113 - as above
+            if not os.path.isfile(path) and (kind := special_file_kind(path)):  # noqa: PTH113 - as above
                 waiting[stem] = f"{path} is {kind}"
                 continue
             if stem in found and not _same_content(found[stem], path):
@@ -67,7 +66,7 @@ def look_for_images(folder: Path, wanted: Collection[str]) -> FoundImages:
     return FoundImages(found, sorted(twice), sorted(unwanted), waiting)
 
 
-def find_images(source: Source) -> dict[str, Path]:
+def find_images(source: OpenDataset) -> dict[str, Path]:
     """The file of every image id, anywhere below the source's folder, suffix in any case.
 
     Raises DataError that names the ids without a file, or with two, or with what is no file.
@@ -115,7 +114,7 @@ def loader(files: Mapping[str, Path]) -> Callable[[str], np.ndarray]:
     return load
 
 
-def with_image_sizes(source: Source) -> Source:
+def with_image_sizes(source: OpenDataset) -> OpenDataset:
     """The same source with the size of every image's file in its manifest; decodes none of them.
 
     Raises DataError that names a file which is missing or cannot be read.

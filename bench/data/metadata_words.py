@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from bench.manifest import UnlabelledRecord
+from bench.dataset import UnlabelledRecord
 
 MISSING = "missing"
 BAND = 10

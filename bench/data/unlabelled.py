@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from bench.data.duplicates.near import find_near_duplicates
-from bench.data.duplicates.pairs import SURE
+from bench.data.duplicates.near import SURE, find_near_duplicates
 from bench.data.images import SUFFIXES, find_images, loader
-from bench.data.sources import Source
+from bench.data.open import OpenDataset
+from bench.dataset import Dataset, Record
 from bench.errors import DataError, listing
-from bench.manifest import Manifest, Record
 
 NAME = "unlabelled"
 
 
-def open_unlabelled(folder: Path) -> Source:
+def open_unlabelled(folder: Path) -> OpenDataset:
     """The JPEG and PNG files anywhere below a folder; an image's id is its name's stem.
 
     Raises DataError where there is none.
@@ -31,10 +30,10 @@ def open_unlabelled(folder: Path) -> Source:
     if not names:
         raise DataError(f"--unlabelled {folder}: no JPEG or PNG file below this folder")
     records = [Record(image_id=name, label=NAME) for name in sorted(names)]
-    return Source(Manifest.from_records(NAME, (NAME,), records), folder)
+    return OpenDataset(Dataset.from_records(NAME, (NAME,), records), folder)
 
 
-def refuse_leaks(unlabelled: Source, source: Source, asked: Collection[str]) -> str:
+def refuse_leaks(unlabelled: OpenDataset, source: OpenDataset, asked: Collection[str]) -> str:
     """Raise DataError that names every unlabelled image which is one of the dataset's `asked` ones.
 
     Gives what has been compared, and pairs that are doubtful, in a sentence.
@@ -46,7 +45,7 @@ def refuse_leaks(unlabelled: Source, source: Source, asked: Collection[str]) -> 
             f"--unlabelled {unlabelled.folder}: {len(same)} images bear the names of images that "
             f"are tested or chosen by: {listing(same)}; remove them"
         )
-    both = Manifest.from_records(
+    both = Dataset.from_records(
         "both",
         (NAME,),
         [

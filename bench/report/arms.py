@@ -1,21 +1,22 @@
-"""What the arms of a protocol show: the leakage meter, the learning curve."""
-
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+"""Sections for protocols with arms: leakage meter and learning curve."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated, Self
 
-from bench.estimates import ArmReport, ArmRow, Estimate, Leaderboard
-from bench.report.catalogue import metric
-from bench.report.cells import Cell, cell
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.leaderboard import ArmReport, ArmRow, Estimate, IntervalFacts, Leaderboard
 from bench.report.charts import Scale, scale_of, scale_of_estimates
-from bench.report.names import Name, name, plain, said
-from bench.report.numbers import count, counted, decimals, interval, signed
-from bench.report.rows import row_head
-from bench.report.tables import Line, RankCell, Table, head
+from bench.report.format import Name, count, counted, decimals, interval, name, plain, said, signed
+from bench.report.metric_info import metric
+from bench.report.tables import Cell, Line, RankCell, Table, cell, head, row_head
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
 
 CLASS_METRICS = ("recall", "precision", "f1", "auc", "ap")
 METER = (
@@ -273,3 +274,142 @@ def _trained(board: Leaderboard, row: ArmRow) -> str:
         return ""
     places = decimals(found.low, found.high, found.n)
     return f", over seeds {interval(found.low, found.high, places)}"
+
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+ABOUT = (
+    "Trained twice on as many images: once with a second picture of every tested group, once "
+    "without. The difference is what leakage adds for such images; how it varies with the training "
+    "is told over seeds."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LeakLine:
+    """A row of the meter: its estimate in each arm, and the paired difference to the first with
+    its interval over seeds.
+    """
+
+    name: Name
+    values: tuple[Cell, ...]
+    differences: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """The meter's finding, and the address of its page."""
+
+    href: str
+    about: str
+    metric: str
+    arms: tuple[str, ...]
+    lines: tuple[LeakLine, ...]
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class _Estimate(_Told):
+    value: float | None
+    low: float | None
+    high: float | None
+    n: Count
+    method: str
+    marks: tuple[str, ...]
+
+    def estimate(self) -> Estimate:
+        """With NaN for what is not defined."""
+        value, low, high = (
+            math.nan if end is None else end for end in (self.value, self.low, self.high)
+        )
+        return Estimate(value, low, high, self.n, self.method, self.marks)
+
+
+class _Table(_Told):
+    metrics: dict[str, _Estimate]
+
+
+class _Row(_Table):
+    name: str
+    arm: str
+    difference: _Table | None
+    over_seeds: dict[str, _Estimate] = {}
+
+
+class _Arm(_Told):
+    name: str
+
+
+class _Arms(_Told):
+    arms: Annotated[tuple[_Arm, ...], Field(min_length=1)]
+    rows: tuple[_Row, ...]
+
+
+class _Interval(_Told):
+    level: Annotated[float, Field(gt=0, lt=1)]
+    resamples: Count
+    unit: str
+    method: str
+
+
+class _Meter(_Told):
+    """What of a meter's leaderboard.json is told elsewhere."""
+
+    primary: str
+    interval: _Interval
+    arms: _Arms
+
+    @model_validator(mode="after")
+    def _tell_of_the_primary_metric(self) -> Self:
+        first = self.arms.arms[0].name
+        for row in self.arms.rows:
+            tables = [row, *([] if row.arm == first else [row.difference])]
+            if any(table is None or self.primary not in table.metrics for table in tables):
+                raise ValueError(f"{row.name} in {row.arm} has no {self.primary}")
+        return self
+
+
+def leak(href: str, found: str) -> Leak | None:
+    """The finding in the leaderboard.json of a leakage meter; None where no row has both arms, or
+    where it is no such file.
+    """
+    try:
+        told = _Meter.model_validate_json(found)
+    except ValidationError:
+        return None
+    key, level = told.primary, told.interval
+    facts = IntervalFacts(level.level, level.resamples, level.unit, level.method)
+    names = [arm.name for arm in told.arms.arms]
+    rows: dict[str, dict[str, _Row]] = {}
+    for row in told.arms.rows:
+        rows.setdefault(row.name, {})[row.arm] = row
+    lines = tuple(
+        LeakLine(
+            name(row),
+            tuple(cell(by_arm[arm].metrics[key].estimate(), metric(key), facts) for arm in names),
+            tuple(_against_first(by_arm[arm], key) for arm in names[1:]),
+        )
+        for row, by_arm in rows.items()
+        if by_arm.keys() == set(names)
+    )
+    return Leak(href, ABOUT, metric(key).label, tuple(map(plain, names)), lines) if lines else None
+
+
+def _against_first(row: _Row, key: str) -> tuple[str, str]:
+    """The difference to the first arm with its interval, and how it varies over seeds."""
+    difference = row.difference.metrics[key].estimate() if row.difference else Estimate(math.nan)
+    return _leak_difference(difference), _over_seeds(row.over_seeds.get(key))
+
+
+def _over_seeds(found: _Estimate | None) -> str:
+    """`over seeds [-0.030, 0.095]`; nothing where one seed was trained."""
+    one = found.estimate() if found else Estimate(math.nan)
+    places = decimals(one.low, one.high, one.n)
+    ends = interval(one.low, one.high, places)
+    return f"over seeds {ends}" if ends else ""
+
+
+def _leak_difference(one: Estimate) -> str:
+    places = decimals(one.low, one.high, one.n)
+    return f"{signed(one.value, places)} {interval(one.low, one.high, places)}".strip()

@@ -1,17 +1,41 @@
-"""Where things lie on a drawn scale, as percentages of its width.
+"""Charts: scales, curves and SVG drawings.
 
 Templates draw with these; a drawing has no size of its own, so that it fits its cell on a phone as
 on a wall, with text that keeps its size.
+
+A curve lies on a square of a hundred by a hundred that the template stretches to its place; lines
+keep their width, words their size. Drawn here and not by `vega`: a page has ten of them, and a
+leaderboard as many pages as rows.
+
+Eight colours after Okabe & Ito (2008), told apart with every common colour blindness; their
+values stand in the style sheet. A colour never stands alone: the name is always beside it.
+
+A chart names its colours by the style sheet's variables ("var(--k4)"), so that one drawing serves
+light, dark and paper. vl-convert draws without a browser and asks nothing of a network. For what
+changes its width with the page, see `charts`; these drawings keep theirs, `WIDTH` at most, so that
+their letters keep their size on a phone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from html import escape
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.estimates import Estimate
-from bench.report.numbers import fixed
+from bench.leaderboard import Curve, CurvePoint, Estimate
+from bench.report.format import fixed, plain
+from bench.settings import REPORTS
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart
+
 
 MARGIN = 0.04
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -114,3 +138,238 @@ def scale_of_estimates(
     """A scale that holds estimates with their intervals, and `zero` if one is given."""
     ends = [end for e in estimates for end in (e.value, e.low, e.high)]
     return scale_of([*ends, zero], bounds)
+
+
+LEFT, TOP, LINE_WIDTH, HEIGHT = 11.0, 4.0, 84.0, 78.0
+"""Where the square lies in its drawing, in per cent of it; `graph` in macros.j2 has the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve: its points, the band around it, marks at its points; `kind` is its style."""
+
+    label: str
+    kind: str
+    points: str
+    band: str = ""
+    marks: tuple[tuple[str, str], ...] = ()
+    stems: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Curves on two axes. `label` says what it shows, for those who do not see it."""
+
+    title: str
+    label: str
+    x_title: str
+    y_title: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    grid: tuple[tuple[str, str, str, str], ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CurveSpec:
+    """A curve to draw: `shape` is "line", "band" (with its interval), "points" (with stems) or
+    "dots" (no line between them)."""
+
+    label: str
+    kind: str
+    curve: Curve
+    shape: str = "line"
+
+
+def graph(
+    title: str,
+    label: str,
+    axes: tuple[str, str],
+    curves: Sequence[CurveSpec],
+    x: Scale,
+    y: Scale,
+) -> Graph:
+    """The curves on scales x and y; curves without points are left out."""
+    grid = [(_at(x, tick), "0", _at(x, tick), "100") for tick in _values(x)]
+    grid += [("0", _up(y, tick), "100", _up(y, tick)) for tick in _values(y)]
+    return Graph(
+        title=title,
+        label=label,
+        x_title=axes[0],
+        y_title=axes[1],
+        x_ticks=_placed(x, LEFT, LINE_WIDTH, upward=False),
+        y_ticks=_placed(y, TOP, HEIGHT, upward=True),
+        grid=tuple(grid),
+        lines=tuple(_line(one, x, y) for one in curves if one.curve),
+    )
+
+
+def diagonal(low: float = 0.0, high: float = 1.0) -> Curve:
+    """The curve on which both axes are the same."""
+    return (CurvePoint(low, low), CurvePoint(high, high))
+
+
+def _line(asked: CurveSpec, x: Scale, y: Scale) -> Line:
+    curve = [point for point in asked.curve if not math.isnan(point.y)]
+    known = [point for point in curve if not math.isnan(point.low)]
+    points = " ".join(f"{_at(x, point.x)},{_up(y, point.y)}" for point in curve)
+    if asked.shape == "points":
+        return Line(
+            asked.label,
+            asked.kind,
+            points,
+            marks=tuple((_at(x, point.x), _up(y, point.y)) for point in curve),
+            stems=tuple((_at(x, p.x), _up(y, p.low), _up(y, p.high)) for p in known),
+        )
+    if asked.shape == "dots":
+        marks = tuple((_at(x, point.x), _up(y, point.y)) for point in curve)
+        return Line(asked.label, asked.kind, "", marks=marks)
+    band = ""
+    if asked.shape == "band":
+        ends = [(p.x, p.high) for p in known] + [(p.x, p.low) for p in reversed(known)]
+        band = " ".join(f"{_at(x, across)},{_up(y, up)}" for across, up in ends)
+    return Line(asked.label, asked.kind, points, band)
+
+
+def _at(scale: Scale, value: float) -> str:
+    return f"{scale.share(value) * 100:.1f}"
+
+
+def _up(scale: Scale, value: float) -> str:
+    return f"{100 - scale.share(value) * 100:.1f}"
+
+
+def _values(scale: Scale) -> list[float]:
+    """The values of a scale's ticks."""
+    step = scale.step
+    first, last = math.ceil(scale.low / step - 1e-9), math.floor(scale.high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]
+
+
+def _placed(scale: Scale, start: float, length: float, *, upward: bool) -> tuple[Tick, ...]:
+    found = []
+    for value, tick in zip(_values(scale), scale.ticks, strict=True):
+        share = 1 - scale.share(value) if upward else scale.share(value)
+        found.append(Tick(f"{start + share * length:.1f}%", tick.label))
+    return tuple(found)
+
+
+SLOTS = 8
+KNOWN = {"akiec": 0, "ak": 0, "bcc": 1, "bkl": 2, "df": 3, "mel": 4, "nv": 5, "vasc": 6, "scc": 7}
+
+
+def swatches(classes: Sequence[str]) -> tuple[str, ...]:
+    """The style-sheet class (`k0` to `k7`) of every class; unknown ones take what is left."""
+    fixed = [KNOWN.get(label.lower()) for label in classes]
+    free = [slot for slot in range(SLOTS) if slot not in fixed] or list(range(SLOTS))
+    taken = iter(range(len(classes)))
+    return tuple(f"k{free[next(taken) % len(free)] if slot is None else slot}" for slot in fixed)
+
+
+WIDTH = 320
+"""Pixels that fit a phone of 360 with its margins."""
+
+INK, SOFT, RULE, ACCENT, HEAT, PAPER = (
+    f"var(--{name})" for name in ("ink", "soft", "strong-rule", "accent", "heat", "paper")
+)
+LABEL, HALO, PAD = 11, 4, 4
+"""Pixels: the height of a label in a drawing, the width of its halo, and what is bare around it."""
+TOKENS = REPORTS / "css" / "tokens.css"
+_VARIABLE = re.compile(r"var\(--([a-z0-9-]+)\)")
+_ROLES = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|version|xmlns(?::xlink)?)="[^"]*"')
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A chart on a page: its SVG, trusted as it stands, and what it shows in one sentence."""
+
+    svg: Any
+    label: str
+
+
+def begin() -> None:
+    """Have the drawing libraries begin meanwhile: their first drawing takes most of a second."""
+    Thread(target=_draw_nothing).start()
+
+
+def _draw_nothing() -> None:
+    import altair as alt
+
+    _svg(alt.Chart().mark_point())
+
+
+def class_colours(classes: Sequence[str]) -> list[str]:
+    """The colour of every class, the same as on every page."""
+    return [f"var(--{swatch})" for swatch in swatches(classes)]
+
+
+def drawing(chart: AnyChart, label: str) -> Drawing:
+    """Draw a chart. `label` is read aloud in its place: say what it shows, not how it looks."""
+    from markupsafe import Markup
+
+    made = _svg(chart)
+    inner = _ROLES.sub("", made).removeprefix("<svg")
+    label = plain(label)
+    told = f'<svg role="img" aria-label="{escape(label)}"{inner}'
+    return Drawing(Markup(told), label)  # noqa: S704 - made and escaped by the drawing library
+
+
+def haloed(
+    base: alt.Chart, y: alt.Y, align: Literal["left", "right"], dx: int, dy: int = 0
+) -> tuple[alt.Chart, ...]:
+    """The field `label` as text in a halo of paper, so that no line crosses its letters."""
+    return tuple(
+        base.mark_text(align=align, dx=dx, dy=dy, fontSize=LABEL, **ink).encode(y=y, text="label:N")
+        for ink in ({"stroke": PAPER, "strokeWidth": HALO, "color": PAPER}, {"color": INK})
+    )
+
+
+def standalone(chart: AnyChart) -> str:
+    """A chart as an SVG file of its own, in the colours of the light theme.
+
+    Its plot keeps the width asked for; the drawing grows by what its labels need.
+    """
+    colours = _light_colours()
+    whole = _svg(chart, {"autosize": {"type": "pad"}})
+    return _VARIABLE.sub(lambda match: colours[match[1]], whole)
+
+
+def _svg(chart: AnyChart, changes: Mapping[str, Any] | None = None) -> str:
+    import vl_convert
+
+    config = {**_config(), **(changes or {})}
+    made: str = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": config})
+    return made
+
+
+@cache
+def _light_colours() -> dict[str, str]:
+    """What the style sheet's variables are in the light theme: the first that it gives."""
+    text = TOKENS.read_text(encoding="utf-8")
+    return dict(reversed(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]+);", text)))
+
+
+@cache
+def _config() -> dict[str, Any]:
+    """Thin rules, soft words, no boxes: as the tables of the page."""
+    words = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": SOFT, "titleColor": SOFT}
+    return {
+        "background": "transparent",
+        "font": "Liberation Sans, Helvetica, Arial, sans-serif",
+        "padding": PAD,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "view": {"stroke": None},
+        "axis": {
+            **words,
+            "titleFontWeight": "normal",
+            "gridColor": "var(--grid)",
+            "domainColor": RULE,
+            "tickColor": RULE,
+            "labelLimit": 140,
+        },
+        "legend": {**words, "titleFontWeight": "normal", "orient": "top"},
+        "header": {**words, "titleFontWeight": "normal"},
+        "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start"},
+        "text": {"color": SOFT, "fontSize": 12},
+        "mark": {"color": ACCENT},
+    }

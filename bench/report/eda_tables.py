@@ -1,22 +1,64 @@
-"""The tables of the EDA page."""
+"""Tables and charts of the page of exploratory data analysis."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bench.estimates import Association
-from bench.manifest import Manifest
-from bench.report.charts import Bar, Tick, scale_of
-from bench.report.explored import TITLES
-from bench.report.names import name, plain
-from bench.report.numbers import UNDEFINED, count, decimals, fixed, interval, percent
-from bench.report.numbers import p_value as p_text
+from bench.dataset import Dataset
+from bench.leaderboard import Association, Leaderboard
+from bench.report.charts import (
+    ACCENT,
+    SOFT,
+    WIDTH,
+    Bar,
+    Drawing,
+    Tick,
+    class_colours,
+    drawing,
+    scale_of,
+)
+from bench.report.format import UNDEFINED, count, decimals, fixed, interval, name, percent, plain
+from bench.report.format import p_value as p_text
+
+TITLES = {
+    "sex": "Sex",
+    "age": "Age, years",
+    "localization": "Localization",
+    "dx_type": "How the diagnosis was confirmed",
+    "source": "Source",
+    "sharpness": "Sharpness",
+    "brightness": "Brightness, L*",
+    "colour_cast": "Colour cast",
+    "hair": "Hair, share of the picture",
+}
+MEASURES = ("sharpness", "brightness", "colour_cast", "hair")
+
+
+@dataclass(frozen=True)
+class EdaReport:
+    """What was found out about a dataset.
+
+    pictures  small JPEGs with their image ids: of each class, and those that stand out
+    board     classifiers that know no picture, scored as any method
+    balance   how the parts of the folds are balanced, by part
+    frozen    whether the folds are the protocol's own, or were drawn for this page
+    """
+
+    manifest: Dataset
+    group_ids: np.ndarray
+    quality: pd.DataFrame | None
+    pictures: Mapping[str, Sequence[tuple[str, bytes]]]
+    associations: Mapping[str, Association]
+    board: Leaderboard
+    balance: Mapping[str, pd.DataFrame]
+    frozen: bool
+
 
 SIZES = (1, 2, 3)
 SHADES = 9
@@ -92,7 +134,7 @@ def strengths(axis: str, found: Sequence[Association]) -> Strengths:
     return Strengths(axis, tuple(map(line, found)), scale.ticks)
 
 
-def group_sizes(manifest: Manifest) -> tuple[Grid, ...]:
+def group_sizes(manifest: Dataset) -> tuple[Grid, ...]:
     """How many images a lesion has and, where there are patients, how many lesions a patient."""
     table = manifest.table
     grids = []
@@ -115,7 +157,7 @@ def group_sizes(manifest: Manifest) -> tuple[Grid, ...]:
     return tuple(grids)
 
 
-def _size_grid(caption: str, sizes: pd.Series, label: pd.Series, manifest: Manifest) -> Grid:
+def _size_grid(caption: str, sizes: pd.Series, label: pd.Series, manifest: Dataset) -> Grid:
     over = SIZES[-1] + 1
     lines = []
     for one in (*manifest.classes, None):
@@ -130,7 +172,7 @@ def _size_grid(caption: str, sizes: pd.Series, label: pd.Series, manifest: Manif
     )
 
 
-def crossed(manifest: Manifest, key: str) -> Grid:
+def crossed(manifest: Dataset, key: str) -> Grid:
     """Images by value and class, as counts with the share of the class, shaded by it."""
     values = manifest.table[key].fillna("missing").astype(str)
     table = pd.crosstab(values, manifest.table["label"]).reindex(
@@ -153,7 +195,7 @@ def crossed(manifest: Manifest, key: str) -> Grid:
     return Grid(f"{TITLES[key]}: images, and their share of the class", heads, lines, shades)
 
 
-def missing(manifest: Manifest) -> Grid:
+def missing(manifest: Dataset) -> Grid:
     """What is missing of each column, and of each class."""
     table = manifest.table
     columns = ("patient_id", "lesion_id", "age", "sex", "localization", "dx_type", "source")
@@ -196,3 +238,146 @@ def _over_folds(row: Mapping[Any, Any], folds: int) -> list[str]:
         return [count(min(images)), count(max(images))]
     groups = [row[f"groups{fold}"] for fold in range(folds)]
     return [f"{count(n)} ({count(g)})" for n, g in zip(images, groups, strict=True)]
+
+
+QUANTILES = {"low": 0.05, "q1": 0.25, "middle": 0.5, "q3": 0.75, "high": 0.95}
+
+
+def boxes(
+    values: pd.Series, by: pd.Series, order: Sequence[str], label: str, *, coloured: bool = True
+) -> Drawing:
+    """Quartiles as a box, the 5th and 95th percentile as a line, for every category."""
+    import altair as alt
+
+    named = {one: name(str(one), 20).short for one in order}
+    colours = class_colours(order) if coloured else [ACCENT] * len(order)
+    frame = pd.DataFrame({"value": values.to_numpy(), "by": by.to_numpy()}).dropna()
+    records = [
+        {"by": named[one], "colour": colour}
+        | {key: float(own.quantile(share)) for key, share in QUANTILES.items()}
+        for one, colour in zip(order, colours, strict=True)
+        if len(own := frame.loc[frame["by"] == one, "value"])
+    ]
+    base = alt.Chart(
+        alt.InlineData(values=records), width=WIDTH, height=40 + 22 * len(records)
+    ).encode(y=alt.Y("by", type="nominal", sort=list(named.values()), title=None))
+    plain = alt.Color("colour", type="nominal", scale=None)
+    whiskers = base.mark_rule(color=SOFT).encode(
+        x=alt.X("low", type="quantitative", title=None, scale=alt.Scale(zero=False)),
+        x2="high",
+    )
+    box = base.mark_bar(height=11).encode(x=alt.X("q1", type="quantitative"), x2="q3", color=plain)
+    middle = base.mark_tick(color="var(--paper)", thickness=2, height=11).encode(
+        x=alt.X("middle", type="quantitative")
+    )
+    return drawing(alt.layer(whiskers, box, middle), label)
+
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+
+SHOWN = 12
+PLACES = {"sharpness": 0, "brightness": 1, "colour_cast": 1}
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+def size_grids(quality: pd.DataFrame, manifest: Dataset) -> tuple[Grid, ...]:
+    """How many files have which size, the commonest first: by class, and by source if known."""
+    return tuple(
+        _image_size_grid(quality, kind, parts)
+        for kind, parts in _partings(quality, manifest).items()
+    )
+
+
+def quality_grids(quality: pd.DataFrame, manifest: Dataset) -> tuple[Grid, ...]:
+    """Median and quartiles of every measure: by class, and by source if known."""
+    return tuple(_quality_grid(kind, parts) for kind, parts in _partings(quality, manifest).items())
+
+
+def pictures_json(quality: pd.DataFrame, manifest: Dataset) -> dict[str, object]:
+    """Sizes and quartiles of quality, by class and by source, as plain data."""
+    return {
+        f"by_{kind}": {
+            part: {
+                "images": len(own),
+                "sizes": {f"{w}x{h}": n for (w, h), n in _sizes(own).items()},
+                **{key: own[key].quantile(list(QUARTILES)).tolist() for key in MEASURES},
+            }
+            for part, own in parts.items()
+        }
+        for kind, parts in _partings(quality, manifest).items()
+    }
+
+
+def _partings(quality: pd.DataFrame, manifest: Dataset) -> dict[str, Mapping[str, pd.DataFrame]]:
+    """The rows of quality by class and by source, `all` of them first; parts without rows not."""
+    table = manifest.table.set_index("image_id").loc[quality.index]
+    ways = {"class": (table["label"], manifest.classes)}
+    if table["source"].notna().any():
+        sources = table["source"].fillna("missing")
+        ways["source"] = (sources, tuple(sorted(set(sources))))
+    return {kind: dict(_parts(quality, by, order)) for kind, (by, order) in ways.items()}
+
+
+def _parts(
+    quality: pd.DataFrame, by: pd.Series, order: tuple[str, ...]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    yield "all", quality
+    for part in order:
+        own = quality[by.to_numpy() == part]
+        if len(own):
+            yield part, own
+
+
+def _sizes(quality: pd.DataFrame) -> dict[tuple[int, int], int]:
+    """Files by (width, height), the commonest first."""
+    counts = quality.groupby(["width", "height"]).size().sort_values(ascending=False, kind="stable")
+    return dict(zip(counts.index.tolist(), counts.tolist(), strict=True))
+
+
+def _image_size_grid(quality: pd.DataFrame, kind: str, parts: Mapping[str, pd.DataFrame]) -> Grid:
+    every = _sizes(quality)
+    by_part = {part: _sizes(own) for part, own in parts.items()}
+    commonest = list(every)[:SHOWN]
+    wanted = {f"{width} × {height}": [(width, height)] for width, height in commonest}
+    if len(every) > SHOWN:
+        wanted[f"{len(every) - SHOWN} further sizes"] = list(every)[SHOWN:]
+    lines = tuple(
+        (
+            head,
+            *(
+                _share(sum(sizes.get(one, 0) for one in of), len(parts[part]))
+                for part, sizes in by_part.items()
+            ),
+        )
+        for head, of in wanted.items()
+    )
+    heads = ("Size", *(name(part, 24).short for part in parts))
+    return Grid(f"Pixels of the files, width × height, and share of the {kind}", heads, lines)
+
+
+def _share(number: int, whole: int) -> str:
+    return f"{count(number)} ({percent(number / whole)})" if number else "0"
+
+
+def _quality_grid(kind: str, parts: Mapping[str, pd.DataFrame]) -> Grid:
+    lines = tuple(
+        (
+            name(part, 24).short,
+            count(len(own)),
+            *(_quartiles(own[key], places) for key, places in PLACES.items()),
+            f"{own['hair'].mean():.2%} ({percent(float((own['hair'] > 0).mean()))})",
+        )
+        for part, own in parts.items()
+    )
+    heads = (kind.capitalize(), "Images", *(TITLES[key] for key in PLACES), "Hair")
+    caption = (
+        f"Median and quartiles by {kind}; of hair, which most pictures lack, the mean share of the "
+        "picture (and how many have any)"
+    )
+    return Grid(caption, heads, lines)
+
+
+def _quartiles(values: pd.Series, places: int) -> str:
+    low, middle, high = (fixed(float(value), places) for value in values.quantile(list(QUARTILES)))
+    return f"{middle} [{low}, {high}]"

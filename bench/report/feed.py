@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bench.report.names import plain
+from bench.report.format import plain
 
 ATOM = "http://www.w3.org/2005/Atom"
 NAMESPACE = uuid.UUID("6f0b6a4e-0f0e-5c53-9d0f-3a3c2b1c7d11")

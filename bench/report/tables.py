@@ -1,21 +1,298 @@
-"""The tables of estimates: the ranking, one metric at a time, class by class."""
-
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+"""Tables of estimates and the introduction of each row."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from bench.estimates import Estimate, Leaderboard, LeaderboardRow, Rank
-from bench.report.catalogue import metric
-from bench.report.cells import Cell, cell
-from bench.report.charts import Scale, Tick, scale_of_estimates
-from bench.report.names import Name, name, plain
-from bench.report.numbers import count, counted, decimals, fixed, percent
-from bench.report.palette import swatches
-from bench.report.rows import REFERENCE, RowHead, row_head
+from bench.leaderboard import Estimate, IntervalFacts, Leaderboard, LeaderboardRow, Rank
+from bench.report.charts import Bar, Scale, Tick, scale_of_estimates, swatches
+from bench.report.format import (
+    UNDEFINED,
+    Name,
+    count,
+    counted,
+    decimals,
+    fixed,
+    interval,
+    isolated,
+    listed,
+    name,
+    percent,
+    plain,
+    said,
+)
+from bench.report.metric_info import Metric, metric
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+
+WHY = ("undefined: ", "no val predictions")
+"""How the marks begin that say why there is no value."""
+
+METHODS = {
+    "bca": "BCa",
+    "percentile": "percentile",
+    "clopper-pearson": "Clopper–Pearson",
+    "max-t": "simultaneous",
+    "": "no interval",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell as templates draw it.
+
+    order  the number to sort by, "" where there is none (sorts last)
+    value, interval  `0.742` and `[0.725, 0.754]`, or `n/a` and ""
+    note   why it is undefined: `0 positives`
+    marks  words that stand beside it
+    title  its n and the interval's method
+    """
+
+    order: str
+    value: str
+    interval: str
+    note: str
+    marks: tuple[str, ...]
+    title: str
+    bar: Bar | None = None
+
+    @property
+    def text(self) -> str:
+        """`0.742 [0.725, 0.754]` or `n/a (0 positives)`."""
+        if self.note:
+            return f"{self.value} ({self.note})"
+        return f"{self.value} {self.interval}".strip()
+
+
+def method_name(method: str) -> str:
+    """How an interval's method is written."""
+    return METHODS.get(method, method)
+
+
+def reason(estimate: Estimate, metric: Metric) -> str:
+    """Why a value is undefined, in a few words, with its n."""
+    said = [mark for mark in estimate.marks if mark.startswith(WHY)]
+    if not said and estimate.n == 0:
+        return metric.none
+    known = said or ([metric.why] if metric.why else [])
+    return ", ".join([*known, f"n = {count(estimate.n)}"])
+
+
+def beside(estimate: Estimate) -> tuple[str, ...]:
+    """The marks that stand beside a number; what a row lacks is said in full at its name."""
+    short = ("incomplete" if mark.startswith("incomplete") else mark for mark in estimate.marks)
+    return tuple(plain(mark) for mark in short if not mark.startswith(WHY))
+
+
+def cell(
+    estimate: Estimate | None, metric: Metric, facts: IntervalFacts, scale: Scale | None = None
+) -> Cell:
+    """The cell of an estimate; of none at all, a cell that says so."""
+    if estimate is None:
+        return Cell("", UNDEFINED, "", "not worked out", (), f"{metric.label}: not worked out")
+    if math.isnan(estimate.value):
+        why = reason(estimate, metric)
+        title = f"{metric.label}: undefined ({why})"
+        return Cell("", UNDEFINED, "", why, beside(estimate), title)
+    order = f"{estimate.value:.7g}"
+    if metric.counts:
+        written = count(estimate.value)
+        return Cell(order, written, "", "", beside(estimate), f"{written} {metric.label}")
+    places = decimals(estimate.low, estimate.high, estimate.n)
+    value = fixed(estimate.value, places)
+    ends = interval(estimate.low, estimate.high, places)
+    how = method_name(estimate.method if ends else "")
+    level = f"{facts.level * 100:g}% {how} interval" if ends else how
+    title = f"{level}, n = {count(estimate.n)}"
+    marks = _marks(estimate, facts, has_interval=bool(ends))
+    return Cell(order, value, ends, "", marks, title, scale.bar(estimate) if scale else None)
+
+
+def _marks(estimate: Estimate, facts: IntervalFacts, *, has_interval: bool) -> tuple[str, ...]:
+    if not has_interval:
+        return ("no interval", *beside(estimate))
+    usual = estimate.method in ("", facts.method)
+    return beside(estimate) if usual else (method_name(estimate.method), *beside(estimate))
+
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+
+REFERENCE = "reference"
+MOST_GONE = 6
+"""Passes over the folds of which is told what they lack."""
+BADGES = {
+    "synthetic": "The images were drawn by a program; no row says anything about skin.",
+    "lesion-level": "The data has no patient ids: images of one lesion id stay together, but two "
+    "lesions of one patient may stand on two sides of a fold.",
+    "image-level": "The data has neither patient nor lesion ids: nothing keeps images of one "
+    "patient together.",
+    "from scratch": "Trained without pretrained weights, where the recipe would use them or not.",
+    "submitted": "Predictions made elsewhere and handed in; the bench did not see the training.",
+    "committed": "The row’s records and predictions come with the project; nothing was trained "
+    "here to show it.",
+    "incomplete": "Not every fold and seed that the protocol asks for is there; never ranked.",
+    "reference": "Answers without looking at the image; what a method must at least surpass.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A short word on a row, and the sentence that explains it."""
+
+    text: str
+    meaning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RowHead:
+    """A row's first cell.
+
+    anchor   id of the place that tells how to reproduce the row
+    variant  what differs from the method's own recipe and data, spelled out
+    fault    the red mark: why the row must not be believed to work, "" if nothing is wrong
+    aside    further words: seeds, folds, why it is unranked
+    page     address of the row's own page, "" where it has none or this is it
+    """
+
+    anchor: str
+    name: Name
+    kind: str
+    method: str
+    variant: str
+    badges: tuple[Badge, ...]
+    fault: str
+    aside: tuple[str, ...]
+    page: str = ""
+
+
+def anchor(board: Leaderboard, row: LeaderboardRow) -> str:
+    """The id of a row's place on the page: by position, since names may hold anything."""
+    return f"row-{board.rows.index(row) + 1}"
+
+
+def spelled(value: Any) -> str:
+    """A setting's value as one would type it."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {spelled(inner)}" for key, inner in value.items())
+    return plain(str(value))
+
+
+def kind(row: LeaderboardRow) -> str:
+    """How a row came about: trained, submitted, reference, or an ensemble of trained ones."""
+    return "ensemble" if row.facts.members else row.kind
+
+
+def _variant(row: LeaderboardRow) -> str:
+    """What differs from the method's own recipe, in words; of an ensemble, whom it joins how."""
+    if not row.facts.members:
+        return spelled(row.facts.variant)
+    pool = spelled(row.facts.variant.get("pool", ""))
+    return f"{pool} pool of {listed([said(one) for one in row.facts.members])}".strip()
+
+
+def badge(text: str) -> Badge:
+    """A badge with its explanation, if the bench knows it."""
+    return Badge(name(text).short, BADGES.get(text, ""))
+
+
+def badges(row: LeaderboardRow) -> tuple[Badge, ...]:
+    """A row's badges: what its kind and state call for, then its own, each once."""
+    words = [row.kind] if row.kind in (REFERENCE, "submitted") else []
+    words += [] if row.complete else ["incomplete"]
+    shown = [badge(word) for word in dict.fromkeys([*words, *row.facts.badges])]
+    return (*shown, *_guard_badge(row.facts.guards or {}))
+
+
+def _guard_badge(said: Mapping[str, str]) -> tuple[Badge, ...]:
+    """How many guards spoke while the row was trained, and what they said; nothing for none."""
+    if not said:
+        return ()
+    sentences = ". ".join(plain(sentence) for sentence in said.values())
+    return (Badge(f"{counted(len(said), 'guard')} spoke", f"{sentences}."),)
+
+
+def reference_text(board: Leaderboard) -> str:
+    """`uniform, 0.131`: the best reference row and its primary value; "" if there is none."""
+    for row in board.rows:
+        if row.name == board.best_reference and board.primary in row.table.metrics:
+            value = cell(row.table.metrics[board.primary], metric(board.primary), board.interval)
+            return f"{said(row.name)}, {value.value}"
+    return ""
+
+
+def fault(board: Leaderboard, row: LeaderboardRow) -> str:
+    """The red mark of a method whose primary interval does not clear the best reference."""
+    if row.kind == REFERENCE or row.clears_reference:
+        return ""
+    best = reference_text(board)
+    return f"does not clear the best reference row ({best})" if best else "clears no reference row"
+
+
+def folds_there(board: Leaderboard, row: LeaderboardRow) -> tuple[str, str]:
+    """`4 of 5`, and what is not there, `without 2`, told by seed and repeat where it has several;
+    "" where nothing is missing.
+    """
+    seeds = {*row.seeds, *(seed for seed, _, _ in row.missing)}
+    whole = len(seeds) * board.repeats * board.folds
+    amount = f"{count(whole - len(row.missing))} of {count(whole)}"
+    gone: dict[str, list[str]] = {}
+    for seed, repeat, fold in row.missing:
+        of_seed = f"seed {seed}" if len(seeds) > 1 else ""
+        of_repeat = f"repeat {repeat}" if board.repeats > 1 else ""
+        gone.setdefault(f"{of_seed} {of_repeat}".strip(), []).append(str(fold))
+    told = [_gone(of, folds, board.folds) for of, folds in gone.items()]
+    rest = [f"{len(told) - MOST_GONE} more"] if len(told) > MOST_GONE else []
+    return amount, f"without {'; '.join([*told[:MOST_GONE], *rest])}" if told else ""
+
+
+def _gone(of: str, folds: list[str], whole: int) -> str:
+    """`2 and 3 of seed 1`, or `seed 1` where all of its folds are missing."""
+    if not of:
+        return listed(folds)
+    return of if len(folds) == whole else f"{listed(folds)} of {of}"
+
+
+def lacking(board: Leaderboard, row: LeaderboardRow) -> str:
+    """`4 of 5 folds (without 2)`; "" where nothing is missing."""
+    amount, without = folds_there(board, row)
+    return f"{amount} folds ({without})" if without else ""
+
+
+def aside(board: Leaderboard, row: LeaderboardRow) -> tuple[str, ...]:
+    """Seeds, missing folds, and why a row is unranked."""
+    words = []
+    if len(row.seeds) > 1:
+        words.append(counted(len(row.seeds), "seed"))
+    if row.missing:
+        words.append(lacking(board, row))
+    if row.facts.unranked and row.kind != REFERENCE:
+        words.append(f"unranked: {plain(row.facts.unranked)}")
+    return tuple(words)
+
+
+def row_head(board: Leaderboard, row: LeaderboardRow) -> RowHead:
+    """How a row introduces itself in every table."""
+    return RowHead(
+        anchor=anchor(board, row),
+        name=name(row.name),
+        kind=row.kind,
+        method="" if row.method == row.name else isolated(name(row.method).short),
+        variant=_variant(row),
+        badges=badges(row),
+        fault=fault(board, row),
+        aside=aside(board, row),
+        page=board.pages.get(row.name, ""),
+    )
+
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.errors import PredictionError, listing
-from bench.estimates import RowFacts
-from bench.files import write_atomically
+from bench.io import write_atomically
 from bench.job import BETWEEN, MEMBERS, Job, RunRecord, digest, to_json
+from bench.leaderboard import RowFacts
 from bench.method import Recipe
-from bench.predictions import Predictions, RowPredictions, Slot
+from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.run import results
-from bench.run.execute import bench_facts
-from bench.run.pretraining import UNDECLARED
+from bench.run.rows import UNDECLARED
+from bench.run.worker import bench_facts
 
 
 @dataclass(frozen=True)
-class Made:
+class EnsembleFit:
     """What an ensemble says of one slot: test and val, and the weight of each member by row."""
 
     test: Predictions
@@ -33,7 +33,7 @@ class Made:
     weights: Mapping[str, float]
 
 
-def shared_slots(rows: Sequence[RowPredictions]) -> list[Slot]:
+def shared_slots(rows: Sequence[RowPredictions]) -> list[TrainingKey]:
     """The slots of the seeds that are whole in all members: of which none lacks what another has.
 
     Raises PredictionError where there is no such seed, or a member lacks val.
@@ -57,7 +57,7 @@ def shared_slots(rows: Sequence[RowPredictions]) -> list[Slot]:
     return shared
 
 
-def _places(slots: AbstractSet[Slot]) -> str:
+def _places(slots: AbstractSet[TrainingKey]) -> str:
     """Slots in words, a seed after the other: `seed 0 fold 3, 4, seed 1 fold 0`."""
     folds: dict[str, list[str]] = {}
     for slot in sorted(slots):
@@ -104,7 +104,12 @@ def ensemble_job(
 
 
 def write_ensemble(
-    root: Path, repeats: int, folds: int, job: Job, made: Mapping[Slot, Made], command: str
+    root: Path,
+    repeats: int,
+    folds: int,
+    job: Job,
+    made: Mapping[TrainingKey, EnsembleFit],
+    command: str,
 ) -> Path:
     """Write predictions and records of all slots; the folder of the row."""
     row = root / job.protocol / job.dataset / job.row
@@ -143,7 +148,7 @@ def write_ensemble(
     return row
 
 
-def _note(job: Job, made: Sequence[Made]) -> str:
+def _note(job: Job, made: Sequence[EnsembleFit]) -> str:
     """Members and their weights in a sentence."""
     told = []
     for row in made[0].weights:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.job import JobFile
 from bench.run.nursery import Nursery, Starter, start_anew
-from bench.run.process import JobProcess, Outcome, Watcher
 from bench.run.results import is_locked, prepare
+from bench.run.supervisor import JobProcess, Outcome, Watcher
 
 POLL_SECONDS = 0.05
 

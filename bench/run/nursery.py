@@ -32,7 +32,7 @@ killed."""
 NO_MARK = "0" * 32
 PRELOADED = (
     "pandas", "pyarrow.parquet", "pandas.io.parquet", "pandas.io.formats.csvs",
-    "bench.cli.job", "bench.run.guard", "bench.run.execute",
+    "bench.cli.run", "bench.run.supervisor", "bench.run.worker",
 )  # fmt: skip
 """What every job loads; not torch, which reads the job's environment when it is loaded."""
 SERVE = "import sys; sys.path[0] = sys.argv[1]; from bench.run.nursery import serve; serve()"
@@ -209,7 +209,7 @@ def serve() -> None:
         os.dup2(nothing.fileno(), 0)
     for name in PRELOADED:
         importlib.import_module(name)
-    importlib.import_module("bench.run.execute").bench_facts()  # before anyone changes the code
+    importlib.import_module("bench.run.worker").bench_facts()  # before anyone changes the code
     gc.collect()
     gc.freeze()  # what is loaded stays: no child need look through it, nor copy its pages
     ended, wake = os.pipe()

@@ -17,8 +17,8 @@ from typing import Any
 from bench.errors import BenchError
 from bench.job import JobFile, parse_job_file
 from bench.run.local import run_local
-from bench.run.process import STOP_SECONDS, History, Outcome, Unwatched, Watcher
 from bench.run.results import is_done, is_locked
+from bench.run.supervisor import STOP_SECONDS, History, Outcome, Unwatched, Watcher
 
 POLL_SECONDS = 0.2
 RETRIES = 5

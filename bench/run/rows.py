@@ -1,4 +1,4 @@
-"""Rows: the records of a results folder and of the committed one, joined to what is scored."""
+"""Rows: records of a results folder and committed records, with their predictions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,35 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bench.estimates import RowFacts
-from bench.files import sha256_of
+from bench.io import sha256_of
 from bench.job import Job, RunRecord
-from bench.predictions import RowPredictions, Slot
+from bench.leaderboard import RowFacts
+from bench.predictions import RowPredictions, TrainingKey
 from bench.run import results
-from bench.run.pretraining import UNDECLARED, fault_of_pretraining
+
+UNDECLARED = "undeclared"
+OVERLAPPING = (
+    *("ham10000", "ham10k", "hmnist", "dermamnist", "medmnist"),
+    *("isic", "bcn20000", "bcn20k", "msk"),
+)
+"""What in a declaration, its letters and digits alone, means that test images may have been seen:
+HAM10000 in all its forms, DermaMNIST's among them, and collections that it went into or shares
+images with."""
+
+
+def fault_of_pretraining(declared: str) -> str:
+    """Why a row whose weights were made from this data takes no part in the ranking, "" if it does.
+
+    "none" declares a training from scratch.
+    """
+    said = declared.strip().lower()
+    if said in {"", UNDECLARED}:
+        return "its pretraining data is not declared"
+    letters = "".join(character for character in said if character.isalnum())
+    if any(word in letters for word in OVERLAPPING):
+        return f"its pretraining data ({said}) overlaps the test images"
+    return ""
+
 
 BESIDE_OWN = " (committed)"
 """What a committed row's name ends in where it stands beside one of the user's own."""
@@ -71,7 +94,7 @@ class _Choice:
     """The runs of one row id that stand for a row, and how many of others were left out."""
 
     row_id: str
-    runs: dict[Slot, _Run]
+    runs: dict[TrainingKey, _Run]
     strangers: int
 
 
@@ -175,7 +198,7 @@ def _facts(
     )
 
 
-def _told_committed(public: Sequence[Slot], every: Sequence[Slot]) -> str:
+def _told_committed(public: Sequence[TrainingKey], every: Sequence[TrainingKey]) -> str:
     """Which folds of a row of one's own are the committed ones; seed and repeat where it has
     several.
     """

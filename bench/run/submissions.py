@@ -1,6 +1,6 @@
-"""Submissions: out-of-fold predictions made elsewhere, as a row of the leaderboard.
+"""Submissions: predictions made elsewhere as a row of the leaderboard.
 
-    <results>/<protocol>/<dataset>/<row>/submission.json   who, whence, licence, hash
+<results>/<protocol>/<dataset>/<row>/submission.json   who, whence, licence, hash
     <results>/<protocol>/<dataset>/<row>/submission.csv    the file as it came (or .parquet)
 
 The file is kept as it came and read again, checked, whenever rows are collected. Nothing in it is
@@ -22,15 +22,21 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import OFFENDERS_SHOWN, PredictionError, ResultsError, listing
-from bench.estimates import RowFacts
-from bench.files import read_file, read_text, sha256_of, write_atomically
-from bench.predictions import SUM_TOLERANCE, Predictions, RowPredictions, Slot, sum_to_one
+from bench.io import read_file, read_text, sha256_of, write_atomically
+from bench.leaderboard import RowFacts
+from bench.predictions import SUM_TOLERANCE, Predictions, RowPredictions, TrainingKey, sum_to_one
 from bench.protocol import Roles
-from bench.run.handed_in import IMAGE_COLUMNS, MAX_BYTES, read_table
-from bench.run.pretraining import UNDECLARED, fault_of_pretraining
 from bench.run.registry import RESERVED
 from bench.run.results import visible
-from bench.run.spelling import FEW, refuse_other_spelling, refuse_rows_without_id
+from bench.run.rows import UNDECLARED, fault_of_pretraining
+from bench.run.submission_reader import (
+    FEW,
+    IMAGE_COLUMNS,
+    MAX_BYTES,
+    read_submission_table,
+    refuse_other_spelling,
+    refuse_rows_without_id,
+)
 
 MARK = "submission.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -65,7 +71,7 @@ class Submission(BaseModel):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SubmissionSpec:
     """What a submission must hold: every test image of every fold column once.
 
     folds  of one repeat; the roles' columns are repeat-major
@@ -127,9 +133,9 @@ def holds_submission(folder: Path) -> bool:
     return (folder / MARK).exists()
 
 
-def read_submission(path: Path, wanted: Wanted) -> dict[Slot, Predictions]:
+def read_submission(path: Path, wanted: SubmissionSpec) -> dict[TrainingKey, Predictions]:
     """The predictions of a file, by slot. Raises PredictionError with the first twenty faults."""
-    table = read_table(path)
+    table = read_submission_table(path)
     frame, fold = _columns(table, wanted, str(path))
     faults = list(_faults(frame, fold, wanted))
     if len(faults) == 1:
@@ -140,14 +146,16 @@ def read_submission(path: Path, wanted: Wanted) -> dict[Slot, Predictions]:
         rest = f"\n  and {more} more" if more > 0 else ""
         raise PredictionError(f"{path}: {len(faults)} faults:\n{shown}{rest}")
     return {
-        Slot(wanted.seed, *divmod(column, wanted.folds)): Predictions.from_frame(
+        TrainingKey(wanted.seed, *divmod(column, wanted.folds)): Predictions.from_frame(
             frame[fold == column], wanted.classes
         )
         for column in range(wanted.roles.columns)
     }
 
 
-def _columns(table: pd.DataFrame, wanted: Wanted, where: str) -> tuple[pd.DataFrame, pd.Series]:
+def _columns(
+    table: pd.DataFrame, wanted: SubmissionSpec, where: str
+) -> tuple[pd.DataFrame, pd.Series]:
     """The columns `image_id`, `p_<class>` as text or numbers, and the fold column of every row."""
     table = table.rename(columns=str)
     twice = sorted(name for name, count in Counter(table.columns).items() if count > 1)
@@ -189,7 +197,9 @@ def _all_zero(column: pd.Series) -> bool:
     return bool((pd.to_numeric(column, errors="coerce") == 0).all())
 
 
-def _folds(table: pd.DataFrame, image_ids: pd.Series, wanted: Wanted, where: str) -> pd.Series:
+def _folds(
+    table: pd.DataFrame, image_ids: pd.Series, wanted: SubmissionSpec, where: str
+) -> pd.Series:
     """The fold column of every row: as stated, else the one that tests the image (-1: none)."""
     if "fold" in table.columns:
         stated = pd.to_numeric(table["fold"], errors="coerce")
@@ -211,7 +221,7 @@ def _folds(table: pd.DataFrame, image_ids: pd.Series, wanted: Wanted, where: str
     return image_ids.map(fold_of).fillna(-1).astype(np.int64)
 
 
-def _faults(frame: pd.DataFrame, fold: pd.Series, wanted: Wanted) -> Iterator[str]:
+def _faults(frame: pd.DataFrame, fold: pd.Series, wanted: SubmissionSpec) -> Iterator[str]:
     """A sentence for each fault, with its cure."""
     keys = pd.MultiIndex.from_arrays([frame["image_id"], fold])
     rows = wanted.test_rows()
@@ -277,7 +287,7 @@ def submitted_rows(
     roots: Sequence[Path],
     protocol: str,
     dataset: str,
-    wanted: Wanted,
+    wanted: SubmissionSpec,
     roles_sha256: str,
     taken: AbstractSet[str] = frozenset(),
 ) -> list[tuple[RowPredictions, RowFacts]]:
@@ -359,7 +369,7 @@ def named_classes(file: Path) -> tuple[str, ...]:
     """The classes that an accepted file's header names, in its order: p_<class>, or <CLASS> as the
     ISIC challenges write it.
     """
-    columns = [str(name) for name in read_table(file).columns]
+    columns = [str(name) for name in read_submission_table(file).columns]
     probs = [name for name in columns if name not in {*IMAGE_COLUMNS, "fold"}]
     return tuple(
         name.removeprefix("p_") if name.startswith("p_") else name.lower() for name in probs

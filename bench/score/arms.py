@@ -14,17 +14,16 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import stdtrit
 
-from bench.estimates import Arm, ArmReport, ArmRow, Estimate
-from bench.manifest import Manifest
-from bench.predictions import RowPredictions, Slot
+from bench.dataset import Dataset
+from bench.leaderboard import Arm, ArmReport, ArmRow, Estimate
+from bench.predictions import RowPredictions, TrainingKey
 from bench.protocol import Protocol, Roles
 from bench.score.bootstrap import Plan, distributions
-from bench.score.compare import difference_table
-from bench.score.estimate import estimate_row
+from bench.score.join import Cohort, cohort, refuse_unknown_slots
 from bench.score.metrics import IMAGE_METRICS
-from bench.score.references import KIND
-from bench.score.rows import Row, read_row
-from bench.score.runs import Cohort, cohort, refuse_unknown_slots
+from bench.score.reference_rows import KIND
+from bench.score.row import Row, estimate_row, read_row
+from bench.score.significance import difference_table
 
 
 def arm_view(protocol: Protocol, roles: Roles, arm: str) -> tuple[Protocol, Roles]:
@@ -37,7 +36,7 @@ def arm_view(protocol: Protocol, roles: Roles, arm: str) -> tuple[Protocol, Role
 
 
 def ranked_view(
-    protocol: Protocol, manifest: Manifest, roles: Roles, rows: Sequence[RowPredictions]
+    protocol: Protocol, manifest: Dataset, roles: Roles, rows: Sequence[RowPredictions]
 ) -> tuple[Protocol, Roles, list[RowPredictions]]:
     """What is ranked of a protocol: its first arm, and the rows that have predictions for it.
 
@@ -55,7 +54,7 @@ def ranked_view(
 
 
 def arm_report(
-    protocol: Protocol, manifest: Manifest, roles: Roles, rows: Sequence[RowPredictions]
+    protocol: Protocol, manifest: Dataset, roles: Roles, rows: Sequence[RowPredictions]
 ) -> ArmReport | None:
     """Every row's estimates in every arm, and the differences to the first; None without arms.
 
@@ -95,7 +94,7 @@ def _of_arm(row: RowPredictions, columns: Sequence[int]) -> RowPredictions:
     fold_of = {column: fold for fold, column in enumerate(columns)}
     test, val = (
         {
-            Slot(slot.seed, slot.repeat, fold_of[slot.fold]): predictions
+            TrainingKey(slot.seed, slot.repeat, fold_of[slot.fold]): predictions
             for slot, predictions in part.items()
             if slot.fold in fold_of
         }

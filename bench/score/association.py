@@ -21,8 +21,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from bench.estimates import NAN, Association, Estimate
-from bench.score.intervals import bca
+from bench.leaderboard import NAN, Association, Estimate
+from bench.score.bootstrap import bca
 
 V, EPSILON = "Cramér's V", "epsilon squared"
 RESAMPLES, TRADES, LEVEL = 1000, 1999, 0.95

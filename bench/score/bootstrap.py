@@ -1,8 +1,19 @@
-"""The cluster bootstrap: one plan of resampled groups, shared by every row and every metric.
+"""The cluster bootstrap: resampled groups, distributions, influence values and intervals.
+
+Sums: images sorted by cell (true x predicted class, caught by class) and by confidence bin.
+Rankings: one sort a class, descending by score; each class is ranked within every fold and over all
+of them. A ranking is cut into segments of [negatives][single positives][tied negatives][tied
+positives], and ends at its last positive, since what comes below is known from the totals. Images
+may lie in several parts, such as the subgroups of an attribute: then each part has all of this.
 
 Groups (patients, else lesions) are drawn with replacement, as many as there are, and with a group
 come all of its images (Field & Welsh 2007). The distributions hold conditional on the trained
 models: nothing is trained again.
+
+The influence of a group is the derivative of the metric by the group's weight, all weights being 1
+(Efron 1987, section 7, by groups). Metrics made of sums are differentiated by a complex step
+(Squire & Trapp 1998), which is exact to rounding and needs no second formula; AUC and AP, whose
+sums run over rankings, by hand.
 """
 
 from __future__ import annotations
@@ -13,12 +24,169 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import betaincinv, ndtr, ndtri
 
 from bench.score import streams
-from bench.score.arrange import Arrangement
 from bench.score.fallback import LANES
+from bench.score.join import Run, divided
 from bench.score.kernels import Kernels, compiled, room
-from bench.score.metrics import ECE_BINS, Tally, keys, ratio, values
+from bench.score.metrics import (
+    BIASED,
+    ECE_BINS,
+    MACROS,
+    Key,
+    Tally,
+    brier_scores,
+    confidence_bins,
+    keys,
+    log_losses,
+    ratio,
+    values,
+)
+
+WIDTH = 4
+
+
+@dataclass(frozen=True)
+class SortedScores:
+    """A run, in P parts, as the kernels read it. Every `*_items` holds group numbers, int32.
+
+    cell_items, cell_ends (P*(C*C + C),)  by part and cell; ends are exclusive positions
+    sum_items, sum_values (L, 3), sum_ends (P*15,)  a group's images of one part and confidence bin
+                summed: confidence minus correctness, log loss, Brier score
+    rank_items, segments (S, 4), rankings (C*(P*F + P) + 1,)  class-major: the folds of each part,
+                then each part over all of its folds
+    has_thresholds (P, C)  whether each class has one in every fold of which a part has images
+    """
+
+    classes: int
+    folds: int
+    parts: int
+    cell_items: np.ndarray
+    cell_ends: np.ndarray
+    sum_items: np.ndarray
+    sum_values: np.ndarray
+    sum_ends: np.ndarray
+    rank_items: np.ndarray
+    segments: np.ndarray
+    rankings: np.ndarray
+    has_thresholds: np.ndarray
+
+
+def sort_scores(run: Run, part: np.ndarray | None = None, parts: int = 1) -> SortedScores:
+    """Sort a run's images for the kernels: all of them, or part by part; part (N,) from 0 on."""
+    part = np.zeros_like(run.fold) if part is None else part
+    cell_items, cell_ends = _cells(run, part, parts)
+    sum_items, sum_values, sum_ends = _sums(run, part, parts)
+    rank_items, segments, rankings = _rankings(run, part, parts)
+    return SortedScores(
+        classes=run.classes,
+        folds=run.folds,
+        parts=parts,
+        cell_items=cell_items,
+        cell_ends=cell_ends,
+        sum_items=sum_items,
+        sum_values=sum_values,
+        sum_ends=sum_ends,
+        rank_items=rank_items,
+        segments=segments,
+        rankings=rankings,
+        has_thresholds=_has_thresholds(run, part, parts),
+    )
+
+
+def _has_thresholds(run: Run, part: np.ndarray, parts: int) -> np.ndarray:
+    size = np.bincount(part * run.folds + run.fold, minlength=parts * run.folds)
+    missing = (size > 0).reshape(parts, run.folds)[..., None] & ~np.isfinite(run.thresholds)
+    return np.asarray(~missing.any(axis=1))
+
+
+def _cells(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    cells = run.classes**2
+    caught = np.flatnonzero(run.caught)
+    kind = np.concatenate([run.truth * run.classes + run.called, cells + run.truth[caught]])
+    cell = np.concatenate([part, part[caught]]) * (cells + run.classes) + kind
+    group = np.concatenate([run.group, run.group[caught]])
+    items, sizes = divided(np.arange(len(cell)), cell, parts * (cells + run.classes))
+    return group[items].astype(np.int32), np.cumsum(sizes, dtype=np.int64)
+
+
+def _sums(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    top = run.probs[np.arange(len(run.truth)), run.called]
+    bins = part * ECE_BINS + confidence_bins(top)
+    member, item = np.unique(bins * run.groups + run.group, return_inverse=True)
+    columns = (
+        top - (run.called == run.truth),
+        log_losses(run.truth, run.probs),
+        brier_scores(run.truth, run.probs),
+    )
+    values = np.stack([np.bincount(item, column) for column in columns], axis=1)
+    ends = np.cumsum(np.bincount(member // run.groups, minlength=parts * ECE_BINS))
+    return (member % run.groups).astype(np.int32), values, ends.astype(np.int64)
+
+
+def _rankings(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    items, segments, counts, start = [], [], [], 0
+    for code, pooled in enumerate(run.orders):
+        by_fold = divided(pooled, part * run.folds + run.fold, parts * run.folds)
+        by_part = divided(pooled, part, parts)
+        order, sizes = (np.concatenate(both) for both in zip(by_fold, by_part, strict=True))
+        places, ends, count = _segments(run.probs[order, code], run.truth[order] == code, sizes)
+        items.append(run.group[order[places]])
+        segments.append(ends + start)
+        counts.append(count)
+        start += len(places)
+    return (
+        np.concatenate(items).astype(np.int32),
+        np.ascontiguousarray(np.concatenate(segments), dtype=np.int64),
+        np.cumsum(np.concatenate([[0], *counts]), dtype=np.int64),
+    )
+
+
+def _segments(
+    score: np.ndarray, positive: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut rankings into segments: places (L,) of what is kept, in its order, ends (S, 4), and how
+    many segments each ranking has (R,).
+
+    The rankings stand one after the other, `sizes` (R,) long, each descending by score. Images of
+    equal score that hold a positive end a segment, their negatives first. Every other positive is a
+    single one, every other negative a plain one.
+    """
+    stops = np.cumsum(sizes)
+    fresh = np.concatenate([[True], score[1:] != score[:-1], [True]])
+    fresh[stops] = True
+    kept = _kept(positive, stops, fresh) - (stops - sizes)
+    pairs = np.stack([kept, sizes - kept], axis=1).ravel()
+    places = np.flatnonzero(np.repeat(np.arange(len(pairs)) % 2 == 0, pairs))
+    first, tied = fresh[places], ~(fresh[:-1] & fresh[1:])[places]
+    if tied.any():
+        block = np.cumsum(first)
+        places = places[np.argsort(2 * block + positive[places], kind="stable")]
+        tied &= (np.bincount(block, positive[places]) > 0)[block]
+    kind = positive[places] + 2 * tied
+    opens = np.ones(len(places) + 1, dtype=bool)
+    opens[1:-1] = (np.diff(kind) < 0) | ((kind[1:] == WIDTH - 1) & first[1:])
+    stops = np.cumsum(kept)
+    opens[stops] = True
+    number = np.cumsum(opens)
+    filled = np.bincount((number[:-1] - 1) * WIDTH + kind, minlength=(number[-1] - 1) * WIDTH)
+    count = np.diff(number[stops] - 1, prepend=0)
+    return places, np.cumsum(filled).reshape(-1, WIDTH), count
+
+
+def _kept(positive: np.ndarray, stops: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """Where each ranking ends (R,): behind all of its last positive's score, at its start without.
+
+    fresh (N + 1,) is whether another score, or another ranking, begins.
+    """
+    hits, edges = np.flatnonzero(positive), np.flatnonzero(fresh)
+    count = np.searchsorted(hits, stops)
+    some = np.diff(count, prepend=0) > 0
+    found = np.concatenate([[0], stops[:-1]])
+    found[some] = edges[np.searchsorted(edges, hits[count[some] - 1], side="right")]
+    return found
+
 
 CHUNK = 16 * LANES
 
@@ -65,14 +233,14 @@ class DrawnOnce(Plan):
 
 
 def point_values(
-    runs: Sequence[Arrangement], groups: int, kernels: Kernels | None = None
+    runs: Sequence[SortedScores], groups: int, kernels: Kernels | None = None
 ) -> np.ndarray:
     """Every metric of every run as it stands, (runs, M P): the resample with each group once."""
     tallies = (point_tally(run, groups, kernels) for run in runs)
     return np.stack([values(tally)[:, ::LANES].ravel() for tally in tallies])
 
 
-def point_tally(run: Arrangement, groups: int, kernels: Kernels | None = None) -> Tally:
+def point_tally(run: SortedScores, groups: int, kernels: Kernels | None = None) -> Tally:
     """The tally of one run as it stands, 64 equal columns for each of its parts."""
     weights = _lines(groups)
     weights[:] = 1
@@ -80,7 +248,7 @@ def point_tally(run: Arrangement, groups: int, kernels: Kernels | None = None) -
 
 
 def distributions(
-    rows: Sequence[Sequence[Arrangement]], plan: Plan, kernels: Kernels | None = None
+    rows: Sequence[Sequence[SortedScores]], plan: Plan, kernels: Kernels | None = None
 ) -> list[np.ndarray]:
     """Every metric of every row in every resample: for each row (M, P R), mean over its runs.
 
@@ -124,7 +292,7 @@ def _lines(groups: int) -> np.ndarray:
 
 
 def tally_weights(
-    runs: Sequence[Arrangement], batches: Iterable[np.ndarray], width: int, kernels: Kernels
+    runs: Sequence[SortedScores], batches: Iterable[np.ndarray], width: int, kernels: Kernels
 ) -> Iterator[Tally]:
     """The tally of every run under batches of weights (G, 64), `width` columns for each part."""
     spaces = [_space(run, width) for run in runs]
@@ -140,7 +308,7 @@ def tally_weights(
         yield _tally(run, *space)
 
 
-def _space(run: Arrangement, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _space(run: SortedScores, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (
         np.empty((len(run.cell_ends), width)),
         np.empty((3, len(run.sum_ends), width)),
@@ -148,7 +316,7 @@ def _space(run: Arrangement, width: int) -> tuple[np.ndarray, np.ndarray, np.nda
     )
 
 
-def _tally(run: Arrangement, cells: np.ndarray, sums: np.ndarray, ranks: np.ndarray) -> Tally:
+def _tally(run: SortedScores, cells: np.ndarray, sums: np.ndarray, ranks: np.ndarray) -> Tally:
     classes, folds, parts = run.classes, run.folds, run.parts
     cells = cells.reshape(parts, classes**2 + classes, -1)
     caught = np.where(run.has_thresholds[..., None], cells[:, classes**2 :], np.nan)
@@ -179,3 +347,146 @@ def _aside(table: np.ndarray, parts: int = 0) -> np.ndarray:
     """A table with the columns (B) of its parts, which are its axis `parts`, side by side."""
     moved = np.moveaxis(table, parts, -2)
     return moved.reshape(*moved.shape[:-2], -1)
+
+
+STEP = 1e-20
+RANKED = ("auc", "ap", "auc_pooled", "ap_pooled")
+
+
+def acceleration(influence: np.ndarray) -> float:
+    """BCa's acceleration from influence values (G,); 0 where no group pulls, NaN from NaN."""
+    squares = influence * influence
+    square = float(squares.sum())
+    return 0.0 if square == 0 else float((squares * influence).sum()) / (6 * square**1.5)
+
+
+def accelerations(runs: Sequence[Run], tallies: Sequence[Tally]) -> np.ndarray:
+    """The acceleration of every metric (M,), for the mean over runs; NaN for ECE, which has none.
+
+    tallies are those of the runs as they stand; only their first column is read.
+    """
+    return np.array([acceleration(pull) for _, pull in influences(runs, tallies)])
+
+
+def influences(runs: Sequence[Run], tallies: Sequence[Tally]) -> Iterator[tuple[Key, np.ndarray]]:
+    """(key, influence values (G,)) of every metric, for the mean over runs; NaN for ECE."""
+    slopes = [_slopes(run, tally) for run, tally in zip(runs, tallies, strict=True)]
+    ranked = ranked_influences(runs)
+    for row, (metric, code) in enumerate(keys(runs[0].classes)):
+        made_of = MACROS.get(metric, metric)
+        if metric in BIASED:
+            pull = np.full(runs[0].groups, np.nan)
+        elif made_of in RANKED:
+            pull = ranked[made_of].mean(axis=0) if code is None else ranked[made_of][code]
+        else:
+            pull = np.zeros(runs[0].groups)
+            for run, slope in zip(runs, slopes, strict=True):
+                pull += np.bincount(run.group, _pull(run, slope[row]), run.groups) / len(runs)
+        yield (metric, code), pull
+
+
+def _slopes(run: Run, tally: Tally) -> np.ndarray:
+    """Derivatives (M, K) of every metric by every sum: C*C cells, C caught, log loss, Brier."""
+    classes = run.classes
+    cells = classes * classes
+    width = cells + classes + 2
+    confusion = np.repeat(tally.confusion[..., :1], width, axis=-1).astype(complex)
+    caught = np.repeat(tally.caught[:, :1], width, axis=-1).astype(complex)
+    losses = np.repeat(np.stack([tally.log_loss[:1], tally.brier[:1]]), width, axis=-1)
+    losses = losses.astype(complex)
+    step = 1j * STEP * np.eye(width)
+    stepped = Tally(
+        confusion=confusion + step[:cells].reshape(classes, classes, width),
+        caught=caught + step[cells : cells + classes],
+        gaps=np.repeat(tally.gaps[:, :1], width, axis=-1),
+        log_loss=losses[0] + step[-2],
+        brier=losses[1] + step[-1],
+        fold_auc=np.repeat(tally.fold_auc[..., :1], width, axis=-1),
+        fold_ap=np.repeat(tally.fold_ap[..., :1], width, axis=-1),
+        auc=np.repeat(tally.auc[:, :1], width, axis=-1),
+        ap=np.repeat(tally.ap[:, :1], width, axis=-1),
+    )
+    return np.asarray(values(stepped).imag / STEP)
+
+
+def _pull(run: Run, slope: np.ndarray) -> np.ndarray:
+    """Derivative (N,) of one metric by the weight of each image."""
+    classes = run.classes
+    cells = classes * classes
+    pull: np.ndarray = slope[:cells][run.truth * classes + run.called]
+    if slope[cells : cells + classes].any():
+        pull = pull + slope[cells : cells + classes][run.truth] * run.caught
+    if slope[-2]:
+        pull = pull + slope[-2] * log_losses(run.truth, run.probs)
+    if slope[-1]:
+        pull = pull + slope[-1] * brier_scores(run.truth, run.probs)
+    return pull
+
+
+def ranked_influences(runs: Sequence[Run]) -> dict[str, np.ndarray]:
+    """Influence values (C, G) of `auc`, `ap`, `auc_pooled` and `ap_pooled`, mean over runs."""
+    shape = (runs[0].classes, runs[0].groups)
+    found = {kind: np.zeros(shape) for kind in RANKED}
+    for run in runs:
+        whole = np.array([len(run.truth)])
+        for code, pooled in enumerate(run.orders):
+            by_fold = divided(pooled, run.fold, run.folds)
+            for suffix, (order, sizes) in (("", by_fold), ("_pooled", (pooled, whole))):
+                score, positive = run.probs[order, code], run.truth[order] == code
+                pulls = compiled().pull(score, positive, sizes[sizes > 0])
+                for kind, pull in zip(("auc", "ap"), pulls, strict=True):
+                    table = np.bincount(run.group[order], pull, run.groups)
+                    found[kind + suffix][code] += table / len(runs)
+    return found
+
+
+AGREE = 1e-12
+
+
+def percentile(drawn: np.ndarray, level: float) -> tuple[float, float]:
+    """The middle `level` of the resamples drawn (R,)."""
+    return quantiles(drawn, np.array([(1 - level) / 2, (1 + level) / 2]))
+
+
+def quantiles(drawn: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Two quantiles of values (R,), linear between neighbours as `numpy.quantile`, but faster."""
+    places = shares * (len(drawn) - 1)
+    lower = np.floor(places).astype(np.int64)
+    upper = np.minimum(lower + 1, len(drawn) - 1)
+    ordered = np.partition(drawn, (*lower, *upper))
+    low, high = ordered[lower] + (places - lower) * (ordered[upper] - ordered[lower])
+    return float(low), float(high)
+
+
+def bca(
+    drawn: np.ndarray, estimate: float, acceleration: float, level: float
+) -> tuple[float, float] | None:
+    """Bias-corrected and accelerated interval (Efron 1987) from the resamples drawn (R,).
+
+    Resamples equal to the estimate count half for the bias. None where it is not defined: the
+    estimate lies outside of all resamples, or the acceleration is too large for the level.
+    """
+    near = AGREE * max(1.0, abs(estimate))
+    below = np.count_nonzero(drawn < estimate - near)
+    within = np.count_nonzero(drawn <= estimate + near)
+    bias = ndtri((below + within) / 2 / len(drawn))
+    if not np.isfinite(bias):
+        return None
+    normal = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+    shrink = 1 - acceleration * normal
+    if (shrink <= 0).any() or not np.isfinite(acceleration):
+        return None
+    return quantiles(drawn, ndtr(bias + normal / shrink))
+
+
+def clopper_pearson(hits: int, count: int, level: float) -> tuple[float, float]:
+    """Exact interval of a proportion (Clopper & Pearson 1934), `hits` of `count`."""
+    tail = (1 - level) / 2
+    low = 0.0 if hits == 0 else float(betaincinv(hits, count - hits + 1, tail))
+    high = 1.0 if hits == count else float(betaincinv(hits + 1, count - hits, 1 - tail))
+    return low, high
+
+
+def all_agree(drawn: np.ndarray) -> bool:
+    """Whether no two resamples differ by more than rounding."""
+    return bool(np.ptp(drawn) <= AGREE * max(1.0, float(np.abs(drawn[0]))))

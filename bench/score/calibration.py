@@ -1,4 +1,4 @@
-"""Whether probabilities are as sure as they are right.
+"""Calibration errors and reliability curves.
 
 `ece` and its class-wise kin over fifteen bins (lower, upper] of equal width (Guo et al. 2017,
 Kull et al. 2019), `ece_equal_mass` over fifteen of as equal a number as ties allow (Nixon et al.
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.closeup import Calibration, Curve, CurvePoint
+from bench.leaderboard import Calibration, Curve, CurvePoint
 from bench.protocol import Interval
 from bench.score.bootstrap import Plan
+from bench.score.join import Run
+from bench.score.metric_sums import EstimateSpec, MetricSums, band, estimates, joined
 from bench.score.metrics import ECE_BINS, brier_scores, confidence_bins, log_losses, ratio
-from bench.score.runs import Run
-from bench.score.sums import Asked, Ledger, band, estimates, joined
 
 BINS = ECE_BINS
 METRICS = (
@@ -49,8 +49,8 @@ def calibration(
     run = runs[0]
     whole = (len(run.truth), run.groups_in())
     by_class = [run.groups_in(run.truth == code) for code in range(run.classes)]
-    asked = [Asked(name, *whole) for name in METRICS]
-    asked += [Asked("classwise_ece", whole[0], groups) for groups in by_class]
+    asked = [EstimateSpec(name, *whole) for name in METRICS]
+    asked += [EstimateSpec("classwise_ece", whole[0], groups) for groups in by_class]
     found = estimates(ledgers, lambda sums: _values(sums, len(classes)), asked, plan, interval)
     return Calibration(
         tempered=tempered,
@@ -61,9 +61,9 @@ def calibration(
     )
 
 
-def binned(run: Run, bins: np.ndarray, probs: np.ndarray, outcome: np.ndarray) -> Ledger:
+def binned(run: Run, bins: np.ndarray, probs: np.ndarray, outcome: np.ndarray) -> MetricSums:
     """Counts of each bin without and with the outcome, and the sum of its probabilities."""
-    return Ledger(
+    return MetricSums(
         groups=run.groups,
         cells=2 * BINS,
         group=run.group,
@@ -81,7 +81,7 @@ def equal_mass_bins(top: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges, top, side="left")
 
 
-def _ledger(run: Run) -> Ledger:
+def _ledger(run: Run) -> MetricSums:
     """Top label in bins of equal width and of equal mass, every class by width, then the losses."""
     top = run.probs.max(axis=1)
     right = (run.called == run.truth).astype(np.int64)
@@ -94,7 +94,7 @@ def _ledger(run: Run) -> Ledger:
         for code, probs in enumerate(run.probs.T)
     ]
     images = len(run.truth)
-    losses = Ledger(
+    losses = MetricSums(
         groups=run.groups,
         cells=0,
         group=run.group[:0],
@@ -162,7 +162,7 @@ def _of_class(runs: Sequence[Run], plan: Plan, level: float) -> Curve:
     return _curve(ledgers, plan, level)
 
 
-def _curve(ledgers: Sequence[Ledger], plan: Plan, level: float) -> Curve:
+def _curve(ledgers: Sequence[MetricSums], plan: Plan, level: float) -> Curve:
     """Mean probability and share of the outcome in every bin that is not empty."""
     merged = np.sum([one.total() for one in ledgers], axis=0)
     count = merged[: 2 * BINS].reshape(BINS, 2).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The loops in which scoring spends its time, in one of two forms: compiled, or by NumPy."""
+"""Kernels of the bootstrap."""
 
 from __future__ import annotations
 

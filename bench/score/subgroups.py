@@ -1,4 +1,4 @@
-"""Who a row works for: every metric in the subgroups of each attribute, and the gaps between them.
+"""Metrics by subgroup and the largest gap.
 
 All subgroups are scored by the engine on the shared resamples, so differences are paired. The gap
 of an attribute is picked as the largest, so its interval has to hold for every pair that was looked
@@ -15,17 +15,14 @@ from itertools import combinations, pairwise
 import numpy as np
 import pandas as pd
 
-from bench.closeup import Gap, Subgroup
-from bench.estimates import NAN, Estimate
-from bench.manifest import Manifest
+from bench.dataset import Dataset
+from bench.leaderboard import NAN, Estimate, Gap, Subgroup
 from bench.protocol import Interval
-from bench.score.arrange import Arrangement, arrange
-from bench.score.bootstrap import Plan, distributions, point_values
-from bench.score.denominators import denominators
-from bench.score.estimate import FEW, FEW_GROUPS, RARELY, interval_of, partly_undefined
+from bench.score.bootstrap import Plan, SortedScores, distributions, point_values, sort_scores
+from bench.score.derived_rows import subset
+from bench.score.join import Run
 from bench.score.metrics import BIASED, IMAGE_METRICS, Key, higher_is_better, keys, ratio
-from bench.score.runs import Run
-from bench.score.views import subset
+from bench.score.row import FEW, FEW_GROUPS, RARELY, denominators, interval_of, partly_undefined
 
 AGES = (0, 20, 40, 60, 80)
 ATTRIBUTES = ("age", "sex", "localization", "dx_type", "source", "image_size")
@@ -56,7 +53,7 @@ Attributes = Mapping[str, pd.Categorical]
 """What every image of the roster is (N,), by attribute."""
 
 
-def attributes(manifest: Manifest) -> Attributes:
+def attributes(manifest: Dataset) -> Attributes:
     """What images are by each attribute that the data states.
 
     Age is in bands of twenty years; sizes of images that few groups have are one subgroup.
@@ -207,10 +204,10 @@ def _scored(
     return found
 
 
-def _in_parts(run: Run, masks: Sequence[np.ndarray]) -> Arrangement:
+def _in_parts(run: Run, masks: Sequence[np.ndarray]) -> SortedScores:
     """All images, those of no part in one more at the end: so the run is sorted only once."""
     part = np.argmax([*masks, ~np.any(masks, axis=0)], axis=0)
-    return arrange(run, part, len(masks) + 1)
+    return sort_scores(run, part, len(masks) + 1)
 
 
 def _estimate(found: _Found, absent: int, interval: Interval) -> Estimate:

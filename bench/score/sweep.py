@@ -1,4 +1,4 @@
-"""Hyperparameters by val only: what each fold chooses, and how much too good its val looks.
+"""Hyperparameter selection on val, and its optimism.
 
 In every fold the candidate with the best val macro-F1 is chosen (the score by which a training
 chooses its epoch, too), and only then is its test part looked at. The optimism is val minus test of
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import f1_score
 
+from bench.dataset import Dataset
 from bench.errors import PredictionError, ResultsError
-from bench.manifest import Manifest
-from bench.predictions import Predictions, Slot
+from bench.predictions import Predictions, TrainingKey
 from bench.protocol import Protocol, Roles
 
 
@@ -28,8 +28,8 @@ class Candidate:
 
     settings: Mapping[str, Any]
     row: str
-    val: Mapping[Slot, Predictions]
-    test: Mapping[Slot, Predictions]
+    val: Mapping[TrainingKey, Predictions]
+    test: Mapping[TrainingKey, Predictions]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Choice:
     usual_gap  mean val minus test over all its candidates
     """
 
-    slot: Slot
+    slot: TrainingKey
     candidate: Candidate
     among: int
     val: float
@@ -81,7 +81,7 @@ def choose(
     method: str,
     candidates: Sequence[Candidate],
     protocol: Protocol,
-    manifest: Manifest,
+    manifest: Dataset,
     roles: Roles,
 ) -> Sweep:
     """Let each fold choose its candidate on val; the first of equals, in the order given.
@@ -113,7 +113,7 @@ def _score(
     predictions: Predictions,
     part: str,
     column: int,
-    manifest: Manifest,
+    manifest: Dataset,
     roles: Roles,
 ) -> float:
     """Macro-F1 over all classes; one neither there nor predicted counts 0, as in training."""

@@ -1,6 +1,9 @@
-"""Checkpoints: written whole or not at all, proven by hash, never unpickled.
+"""Checkpoints: written atomically, verified by hash, never unpickled; their metadata.
 
-    last.pt, previous.pt          all that an interrupted training needs, kept after each epoch and,
+The file may come from anyone. Whatever its header holds, it is read or refused in one line before a
+model is built, and nothing of it is ever run.
+
+last.pt, previous.pt          all that an interrupted training needs, kept after each epoch and,
                                   in a long one, every so many seconds
     best.safetensors              the raw weights with the best val score
     best_ema.safetensors          the averaged weights with the best val score
@@ -15,19 +18,96 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
+from bench.data.appearance import NUMBERS
+from bench.data.preprocess import preprocessing, recorded
 from bench.errors import ResultsError
-from bench.files import write_atomically
-from bench.train.header import told_by
+from bench.io import write_atomically
+from bench.job import ClassName
+from bench.recipe import Recipe
+
+MOST_CLASSES = 10_000
+CHANNELS = 3
+Positive = Annotated[float, Field(gt=0, lt=math.inf)]
+Colour = Annotated[tuple[FiniteFloat, ...], Field(min_length=CHANNELS, max_length=CHANNELS)]
+Numbers = Annotated[tuple[FiniteFloat, ...], Field(min_length=NUMBERS, max_length=NUMBERS)]
+
+
+class StoredAppearance(BaseModel):
+    """A training part's looks; see `bench.data.appearance.Appearance`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: Numbers
+    precision: Annotated[tuple[Numbers, ...], Field(min_length=NUMBERS, max_length=NUMBERS)]
+    limit: FiniteFloat
+
+
+class CheckpointMetadata(BaseModel):
+    """What a best file says of itself; see `bench.train.predictor.Classifier`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=MOST_CLASSES)]
+    recipe: Recipe
+    chain: list[dict[str, Any]]
+    mean: Colour
+    std: Annotated[tuple[Positive, ...], Field(min_length=CHANNELS, max_length=CHANNELS)]
+    temperature: Positive = 1.0
+    image_temperature: Positive | None = None
+    looks: StoredAppearance | None = None
+    trained_on: dict[str, str | int] = {}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> CheckpointMetadata:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes: one stands there twice")
+        if self.chain != recorded(preprocessing(self.recipe)):
+            raise ValueError("chain: is not the preprocessing of its recipe")
+        return self
+
+
+def told_by(path: Path) -> dict[str, Any]:
+    """What a best file says, unproven. Raises ResultsError where it is no file of weights."""
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            metadata = stream.metadata() or {}
+        return {name: json.loads(value) for name, value in metadata.items()}
+    except Exception as error:  # whatever a damaged file makes its readers raise
+        raise ResultsError(f"{path}: cannot be read as a checkpoint ({error})") from error
+
+
+def read_header(path: Path) -> CheckpointMetadata:
+    """What a best file says of itself. Raises ResultsError where it is none of the bench's."""
+    told = told_by(path)
+    missing = [name for name in ("classes", "recipe", "mean", "std") if name not in told]
+    if missing:
+        raise ResultsError(
+            f"{path}: its header lacks {', '.join(missing)}; give a best.safetensors or "
+            "best_ema.safetensors of this bench"
+        )
+    if "chain" not in told:
+        raise ResultsError(f"{path}: does not tell its preprocessing; train it again")
+    try:
+        return CheckpointMetadata.model_validate(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise ResultsError(
+            f"{path}: its header is none of this bench's: {place}: {str(first['msg']).lower()}"
+        ) from None
+
 
 HASH_BYTES = 32
 PROOF = "weights_sha256"

@@ -12,9 +12,10 @@ from sklearn.metrics import f1_score, recall_score
 from torch import nn
 
 from bench.method import Images
-from bench.train import distributed, memory
+from bench.train import fabric as distributed
+from bench.train import fabric as memory
 from bench.train.models import normalisation
-from bench.train.pixels import ResidentImages
+from bench.train.sampling import ResidentImages
 
 EVALUATION_BATCH = 256
 

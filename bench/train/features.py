@@ -15,13 +15,13 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from bench.data.store import cache_folder
+from bench.data.cache import cache_folder
 from bench.errors import MethodError
-from bench.files import write_atomically
+from bench.io import write_atomically
 from bench.method import FoldTask, Part
-from bench.train import draws
-from bench.train.distributed import resolve_device
+from bench.train import sampling
 from bench.train.evaluate import EVALUATION_BATCH, Scale
+from bench.train.fabric import resolve_device
 from bench.train.fit import tell_origin
 from bench.train.models import build_model
 
@@ -35,7 +35,7 @@ def frozen_features(task: FoldTask) -> Callable[[Part], np.ndarray]:
     and stays as it is. Raises MethodError for a model that is none of timm's.
     """
     torch.set_num_threads(task.threads)
-    torch.manual_seed(draws.derived_seed(task.seed, 0, draws.WEIGHTS))
+    torch.manual_seed(sampling.derived_seed(task.seed, 0, sampling.WEIGHTS))
     model = build_model(task.recipe, len(task.classes), task.weights).eval()
     if not hasattr(model, "forward_head"):
         raise MethodError(f"model={task.recipe.model}: only timm's models tell their features")

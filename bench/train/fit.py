@@ -10,27 +10,27 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from bench.data.looks import LOOKED_AT, Looks
-from bench.idle import Start
+from bench.calibrate import fit_temperature, temper
+from bench.data.appearance import LOOKED_AT, Appearance
+from bench.inactive_options import TrainingSetup
 from bench.method import FoldTask, Part
 from bench.predictions import Predictions
-from bench.temperature import fit_temperature, temper
-from bench.train import checkpoint, draws
-from bench.train.device import same_bits
-from bench.train.distributed import (
+from bench.train import checkpoint, sampling
+from bench.train.diagnostics import idle_sentence
+from bench.train.evaluate import Scale, predict_probs
+from bench.train.fabric import (
     build_fabric,
     device_name,
     precision_name,
+    same_bits,
     synchronised,
     wait_for_all,
 )
-from bench.train.evaluate import Scale, predict_probs
+from bench.train.final_checks import review_checkpoints, review_length, review_predictions
 from bench.train.fusion import fusion_of
-from bench.train.guards import idle_sentence
 from bench.train.loop import Training
 from bench.train.models import build_model, memory_layout, unmatched_weights
-from bench.train.pseudo import taught
-from bench.train.review import review_checkpoints, review_length, review_predictions
+from bench.train.pseudo_labels import taught
 
 
 def fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> Predictions:
@@ -47,7 +47,7 @@ def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -
     if task.recipe.unlabelled:
         task = taught(task, lambda teacher: _fit_predict(teacher, own_model))
     fabric = build_fabric(task)
-    torch.manual_seed(draws.derived_seed(task.seed, task.column, draws.WEIGHTS))
+    torch.manual_seed(sampling.derived_seed(task.seed, task.column, sampling.WEIGHTS))
     model = build_model(task.recipe, len(task.classes), task.weights, own_model)
     model = synchronised(model, fabric, task.recipe)
     layout = memory_layout(task.recipe)
@@ -56,14 +56,14 @@ def _fit_predict(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -
     tell_origin(task, own_model)
 
     if task.recipe.supcon_epochs or task.recipe.head == "prototypes":
-        from bench.train.supcon import start_from_classes
+        from bench.train.contrastive import start_from_classes
 
         start_from_classes(task, fabric, model, scale)
     training = Training(task, fabric, model, scale)
     if task.weights is not None:
         passed = unmatched_weights(model, task.weights, task.recipe.unmatched_weights)
         training.guards.say("unmatched weights", passed)
-    start = Start(weights=task.weights is not None, devices=task.devices)
+    start = TrainingSetup(weights=task.weights is not None, devices=task.devices)
     training.guards.say("idle switches", idle_sentence(task.recipe, start))
     if task.recipe.compile:
         model.compile()  # in place: names of weights stay, and the average is a plain copy
@@ -104,7 +104,7 @@ def _told_of_training(task: FoldTask) -> dict[str, Any]:
     """What a checkpoint tells of its training part: whose it is, and what it looks like."""
     count, images = len(task.train), task.train.images
     positions = np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int)
-    looks = Looks.of(images.take(at)[0] for at in positions[:, None])
+    looks = Appearance.of(images.take(at)[0] for at in positions[:, None])
     place = {
         "dataset": task.dataset or "data without a name",
         "seed": task.seed,

@@ -2,8 +2,8 @@
 
 The metadata has a classifier of its own: logistic regression on words, classes counting the same,
 fitted on train. Its probabilities and the model's are multiplied, each to the power of a weight
-that is fitted on val (the log pool of `bench.pool`). What is missing is a word of its own, so an
-image without age, sex or site is predicted like any other.
+that is fitted on val (the log pool of `bench.calibrate`). A missing value is a category, so an image
+without age, sex or site is predicted like any other.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bench.calibrate import OpinionPool, fit_pool
 from bench.data.metadata_words import metadata_words
 from bench.method import FoldTask, Part
-from bench.pool import Pool, fit_pool
 
 
 class Fusion(Protocol):
@@ -39,7 +39,7 @@ class LateFusion:
         self.classes = len(task.classes)
         self.model = _metadata_model(task)
         members = np.stack([val, self._metadata_probs(task.val)])
-        self.pool: Pool = fit_pool("log", members, task.val.labels)
+        self.pool: OpinionPool = fit_pool("log", members, task.val.labels)
         image, metadata = (round(float(weight), 6) for weight in self.pool.weights)
         task.journal.fact("fusion_weights", {"image": image, "metadata": metadata})
 

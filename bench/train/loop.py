@@ -1,4 +1,4 @@
-"""The training loop: epochs, the choice on val, checkpoints, resuming.
+"""The training loop: epochs, model choice on val, checkpoints, resuming.
 
 Interrupted at any moment, it goes on and ends in the same weights, bit for bit on a CPU with the
 same number of threads: all state is in `last.pt`, which is kept after each epoch and every
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -17,21 +18,67 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from bench.data.augment import Augment, Draws
 from bench.errors import MethodError
-from bench.interrupts import Held, held_back
-from bench.method import FoldTask
-from bench.train import checkpoint, distributed, draws, guards, memory
-from bench.train.board import open_board
-from bench.train.device import Usage
-from bench.train.ema import build_ema
-from bench.train.environment import environment, tell_resumed
+from bench.io import DeferredSignal, defer_signals
+from bench.method import FoldTask, Journal
+from bench.predictions import Predictions
+from bench.train import checkpoint, diagnostics, sampling
+from bench.train import fabric as distributed
+from bench.train import fabric as memory
+from bench.train.augment import Augment, Draws, Mix, NoMix, mixing
+from bench.train.diagnostics import TrainingWarnings
 from bench.train.evaluate import Scale, predict_probs, val_metrics
-from bench.train.freezing import Freezing
+from bench.train.fabric import Usage
 from bench.train.losses import Loss
-from bench.train.mixing import Mix, NoMix, mixing
-from bench.train.optim import Schedule, accumulation, build_optimizer
-from bench.train.pixels import near
+from bench.train.models import Freezing
+from bench.train.optim import Schedule, accumulation, build_ema, build_optimizer
+from bench.train.sampling import on_device
+from bench.train.tensorboard import open_writer
+
+
+def environment(fabric: Fabric) -> dict[str, Any]:
+    """What must stay the same for a resumed training to end in the same bits."""
+    return {
+        "torch": str(torch.__version__),
+        "instruction set": torch.backends.cpu.get_cpu_capability(),
+        "device": distributed.device_name(fabric.device),
+        "processes": fabric.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": distributed.precision_name(fabric),
+    }
+
+
+def tell_resumed(
+    guards: TrainingWarnings,
+    said: Mapping[str, str],
+    before: Mapping[str, Any],
+    here: Mapping[str, Any],
+    refused: Sequence[str],
+) -> None:
+    """Say again what was said before an interruption, and what has changed since.
+
+    before, here  the environment then and now
+    refused       the checkpoints whose hash refused them
+    """
+    for guard, sentence in said.items():
+        guards.say(guard, sentence)
+    changes = [
+        f"{name} {value} became {here.get(name)}"
+        for name, value in before.items()
+        if here.get(name) != value
+    ]
+    if changes:
+        guards.say(
+            "environment",
+            f"resumed in another environment ({'; '.join(changes)}): the result need not be "
+            "what an unbroken training gives",
+        )
+    if refused:
+        guards.say(
+            "damaged checkpoint",
+            f"{refused[0]} was damaged: its hash refused it, and the state before was taken up",
+        )
+
 
 BETWEEN_EPOCHS: dict[str, Any] = {
     "turn": 0,
@@ -69,19 +116,19 @@ class Training:
         self.augment = Augment.of(task.recipe)
         self.loss = Loss.of(task.recipe, task.train.labels, task.classes, fabric.device)
         self.train_images, self.val_images = (
-            near(part.images, fabric.device) for part in (task.train, task.val)
+            on_device(part.images, fabric.device) for part in (task.train, task.val)
         )
-        self.draws = draws.EpochDraws(task)
+        self.draws = sampling.EpochDraws(task)
         self.batches = _batches(len(task.train), task.recipe.batch_size)
         self.freezing = Freezing(model, task.recipe, pretrained=task.weights is not None)
         self.steps_per_epoch = math.ceil(len(self.batches) / task.recipe.accumulate)
-        self.guards = guards.Guards(task.journal)
+        self.guards = diagnostics.TrainingWarnings(task.journal)
         self.usage = Usage(fabric.device, task.threads)
-        self.board = open_board(task.tensorboard, task.classes)
+        self.board = open_writer(task.tensorboard, task.classes)
         self.best = Best()
         self.history: list[dict[str, float]] = []
         self.step = 0
-        self.signals = Held()
+        self.signals = DeferredSignal()
         self.train_seconds = 0.0
         self._begin_epoch()
 
@@ -89,7 +136,7 @@ class Training:
         """Train until the last epoch or until val has not improved for long enough."""
         if self.fabric.world_size > 1:
             return self._run()  # processes in step must not stop at different ones
-        with held_back() as signals:
+        with defer_signals() as signals:
             self.signals = signals
             return self._run()
 
@@ -125,12 +172,15 @@ class Training:
     def _look_ahead(self) -> None:
         """Let the guards speak that need no training to know."""
         task, say = self.task, self.guards.say
-        balance = guards.double_balance(task.train.labels, task.classes, self.recipe)
+        balance = diagnostics.double_balance(task.train.labels, task.classes, self.recipe)
         say("double balance", balance)
         if self.ema.module is not None:
             steps = self.recipe.epochs * self.steps_per_epoch
-            say("lagging average", guards.lagging_average(self.ema.get_decay, steps, "at the end"))
-        say("other looks", guards.other_looks(task.val.images, task.test.images))
+            say(
+                "lagging average",
+                diagnostics.lagging_average(self.ema.get_decay, steps, "at the end"),
+            )
+        say("other looks", diagnostics.other_looks(task.val.images, task.test.images))
 
     def _begin_epoch(self) -> None:
         """Nothing of the next epoch has been done yet: no batch, no loss, no time."""
@@ -183,7 +233,7 @@ class Training:
         begun = time.perf_counter() - self.epoch_seconds
         for turn in range(self.turn, len(self.batches)):
             batch = self.batches[turn]
-            draws.seed_step(task.seed, task.column, epoch, turn)
+            sampling.seed_step(task.seed, task.column, epoch, turn)
             images, targets = self._batch(order[batch], numbers[batch], mix)
             weight = distributed.share_weight(self.fabric, len(images), len(order[batch]))
             loss = self.loss(self._logits(images), targets, epoch) * weight
@@ -223,7 +273,7 @@ class Training:
         """The first images (N, 3, H, W) in [0, 1] that are shown, augmented and mixed."""
         task, batch = self.task, self.batches[0]
         order, numbers = self.draws.of(0)
-        draws.seed_step(task.seed, task.column, 0, 0)
+        sampling.seed_step(task.seed, task.column, 0, 0)
         mix = mixing(self.recipe, len(task.classes), 0)
         images, _ = self._batch(order[batch], numbers[batch], mix)
         return np.asarray(self.scale.original(images).cpu().numpy())
@@ -371,3 +421,35 @@ def _batches(count: int, size: int) -> list[slice]:
     """Slices of an epoch's order; a last batch that is not full is left out, unless it is all."""
     full = [slice(start, start + size) for start in range(0, count - size + 1, size)]
     return full or [slice(0, count)]
+
+
+KEPT = ("val_score", "temperature")
+GUARDS = "guards"
+
+
+class StageJournal:
+    """Passes on what must be known of a stage, under its name."""
+
+    def __init__(self, journal: Journal, stage: str) -> None:
+        self.journal, self.stage = journal, stage
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Keep nothing: the history is the last stage's."""
+
+    def fact(self, name: str, value: Any) -> None:
+        """Keep how good it is on val, its temperature, and what its guards said."""
+        if name in KEPT:
+            self.journal.fact(f"{self.stage}_{name}", value)
+        if name == GUARDS and value:
+            said = {f"{self.stage}: {guard}": self._told(text) for guard, text in value.items()}
+            self.journal.fact(f"{self.stage}_{GUARDS}", said)
+
+    def note(self, sentence: str) -> None:
+        """Pass it on, as the stage's."""
+        self.journal.note(self._told(sentence))
+
+    def _told(self, sentence: str) -> str:
+        return f"{self.stage}: {sentence}"
+
+    def val_predictions(self, predictions: Predictions) -> None:
+        """Not wanted: the last stage's are."""

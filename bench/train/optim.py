@@ -1,4 +1,4 @@
-"""Optimizers with their groups of parameters, and learning-rate schedules."""
+"""Optimizers, parameter groups, learning-rate schedules and the moving average of weights."""
 
 from __future__ import annotations
 
@@ -154,3 +154,42 @@ def one_cycle(taken: int, total: int, warmup_steps: float) -> float:
 def _between(start: float, end: float, share: float) -> float:
     """From start to end along half a cosine."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+WARMUP_STEPS = 10
+"""The decay grows as step / (10 + step): after 90 steps 0.9, after 990 steps 0.99."""
+
+
+class NoEma:
+    """Keeps nothing; there is no second set of weights to choose."""
+
+    module: nn.Module | None = None
+
+    def update(self, model: nn.Module, step: int) -> None:
+        """Do nothing."""
+
+    def get_decay(self, step: int) -> float:  # noqa: ARG002 - the same whatever the step
+        """Nothing of the past is kept."""
+        return 0.0
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Nothing to take up."""
+
+
+def build_ema(model: nn.Module, recipe: Recipe) -> Any:
+    """The moving average that a recipe asks for: timm's, with warm-up unless switched off."""
+    if recipe.ema_decay is None:
+        return NoEma()
+    from timm.utils.model_ema import ModelEmaV3
+
+    return ModelEmaV3(
+        model,
+        decay=recipe.ema_decay,
+        use_warmup=recipe.ema_warmup,
+        warmup_gamma=WARMUP_STEPS,
+        warmup_power=1.0,
+    )

@@ -9,13 +9,13 @@ import pytest
 from sklearn.metrics import f1_score
 
 from baselines.efficientnet_phase4 import METHOD
-from bench.cli.board import open_bench
-from bench.data.sources import DataChoice
-from bench.files import sha256_of
+from bench.data.open import DatasetSpec
+from bench.io import sha256_of
 from bench.job import Job, RunRecord, to_json
 from bench.predictions import Predictions
 from bench.run import results
-from bench.run.plan import row_name
+from bench.run.planner import row_name
+from bench.workflows.report import open_bench
 from benchmarks import ablation
 
 BUDGET = {"image_size": 24, "epochs": 3}
@@ -36,7 +36,7 @@ class Made:
 
 @pytest.fixture(scope="module")
 def bench():
-    return open_bench("groupkfold5", DataChoice())
+    return open_bench("groupkfold5", DatasetSpec())
 
 
 @pytest.fixture(scope="module")

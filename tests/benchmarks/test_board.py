@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from bench.cli.places import BENCH, COMMITTED
+from bench.settings import BENCH, COMMITTED
 from benchmarks.board import DATASET, PROTOCOL, copied
 
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.cli.frozen import read_pairs
 from bench.errors import BenchError
+from bench.workflows.protocols import read_pairs
 from tests.conftest import ROOT
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.cli.board_text import print_table
+from bench.cli.terminal import print_table
 from tests.report import looked
 
 

@@ -32,7 +32,7 @@ def bench(
     """The command line in this process, run in an empty folder."""
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.score.closeup.closeups", lambda *_: {})
+    monkeypatch.setattr("bench.score.row_report.row_reports", lambda *_: {})
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         asked = ["bench.py", *map(str, words)]

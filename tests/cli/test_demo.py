@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from bench.errors import ResultsError
 from bench.method import Recipe
-from bench.notice import NO_DEVICE
+from bench.settings import DISCLAIMER
 from bench.train import fit_predict
 from tests.conftest import CLASSES, ROOT
 from tests.train.conftest import make_task
@@ -79,7 +79,7 @@ def test_an_uploaded_image_is_classified_without_any_request_elsewhere(checkpoin
             asked: list[str] = []
             tab.on("request", lambda request: asked.append(request.url))
             tab.goto(address)
-            tab.get_by_text(NO_DEVICE).wait_for(timeout=60_000)
+            tab.get_by_text(DISCLAIMER).wait_for(timeout=60_000)
             assert tab.get_by_label("Model").input_value() == "a-best.safetensors"
             tab.locator("input[type=file]").first.set_input_files(str(EXAMPLE))
             tab.locator("img").first.wait_for(timeout=60_000)
@@ -107,7 +107,7 @@ def test_the_space_runs_by_itself_and_needs_only_what_it_names(checkpoints, tmp_
     asked = list(map(str, words))
     CliRunner().invoke(cli, asked, catch_exceptions=False, standalone_mode=False)
     card = (space / "README.md").read_text()
-    assert NO_DEVICE in card
+    assert DISCLAIMER in card
     assert "license: cc-by-nc-4.0" in card
     assert "sdk: gradio" in card
     named = {line.partition("==")[0] for line in (space / "requirements.txt").read_text().split()}
@@ -171,7 +171,7 @@ def needed_by(names):
 
 
 def test_a_space_without_a_known_licence_or_in_a_full_folder_is_refused(tmp_path):
-    from bench.cli.space import export_space, licence_of
+    from bench.workflows.demo import export_space, licence_of
 
     assert licence_of(["ham10000", "ham10000"], None) == "cc-by-nc-sa-4.0"
     with pytest.raises(ResultsError, match="say it in the hub's words"):

@@ -7,8 +7,8 @@ import shutil
 
 from filelock import FileLock
 
-from bench.run.clock import clock_file
 from bench.run.results import LOCK
+from bench.run.supervisor import clock_file
 from tests.cli.test_bad_input import bench, refused
 from tests.conftest import ROOT
 from tests.run.test_rows import finish, make_job

@@ -10,9 +10,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bench.cli.data import data
-from bench.data.building import build_store
+from bench.data.cache import build_cache, caches_folder
 from bench.data.preprocess import Resize
-from bench.data.store import stores_folder
 from bench.errors import DataError
 from tests.data.test_preprocess import skin, with_hair
 
@@ -57,7 +56,7 @@ def test_what_is_no_image_is_named(tmp_path):
 
 def test_the_cache_is_shown_verified_and_cleared(small_source):
     assert "0 stores" in said("cache")
-    made = build_store(small_source, (Resize(8),))
+    made = build_cache(small_source, (Resize(8),))
     shown = said("cache", "--verify")
     assert made.folder.name in shown
     assert "resize 8" in shown
@@ -66,9 +65,9 @@ def test_the_cache_is_shown_verified_and_cleared(small_source):
     content[-1] ^= 1
     (made.folder / "pixels.npy").write_bytes(content)
     assert "DAMAGED" in said("cache", "--verify", exit_code=1)
-    (stores_folder() / "x.building").mkdir()
+    (caches_folder() / "x.building").mkdir()
     assert "removed" in said("cache", "--clear", "--unfinished")
     assert made.folder.exists()
-    assert not (stores_folder() / "x.building").exists()
+    assert not (caches_folder() / "x.building").exists()
     said("cache", "--clear")
     assert not made.folder.exists()

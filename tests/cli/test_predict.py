@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from bench.cli.main import cli
 from bench.errors import BenchError
 from bench.method import Recipe
-from bench.notice import NO_DEVICE
+from bench.settings import DISCLAIMER
 from bench.train import fit_predict
-from bench.train.classifier import predict_files
+from bench.train.predictor import predict_files
 from tests.cli.test_bad_input import bench, refused
 from tests.conftest import CLASSES, ROOT
 from tests.train.conftest import make_task
@@ -48,7 +48,7 @@ def test_a_folder_becomes_rows_that_sum_to_one(checkpoint, small_source, tmp_pat
     assert np.allclose(probs, predict_files([checkpoint], files).probs, atol=1e-5)
     assert [row["called"] for row in rows] == [CLASSES[best] for best in probs.argmax(axis=1)]
     assert sorted(path.stem for path in pictures.iterdir()) == [path.stem for path in files]
-    assert NO_DEVICE in done.stderr
+    assert DISCLAIMER in done.stderr
     assert "a second on cpu" in done.stderr
 
 
@@ -70,7 +70,7 @@ def test_json_tells_models_warnings_and_notice(checkpoint, tmp_path):
     assert done.return_value == 1  # one file cannot be read, the other is told
     assert done.stdout == ""
     found = json.loads(made.read_text())
-    assert found["notice"] == NO_DEVICE
+    assert found["notice"] == DISCLAIMER
     assert len(found["models"]) == 2
     (image,) = found["images"]
     assert sum(image["probabilities"].values()) == pytest.approx(1, abs=1e-5)

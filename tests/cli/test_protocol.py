@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cli import frozen
-from bench.data.sources import open_source
+from bench.data.open import open_dataset
+from bench.workflows import protocols as frozen
 from tests.cli.test_bad_input import bench, refused, write_metadata
 from tests.conftest import ROOT
 from tests.real_data import ISIC2019, needs_isic2019
@@ -147,7 +147,7 @@ def test_lists_of_other_datasets_count_for_ids_of_the_archive_alone(tmp_path, mo
 
 @needs_isic2019
 def test_isic_2019_holds_the_pairs_that_ham10000_is_known_for():
-    ids = open_source(ISIC2019.parent).manifest.image_ids.tolist()
+    ids = open_dataset(ISIC2019.parent).manifest.image_ids.tolist()
     assert len(frozen.known_pairs(None, "isic2019", ids)) == 120
     assert len(frozen.missed_pairs("isic2019", ids)) == 4
 

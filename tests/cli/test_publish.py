@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli.publish import publish
 from bench.errors import DataError, ResultsError
-from bench.files import sha256_of
+from bench.io import sha256_of
 from bench.run.submissions import Submission, keep_submission, row_folder
 from tests.real_data import HAM10000, needs_ham10000
 from tests.report import sites, studies

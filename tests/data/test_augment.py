@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from bench.data.augment import DRAWS, SAMPLE_DRAWS, Augment, Draws
+from bench.train.augment import DRAWS, SAMPLE_DRAWS, Augment, Draws
 
 NOTHING = {
     "hflip": 0.0, "vflip": 0.0, "rotation": 0.0, "brightness": 0.0, "contrast": 0.0,

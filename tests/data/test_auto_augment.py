@@ -9,8 +9,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import RandAugment, TrivialAugmentWide
 from torchvision.transforms.v2 import functional as reference
 
-from bench.data.auto_augment import OP_DRAWS, OPERATIONS, AutoAugment
 from bench.method import Recipe
+from bench.train.augment import OP_DRAWS, OPERATIONS, AutoAugment
 
 SIZE = 33
 NAMES = {  # ours: torchvision's

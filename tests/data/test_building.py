@@ -20,11 +20,10 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from bench.data import building, draft, store
-from bench.data.building import build_store
+from bench.data import cache
+from bench.data.cache import build_cache, caches_folder, list_caches, open_cache, remove
+from bench.data.open import OpenDataset, open_dataset
 from bench.data.preprocess import Resize, preprocessing
-from bench.data.sources import Source, open_source
-from bench.data.store import cached_stores, open_store, remove, stores_folder
 from bench.errors import DataError
 from bench.job import digest
 from bench.recipe import Recipe
@@ -54,22 +53,22 @@ building.build_store(Source(manifest, Path(sys.argv[1])), (Resize(int(sys.argv[2
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(draft, "BLOCK_IMAGES", 10)
+    monkeypatch.setattr(cache, "BLOCK_IMAGES", 10)
     return tmp_path / "cache"
 
 
 def drafts() -> list[Path]:
-    return list(stores_folder().glob("*.building"))
+    return list(caches_folder().glob("*.building"))
 
 
-def kill_a_build(source: Source, size: int) -> Path:
+def kill_a_build(source: OpenDataset, size: int) -> Path:
     """Start to build a store in another process, and kill -9 it when three blocks are done."""
     words = [sys.executable, "-c", SLOW_BUILD, str(source.folder), str(size)]
     process = subprocess.Popen(words, cwd=ROOT)
     try:
         while True:
             assert process.poll() is None
-            journals = list(stores_folder().glob("*.building/journal.jsonl"))
+            journals = list(caches_folder().glob("*.building/journal.jsonl"))
             if journals and journals[0].read_text().count("\n") >= 3:
                 break
             time.sleep(0.01)
@@ -85,17 +84,15 @@ def test_a_killed_build_goes_on_and_ends_in_the_same_bytes(
     left = kill_a_build(small_source, 8)
     assert not (left / "index.json").exists()
     made = []
-    make = building._make
-    monkeypatch.setattr(
-        building, "_make", lambda path, *rest: made.append(path) or make(path, *rest)
-    )
+    make = cache._make
+    monkeypatch.setattr(cache, "_make", lambda path, *rest: made.append(path) or make(path, *rest))
     advanced = []
-    resumed = build_store(small_source, (Resize(8),), lambda: advanced.append(1))
+    resumed = build_cache(small_source, (Resize(8),), lambda: advanced.append(1))
     assert 0 < len(made) <= 30
     assert len(advanced) == 60
     assert drafts() == []
     shutil.rmtree(resumed.folder)
-    fresh = build_store(small_source, (Resize(8),))
+    fresh = build_cache(small_source, (Resize(8),))
     assert len(made) > 60
     assert fresh.index == resumed.index
     assert fresh.index.file_sizes == {"32x24": 60}
@@ -112,20 +109,20 @@ def test_damaged_or_torn_blocks_of_a_draft_are_made_again(
     with (left / "journal.jsonl").open("a") as journal:
         journal.write('{"first": 50, "sha')
     made = []
-    make = building._make
+    make = cache._make
     monkeypatch.setattr(
-        building, "_make", lambda path, *rest: made.append(path.stem) or make(path, *rest)
+        cache, "_make", lambda path, *rest: made.append(path.stem) or make(path, *rest)
     )
-    resumed = build_store(small_source, (Resize(9),))
+    resumed = build_cache(small_source, (Resize(9),))
     assert "IMG_006_0" in made
     assert "IMG_000_0" not in made
     shutil.rmtree(resumed.folder)
-    assert build_store(small_source, (Resize(9),)).index == resumed.index
+    assert build_cache(small_source, (Resize(9),)).index == resumed.index
 
 
 def test_the_identity_of_plain_pixels_is_what_committed_rows_bear(small_source):
     """sha256 of [sha256 of `image_id,sha256 of file` lines, the chain], as it always was."""
-    made = build_store(small_source, (Resize(8),))
+    made = build_cache(small_source, (Resize(8),))
     lines = ""
     for image_id in sorted(record.image_id for record in small_records()):
         content = (small_source.folder / f"{image_id}.png").read_bytes()
@@ -138,7 +135,7 @@ def test_the_identity_of_plain_pixels_is_what_committed_rows_bear(small_source):
 @needs_ham10000
 def test_real_pixels_are_those_of_the_committed_rows():
     """The rows in baselines/results stay what they are: HAM10000 at 200x150, resized to 64."""
-    made = build_store(open_source(HAM10000), preprocessing(Recipe(image_size=64)))
+    made = build_cache(open_dataset(HAM10000), preprocessing(Recipe(image_size=64)))
     if made.index.file_sizes != {"200x150": 10015}:
         pytest.skip("the committed rows are of another resolution")
     rows = ROOT / "baselines" / "results" / "groupkfold5" / "ham10000"
@@ -148,15 +145,15 @@ def test_real_pixels_are_those_of_the_committed_rows():
 
 
 def test_a_store_is_mapped_and_nobody_can_write_into_it(small_source):
-    made = build_store(small_source, (Resize(8),))
+    made = build_cache(small_source, (Resize(8),))
     assert isinstance(made.pixels, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         made.pixels[0] = 0
 
 
 def test_a_chain_of_its_own_is_a_store_of_its_own(small_source):
-    plain = build_store(small_source, preprocessing(Recipe(image_size=8)))
-    other = build_store(small_source, preprocessing(Recipe(image_size=8, clahe=2)))
+    plain = build_cache(small_source, preprocessing(Recipe(image_size=8)))
+    other = build_cache(small_source, preprocessing(Recipe(image_size=8, clahe=2)))
     assert plain.folder != other.folder
     assert plain.index.pixels_sha256 != other.index.pixels_sha256
     assert (np.asarray(plain.pixels) != np.asarray(other.pixels)).any()
@@ -165,11 +162,11 @@ def test_a_chain_of_its_own_is_a_store_of_its_own(small_source):
 
 def test_a_full_disk_is_refused_before_any_work(small_source, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    monkeypatch.setattr(building, "_make", lambda *_: pytest.fail("no image must be read"))
+    monkeypatch.setattr(cache, "_make", lambda *_: pytest.fail("no image must be read"))
     with pytest.raises(
         DataError, match=r"too little room for 60 images of 8 px.*0\.07 GB are needed"
     ):
-        build_store(small_source, (Resize(8),))
+        build_cache(small_source, (Resize(8),))
     assert drafts() == []
 
 
@@ -182,12 +179,12 @@ def test_a_disk_that_cannot_set_the_room_aside_is_refused(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DataError, match="could not be set aside"):
-        build_store(small_source, (Resize(8),))
+        build_cache(small_source, (Resize(8),))
     assert drafts() == []
 
 
 def test_abandoned_drafts_are_swept_and_fresh_or_locked_ones_kept(small_source):
-    root = stores_folder()
+    root = caches_folder()
     names = ("old.building", "busy.building", "fresh.building", "building-abc")
     for name in names:
         (root / name).mkdir(parents=True)
@@ -196,7 +193,7 @@ def test_abandoned_drafts_are_swept_and_fresh_or_locked_ones_kept(small_source):
         for path in (root / name / "pixels.npy", root / name):
             os.utime(path, (0, 0))
     with FileLock(root / "busy.lock"):
-        build_store(small_source, (Resize(8),))
+        build_cache(small_source, (Resize(8),))
     kept = {name for name in names if (root / name).exists()}
     assert kept == {"busy.building", "fresh.building"}
 
@@ -205,31 +202,31 @@ def test_a_file_that_changes_under_the_build_is_named(
     small_source, monkeypatch: pytest.MonkeyPatch
 ):
     path = small_source.folder / "IMG_004_0.png"
-    hashes = building._hash
+    hashes = cache._hash
 
     def hashed(files: dict[str, Path]) -> dict[str, str]:
         known = hashes(files)
         cv2.imwrite(str(path), np.zeros((24, 32, 3), np.uint8))
         return known
 
-    monkeypatch.setattr(building, "_hash", hashed)
+    monkeypatch.setattr(cache, "_hash", hashed)
     with pytest.raises(DataError, match="IMG_004_0.png .changed while it was read"):
-        build_store(small_source, (Resize(8),))
+        build_cache(small_source, (Resize(8),))
 
 
-def one_image(source: Source, image_id: str) -> np.ndarray:
-    made = build_store(source, (Resize(8),))
+def one_image(source: OpenDataset, image_id: str) -> np.ndarray:
+    made = build_cache(source, (Resize(8),))
     return np.asarray(made.pixels[made.index.image_ids.index(image_id)])
 
 
 def test_exif_rotation_is_undone_and_counted(small_source):
     upright = draw_image(small_records()[0])
-    plain = build_store(small_source, (Resize(8),)).index
+    plain = build_cache(small_source, (Resize(8),)).index
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it a quarter turn clockwise
     turned = Image.fromarray(np.ascontiguousarray(np.rot90(upright)))
     turned.save(small_source.folder / "IMG_000_0.png", exif=exif)
-    made = build_store(small_source, (Resize(8),)).index
+    made = build_cache(small_source, (Resize(8),)).index
     assert (one_image(small_source, "IMG_000_0") == Resize(8)(upright)).all()
     assert (plain.turned, made.turned) == (0, 1)
     assert made.file_sizes == {"32x24": 60}
@@ -242,32 +239,32 @@ def test_transparent_parts_become_black_and_opaque_alpha_changes_nothing(small_s
     opaque = np.dstack([picture, np.full((24, 32), 255, np.uint8)])
     Image.fromarray(opaque).save(path)
     assert (one_image(small_source, "IMG_000_0") == Resize(8)(picture)).all()
-    assert build_store(small_source, (Resize(8),)).index.flattened == 0
+    assert build_cache(small_source, (Resize(8),)).index.flattened == 0
     cut = opaque.copy()
     cut[:12, :, 3] = 0
     Image.fromarray(cut).save(path)
     expected = picture.copy()
     expected[:12] = 0
     assert (one_image(small_source, "IMG_000_0") == Resize(8)(expected)).all()
-    assert build_store(small_source, (Resize(8),)).index.flattened == 1
+    assert build_cache(small_source, (Resize(8),)).index.flattened == 1
 
 
 def test_the_cache_tells_what_is_in_it_and_removes_it(small_source):
-    whole = build_store(small_source, (Resize(8),))
-    (stores_folder() / "abc.building").mkdir()
-    older = stores_folder() / "older"
+    whole = build_cache(small_source, (Resize(8),))
+    (caches_folder() / "abc.building").mkdir()
+    older = caches_folder() / "older"
     older.mkdir()
     (older / "index.json").write_text(json.dumps({"format": 1}))
-    states = {cached.folder.name: cached.state for cached in cached_stores()}
+    states = {cached.folder.name: cached.state for cached in list_caches()}
     assert states == {
         whole.folder.name: "whole", "abc.building": "unfinished", "older": "unreadable",
     }  # fmt: skip
-    (entry,) = [cached for cached in cached_stores() if cached.state == "whole"]
+    (entry,) = [cached for cached in list_caches() if cached.state == "whole"]
     assert entry.index == whole.index
     assert entry.size > 60 * 8 * 8 * 3
-    with store.lock_if_free(whole.folder) as free:
+    with cache.lock_if_free(whole.folder) as free:
         assert free
         assert not remove(entry)
-    assert open_store(whole.folder).index == whole.index
-    assert all(remove(cached) for cached in cached_stores())
-    assert cached_stores() == []
+    assert open_cache(whole.folder).index == whole.index
+    assert all(remove(cached) for cached in list_caches())
+    assert list_caches() == []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.ham10000 import CLASSES, parse_metadata, read_ham10000
-from bench.data.sources import open_source
+from bench.data.open import open_dataset
+from bench.data.readers.ham10000 import CLASSES, parse_metadata, read_ham10000
 from bench.errors import DataError
 from tests.real_data import HAM10000, needs_ham10000
 
@@ -81,7 +81,7 @@ def test_a_patient_id_makes_patients_the_groups() -> None:
 def test_metadata_is_found_where_people_have_it(tmp_path: Path, place: str) -> None:
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_text(DATAVERSE, encoding="utf-8")
-    source = open_source(tmp_path, "another name")
+    source = open_dataset(tmp_path, "another name")
     assert source.folder == tmp_path
     assert source.manifest.name == "ham10000"
     assert source.manifest.classes == CLASSES
@@ -126,18 +126,18 @@ def test_bad_metadata_is_refused_by_file_and_place(text: str, message: str) -> N
 
 def test_a_missing_or_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
-        open_source(tmp_path / "none")
+        open_dataset(tmp_path / "none")
     with pytest.raises(DataError, match=r"looked for HAM10000_metadata\.csv, HAM10000_metadata, "):
-        open_source(tmp_path)
+        open_dataset(tmp_path)
     (tmp_path / "HAM10000_metadata.csv").write_text(KAGGLE)
     with pytest.raises(DataError, match="is a file; give the folder"):
-        open_source(tmp_path / "HAM10000_metadata.csv")
+        open_dataset(tmp_path / "HAM10000_metadata.csv")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "HAM10000_metadata.csv").write_bytes(b"lesion_id,\xff\xfe")
     with pytest.raises(DataError, match=r"HAM10000_metadata\.csv: not UTF-8 text \(byte 10\)"):
-        open_source(tmp_path)
+        open_dataset(tmp_path)
 
 
 @needs_ham10000

@@ -9,16 +9,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from bench.data.images import decode, find_images, read_picture, with_image_sizes
-from bench.data.sources import Source, open_source
+from bench.data.open import OpenDataset, open_dataset
+from bench.dataset import Dataset, Record
 from bench.errors import DataError
-from bench.manifest import Manifest, Record
 from tests.real_data import HAM10000, needs_ham10000
 
 TURNED_BY_90 = 6
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
+def source(tmp_path: Path) -> OpenDataset:
     """A JPEG, one that its EXIF turns, and a PNG below a folder."""
     Image.new("RGB", (60, 45)).save(tmp_path / "A.jpg")
     exif = Image.Exif()
@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Source:
     (tmp_path / "more").mkdir()
     Image.new("RGB", (32, 64)).save(tmp_path / "more" / "C.PNG")
     records = [Record(image_id, "nv") for image_id in "CAB"]
-    return Source(Manifest.from_records("sizes", ("nv",), records), tmp_path)
+    return OpenDataset(Dataset.from_records("sizes", ("nv",), records), tmp_path)
 
 
 def test_sizes_are_those_that_decoding_gives(source):
@@ -67,5 +67,5 @@ def test_a_missing_file_is_named(source):
 
 @needs_ham10000
 def test_all_of_ham10000_is_of_one_size():
-    sized = with_image_sizes(open_source(HAM10000))
+    sized = with_image_sizes(open_dataset(HAM10000))
     assert sized.manifest.table["image_size"].unique().tolist() == ["200x150"]

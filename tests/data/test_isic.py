@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.data.named import parse_columns
-from bench.data.sources import DataChoice, open_source
+from bench.data.open import DatasetSpec, open_dataset
+from bench.data.readers.csv_table import parse_columns
 from bench.errors import DataError
 from tests.real_data import BESIDE, HAM10000, needs_ham10000, needs_isic2020
 
@@ -50,21 +50,21 @@ def test_2018_with_its_groupings_is_ham10000(tmp_path):
     folder = put(tmp_path / "a", ISIC2018_Task3_Training_GroundTruth=TRUTH_2018,
                  ISIC2018_Task3_Training_LesionGroupings=GROUPS_2018,
                  ISIC2018_Task3_Validation_GroundTruth=TRUTH_2018.replace("I1", "V1"))  # fmt: skip
-    read = open_source(folder).manifest
+    read = open_dataset(folder).manifest
     ham = put(tmp_path / "b", HAM10000_metadata="lesion_id,image_id,dx\nL2,I3,mel\nL2,I2,mel\n"
               "L1,I1,nv\n")  # fmt: skip
-    plain = open_source(ham).manifest
+    plain = open_dataset(ham).manifest
     assert (read.name, read.classes) == (plain.name, plain.classes)
     assert read.roster_sha256 == plain.roster_sha256
     (folder / "ISIC2018_Task3_Training_LesionGroupings.csv").unlink()
-    alone = open_source(folder).manifest
+    alone = open_dataset(folder).manifest
     assert (alone.name, alone.unit, alone.ungrouped) == ("isic2018", "image", 3)
 
 
 def test_2019_joins_truth_and_details_by_id_and_counts_images_without_lesion(tmp_path):
     files = {"ISIC_2019_Training_GroundTruth": TRUTH_2019}
     folder = put(tmp_path, **files, ISIC_2019_Training_Metadata=FACTS_2019)
-    manifest = open_source(folder).manifest
+    manifest = open_dataset(folder).manifest
     assert manifest.name == "isic2019"
     assert manifest.table["label"].tolist() == ["nv", "scc", "scc"]
     assert manifest.native_groups.tolist() == ["I1", "BCN_1", "BCN_1"]
@@ -74,7 +74,7 @@ def test_2019_joins_truth_and_details_by_id_and_counts_images_without_lesion(tmp
     assert manifest.table["age"].isna().tolist() == [False, True, False]
     lines = FACTS_2019.splitlines()
     put(folder, ISIC_2019_Training_Metadata="\n".join([lines[0], *lines[:0:-1]]))
-    assert open_source(folder).manifest.roster_sha256 == manifest.roster_sha256
+    assert open_dataset(folder).manifest.roster_sha256 == manifest.roster_sha256
 
 
 @pytest.mark.parametrize(
@@ -91,18 +91,18 @@ def test_2019_joins_truth_and_details_by_id_and_counts_images_without_lesion(tmp
 def test_a_ground_truth_that_is_none_is_refused_by_line(tmp_path, row, said):
     folder = put(tmp_path, ISIC_2019_Training_GroundTruth=f"{TRUTH_2019}{row}\n")
     with pytest.raises(DataError, match=f"ISIC_2019_Training_GroundTruth.*{said}"):
-        open_source(folder)
+        open_dataset(folder)
 
 
 @pytest.mark.parametrize("name", ["train", "ISIC_2020_Training_GroundTruth", "ISIC2020_train"])
 def test_2020_is_benign_or_malignant_by_patient_in_every_dialect(tmp_path, name):
-    manifest = open_source(put(tmp_path / "a", **{name: ROWS_2020})).manifest
+    manifest = open_dataset(put(tmp_path / "a", **{name: ROWS_2020})).manifest
     assert (manifest.name, manifest.unit, manifest.ungrouped) == ("isic2020", "patient", 0)
     assert manifest.classes == ("benign", "malignant")
     assert manifest.native_groups.tolist() == ["P1", "P1", "P2"]
     target = ROWS_2020.replace("benign_malignant,", "").replace("benign,", "")
     target = target.replace("malignant,", "").replace(",", "\t")
-    assert open_source(put(tmp_path / "b", **{name: target})).manifest.roster_sha256 == (
+    assert open_dataset(put(tmp_path / "b", **{name: target})).manifest.roster_sha256 == (
         manifest.roster_sha256
     )
 
@@ -110,7 +110,7 @@ def test_2020_is_benign_or_malignant_by_patient_in_every_dialect(tmp_path, name)
 def test_2020_keeps_ids_as_text_and_knows_what_is_missing(tmp_path):
     (tmp_path / "jpeg").mkdir()
     rows = ROWS_2020.replace("I3,P2", "NA,").replace(",", ";")
-    manifest = open_source(put(tmp_path / "jpeg", train=rows).parent).manifest
+    manifest = open_dataset(put(tmp_path / "jpeg", train=rows).parent).manifest
     assert manifest.ungrouped == 1
     assert manifest.native_groups.tolist() == ["P1", "P1", "NA"]
     assert manifest.table[["age", "sex"]].isna().to_numpy().tolist()[2] == [True, True]
@@ -129,12 +129,12 @@ def test_2020_keeps_ids_as_text_and_knows_what_is_missing(tmp_path):
 )
 def test_broken_metadata_of_2020_is_told_in_one_line(tmp_path, change, said):
     with pytest.raises(DataError, match=said):
-        open_source(put(tmp_path, train=ROWS_2020.replace(*change, 1)))
+        open_dataset(put(tmp_path, train=ROWS_2020.replace(*change, 1)))
 
 
 def test_2020_by_diagnosis_is_another_dataset(tmp_path):
     folder = put(tmp_path, train=ROWS_2020)
-    chosen = DataChoice(folder, columns=parse_columns("label=diagnosis"))
+    chosen = DatasetSpec(folder, columns=parse_columns("label=diagnosis"))
     manifest = chosen.open(images=False).manifest
     assert manifest.name == "isic2020-diagnosis"
     assert manifest.classes == ("melanoma", "nevus", "unknown")
@@ -143,24 +143,24 @@ def test_2020_by_diagnosis_is_another_dataset(tmp_path):
 def test_an_archive_export_asks_which_diagnosis(tmp_path):
     folder = put(tmp_path / "My Export", metadata=EXPORT)
     with pytest.raises(DataError, match=r"diagnosis_1, diagnosis_3; .* --columns label=COLUMN"):
-        open_source(folder)
-    manifest = DataChoice(folder, columns={"label": "diagnosis_3"}).open().manifest
+        open_dataset(folder)
+    manifest = DatasetSpec(folder, columns={"label": "diagnosis_3"}).open().manifest
     assert manifest.name == "my-export"
     assert manifest.classes == ("melanoma", "nevus")
     assert manifest.native_groups.tolist() == ["IP_1", "IL_2"]
     put(folder, metadata=EXPORT.replace("Melanoma", ""))
     with pytest.raises(DataError, match="line 3: I2 has no label; take its row out"):
-        DataChoice(folder, columns={"label": "diagnosis_3"}).open()
+        DatasetSpec(folder, columns={"label": "diagnosis_3"}).open()
 
 
 def test_a_folder_that_fits_several_datasets_is_refused(tmp_path):
     put(tmp_path, train=ROWS_2020, HAM10000_metadata="lesion_id,image_id,dx\nL1,I1,nv\n")
     with pytest.raises(DataError, match=r"several datasets fit: ham10000 .*; isic2020 .*train"):
-        open_source(tmp_path)
+        open_dataset(tmp_path)
     for layout in ("ham10000", "isic2020"):
-        assert DataChoice(tmp_path, layout=layout).open().manifest.name == layout
+        assert DatasetSpec(tmp_path, layout=layout).open().manifest.name == layout
     with pytest.raises(DataError, match="no metadata found; looked for ISIC_2019"):
-        DataChoice(tmp_path, layout="isic2019").open()
+        DatasetSpec(tmp_path, layout="isic2019").open()
 
 
 @needs_ham10000
@@ -173,15 +173,16 @@ def test_ham10000_in_the_dialect_of_2018_has_the_frozen_roster(tmp_path):
     groups = groups[["image", "lesion_id", "diagnosis_confirm_type"]].sample(frac=1, random_state=0)
     groups.to_csv(tmp_path / "ISIC2018_Task3_Training_LesionGroupings.csv", index=False)
     assert (
-        open_source(tmp_path).manifest.roster_sha256 == open_source(HAM10000).manifest.roster_sha256
+        open_dataset(tmp_path).manifest.roster_sha256
+        == open_dataset(HAM10000).manifest.roster_sha256
     )
 
 
 @needs_isic2020
 def test_the_real_challenges_have_the_published_counts():
-    second = open_source(BESIDE.parent / "isic2019").manifest
+    second = open_dataset(BESIDE.parent / "isic2019").manifest
     assert (len(second), second.ungrouped) == (25331, 2084)
     assert second.table["label"].value_counts()["mel"] == 4522
-    third = open_source(BESIDE.parent / "isic2020").manifest
+    third = open_dataset(BESIDE.parent / "isic2020").manifest
     assert (len(third), len(set(third.native_groups))) == (33126, 2056)
     assert third.table["label"].value_counts()["malignant"] == 584

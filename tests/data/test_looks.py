@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis
 
+from bench.data.appearance import FEWEST, LEAST_SKIN, Appearance, measure_appearance, skin_share
 from bench.data.images import decode
-from bench.data.looks import FEWEST, LEAST_SKIN, Looks, measured, skin_share
+from bench.data.synthetic import draw_images
 from bench.data.synthetic_cohort import cohort_table
-from bench.data.synthetic_pixels import draw_images
 from tests.real_data import HAM10000, needs_ham10000
 
 
@@ -33,8 +33,8 @@ def strangers():
 
 
 def test_the_distance_is_mahalanobis_and_its_limit_a_quantile(drawn):
-    seen = np.array([measured(image) for image in drawn])
-    looks = Looks.of(drawn)
+    seen = np.array([measure_appearance(image) for image in drawn])
+    looks = Appearance.of(drawn)
     precision = np.array(looks.precision)
     expected = [mahalanobis(each, seen.mean(axis=0), precision) for each in seen]
     assert np.allclose([looks.distance(each) for each in seen], expected)
@@ -42,15 +42,15 @@ def test_the_distance_is_mahalanobis_and_its_limit_a_quantile(drawn):
     assert np.allclose(
         np.linalg.inv(precision), np.cov(seen.T), atol=0.002 * seen.var(axis=0).max()
     )
-    assert Looks(**looks.told()) == looks
+    assert Appearance(**looks.told()) == looks
 
 
 def test_images_of_its_kind_are_alike_and_strangers_are_not(drawn):
-    looks, others = Looks.of(drawn[::2]), drawn[1::2]
-    far = np.array([looks.distance(measured(image)) for image in others])
+    looks, others = Appearance.of(drawn[::2]), drawn[1::2]
+    far = np.array([looks.distance(measure_appearance(image)) for image in others])
     assert (far > looks.limit).mean() < 0.05
     for name, image in strangers():
-        assert looks.distance(measured(image)) > looks.limit, name
+        assert looks.distance(measure_appearance(image)) > looks.limit, name
         assert skin_share(image) < LEAST_SKIN or name == "noise", name
     without_colour = np.repeat(drawn[0].mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
     assert skin_share(without_colour) == 0
@@ -58,19 +58,19 @@ def test_images_of_its_kind_are_alike_and_strangers_are_not(drawn):
 
 
 def test_too_few_images_have_no_looks(drawn):
-    assert Looks.of(drawn[: FEWEST - 1]) is None
-    assert Looks.of([np.full((8, 8, 3), 90, np.uint8)] * FEWEST).limit == 0
+    assert Appearance.of(drawn[: FEWEST - 1]) is None
+    assert Appearance.of([np.full((8, 8, 3), 90, np.uint8)] * FEWEST).limit == 0
 
 
 @needs_ham10000
 def test_on_ham10000_few_images_are_warned_of_and_what_was_done_to_one_is_seen():
     paths = sorted(HAM10000.rglob("*.jpg"))[::10]
     images = [decode(path.read_bytes()) for path in paths]
-    looks, others = Looks.of(images[::2]), images[1::2]
-    far = np.array([looks.distance(measured(image)) for image in others])
+    looks, others = Appearance.of(images[::2]), images[1::2]
+    far = np.array([looks.distance(measure_appearance(image)) for image in others])
     assert (far > looks.limit).mean() < 0.01
     assert np.mean([skin_share(image) < LEAST_SKIN for image in images]) < 0.01
-    seen = [looks.distance(measured(image[..., ::-1])) > looks.limit for image in others]
+    seen = [looks.distance(measure_appearance(image[..., ::-1])) > looks.limit for image in others]
     assert np.mean(seen) > 0.5  # red and blue changed over
-    dark = [looks.distance(measured((image * 0.3).astype(np.uint8))) for image in others]
+    dark = [looks.distance(measure_appearance((image * 0.3).astype(np.uint8))) for image in others]
     assert np.mean(np.array(dark) > looks.limit) > 0.9

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.data.metadata_model import metadata_rows
-from bench.manifest import Manifest
+from bench.data.exploration import metadata_rows
+from bench.dataset import Dataset
+from bench.folds.kinds import freeze
 from bench.protocol import Roles
-from bench.splits.freeze import freeze
-from tests.splits.cohorts import protocol_of, random_manifest, small_split
+from tests.folds.cohorts import protocol_of, random_manifest, small_split
 
 
-def drawn(manifest: Manifest) -> Roles:
+def drawn(manifest: Dataset) -> Roles:
     return freeze(manifest, small_split(folds=3))
 
 

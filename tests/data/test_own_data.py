@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from bench.data.images import find_images, loader
-from bench.data.named import image_id_of, parse_columns
-from bench.data.sources import DataChoice, open_source
+from bench.data.open import DatasetSpec, open_dataset
+from bench.data.readers.csv_table import image_id_of, parse_columns
 from bench.errors import DataError
-from bench.splits.groups import join_groups
+from bench.folds.assign import join_groups
 
 OWN = "File,Class,Person\nsub/a.jpg,Mel,1\nsub/b.JPG,nv,1\nNA.png,nv,2\nd,nv,\n"
 COLUMNS = "image=file,label=class,group=person"
@@ -23,9 +23,9 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def own(folder: Path, text: str = OWN, columns: str | None = COLUMNS, **rest) -> DataChoice:
+def own(folder: Path, text: str = OWN, columns: str | None = COLUMNS, **rest) -> DatasetSpec:
     write(folder / "whatever.csv", text)
-    return DataChoice(folder, columns=parse_columns(columns), **rest)
+    return DatasetSpec(folder, columns=parse_columns(columns), **rest)
 
 
 def test_columns_named_on_the_command_line_are_read_in_any_dialect(tmp_path):
@@ -45,7 +45,7 @@ def test_a_manifest_csv_needs_no_naming_and_its_folder_lends_its_name(tmp_path):
     folder = tmp_path / "Clinic 3"
     folder.mkdir()
     write(folder / "manifest.csv", "image,label,group\na,x,1\nb,y,2\n")
-    manifest = open_source(folder).manifest
+    manifest = open_dataset(folder).manifest
     assert (manifest.name, manifest.unit) == ("clinic-3", "group")
 
 
@@ -53,19 +53,19 @@ def test_a_manifest_beside_ham10000_is_ambiguous_until_one_is_named(tmp_path):
     write(tmp_path / "HAM10000_metadata.csv", "lesion_id,image_id,dx\nL1,a,nv\n")
     write(tmp_path / "manifest.csv", "image,label,group\na,x,1\nb,y,2\n")
     with pytest.raises(DataError) as caught:
-        open_source(tmp_path)
+        open_dataset(tmp_path)
     assert re.search(
         r"several datasets fit: ham10000 .*; manifest .*--layout ham10000 or --layout manifest",
         str(caught.value),
     )
-    assert DataChoice(tmp_path, layout="ham10000").open().manifest.classes[0] == "akiec"
-    chosen = DataChoice(tmp_path, layout="manifest", name="own")
+    assert DatasetSpec(tmp_path, layout="ham10000").open().manifest.classes[0] == "akiec"
+    chosen = DatasetSpec(tmp_path, layout="manifest", name="own")
     assert chosen.open().manifest.classes == ("x", "y")
     assert chosen.words()[-4:] == ["--layout", "manifest", "--name", "own"]
     columns = parse_columns("image=image,label=label")
-    assert DataChoice(tmp_path, columns=columns).open().manifest.classes == ("x", "y")
+    assert DatasetSpec(tmp_path, columns=columns).open().manifest.classes == ("x", "y")
     with pytest.raises(DataError, match="--layout ham10000: its columns are known"):
-        DataChoice(tmp_path, columns=columns, layout="ham10000").open()
+        DatasetSpec(tmp_path, columns=columns, layout="ham10000").open()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_columns_that_are_none_are_refused(text):
         if text != "image=a;label=b"
         else (pytest.raises(DataError, match="no metadata found"))
     ):
-        DataChoice(Path(__file__).parent, columns=parse_columns(text)).open()
+        DatasetSpec(Path(__file__).parent, columns=parse_columns(text)).open()
 
 
 def test_two_tables_with_the_named_columns_are_refused(tmp_path):
@@ -112,9 +112,9 @@ def test_groups_are_supplied_where_there_are_none(tmp_path):
 def test_given_groups_join_those_of_the_data_and_never_part_them(tmp_path):
     ham = "lesion_id,image_id,dx\nL1,a,nv\nL1,b,nv\nL2,c,mel\nL3,d,nv\nL4,e,nv\n"
     write(tmp_path / "HAM10000_metadata.csv", ham)
-    plain = open_source(tmp_path).manifest
+    plain = open_dataset(tmp_path).manifest
     groups = write(tmp_path / "g.txt", "image_id;group_id\nb;X\nc;X\na;Y\nd;Z\n")
-    manifest = DataChoice(tmp_path, groups=groups).open().manifest
+    manifest = DatasetSpec(tmp_path, groups=groups).open().manifest
     assert manifest.native_groups.tolist() == ["L1", "L1", "L1", "L3", "L4"]
     assert manifest.unit == "lesion"
     assert manifest.roster_sha256 != plain.roster_sha256
@@ -130,7 +130,7 @@ def test_joining_is_what_walking_from_image_to_image_gives(tmp_path, seed):
     write(tmp_path / "HAM10000_metadata.csv", "\n".join(["lesion_id,image_id,dx", *rows]))
     told = [f"i{n:02d},G{group}" for n, group in enumerate(given) if group]
     groups = write(tmp_path / "g.txt", "\n".join(["image_id,group_id", *told]))
-    found = DataChoice(tmp_path, groups=groups).open().manifest.native_groups
+    found = DatasetSpec(tmp_path, groups=groups).open().manifest.native_groups
     for start in range(20):
         reached, edge = {start}, [start]
         while edge:
@@ -177,7 +177,7 @@ def test_medmnist_gives_its_own_pixels_and_labels_back(tmp_path):
     path = medmnist(tmp_path / "dermamnist.npz")
     groups = write(tmp_path / "g.csv", "image_id,patient_id\ntrain_000000,P\ntest_000002,P\n")
     for folder in (path, tmp_path):
-        source = DataChoice(folder, groups=groups).open()
+        source = DatasetSpec(folder, groups=groups).open()
     assert source.manifest.name == tmp_path.name.replace("_", "-")
     held = np.load(path)
     load = loader(find_images(source))
@@ -195,7 +195,7 @@ def test_medmnist_gives_its_own_pixels_and_labels_back(tmp_path):
 def test_metadata_only_use_of_arrays_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     path = medmnist(tmp_path / "x.npz")
-    assert len(open_source(path, images=False).manifest) == 10
+    assert len(open_dataset(path, images=False).manifest) == 10
     assert not (tmp_path / "cache").exists()
 
 
@@ -212,17 +212,17 @@ def test_metadata_only_use_of_arrays_writes_nothing(tmp_path, monkeypatch):
 def test_arrays_of_another_shape_are_refused(tmp_path, changed, said):
     path = medmnist(tmp_path / "x.npz", **changed)
     with pytest.raises(DataError, match=said):
-        open_source(path)
+        open_dataset(path)
 
 
 def test_what_is_no_archive_of_arrays_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"cannot be read as \.npz"):
-        open_source(write(tmp_path / "x.npz", "not a zip"))
+        open_dataset(write(tmp_path / "x.npz", "not a zip"))
     np.savez(tmp_path / "y.npz", other=np.zeros(3))
     with pytest.raises(DataError, match="no images; it needs the arrays train_images"):
-        open_source(tmp_path / "y.npz")
+        open_dataset(tmp_path / "y.npz")
     with pytest.raises(DataError, match="several files of arrays"):
-        open_source(tmp_path)
+        open_dataset(tmp_path)
 
 
 def hmnist(folder: Path, labels: str = "460", pixels: str = "7") -> Path:
@@ -235,11 +235,11 @@ def hmnist(folder: Path, labels: str = "460", pixels: str = "7") -> Path:
 
 def test_hmnist_takes_its_ids_from_the_metadata_in_its_order(tmp_path):
     hmnist(tmp_path)
-    source = open_source(tmp_path)
+    source = open_dataset(tmp_path)
     assert source.manifest.name == "ham10000"
     load = loader(find_images(source))
     assert [load(image_id)[-1, -1].tolist() for image_id in "bac"] == [[7, 1, n] for n in range(3)]
-    named = open_source(tmp_path / "hmnist_8_8_RGB.csv")
+    named = open_dataset(tmp_path / "hmnist_8_8_RGB.csv")
     assert named.manifest.roster_sha256 == source.manifest.roster_sha256
 
 
@@ -255,7 +255,7 @@ def test_hmnist_takes_its_ids_from_the_metadata_in_its_order(tmp_path):
 )
 def test_hmnist_with_other_labels_than_the_metadata_is_refused(tmp_path, change, said):
     with pytest.raises(DataError, match=said):
-        open_source(hmnist(tmp_path, **change))
+        open_dataset(hmnist(tmp_path, **change))
 
 
 def test_hmnist_with_an_unknown_diagnosis_or_that_is_no_text_is_refused(tmp_path):
@@ -263,14 +263,14 @@ def test_hmnist_with_an_unknown_diagnosis_or_that_is_no_text_is_refused(tmp_path
     metadata = tmp_path / "HAM10000_metadata.csv"
     metadata.write_text(metadata.read_text().replace("mel", "naevus"))
     with pytest.raises(DataError, match="first at row 2"):
-        open_source(tmp_path)
+        open_dataset(tmp_path)
     path.write_bytes(b"\xff\xfe\0")
     with pytest.raises(DataError, match="whole numbers from 0 to 255"):
-        open_source(tmp_path)
+        open_dataset(tmp_path)
 
 
 def test_hmnist_without_metadata_is_refused(tmp_path):
     path = hmnist(tmp_path)
     (tmp_path / "HAM10000_metadata.csv").unlink()
     with pytest.raises(DataError, match=re.escape("has no ids; it needs HAM10000_metadata.csv")):
-        open_source(path)
+        open_dataset(path)

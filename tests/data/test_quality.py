@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from bench.data.exploration import examples, measure, measure_images, thumbnail
 from bench.data.images import find_images
-from bench.data.quality import examples, measure, measure_images, thumbnail
 
 
 @pytest.fixture

@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.building import build_store
-from bench.data.folds import fold_table, read_fold, write_fold_table
+from bench.data.cache import build_cache, open_cache
+from bench.data.fold_task import fold_table, read_fold, write_fold_table
 from bench.data.images import find_images
+from bench.data.open import OpenDataset
 from bench.data.preprocess import Resize
-from bench.data.sources import Source
-from bench.data.store import open_store
 from bench.errors import DataError
 from tests.conftest import draw_image, small_records
 from tests.train.conftest import small_roles
 
 
 def test_a_store_holds_every_image_resized_under_its_id(small_source):
-    store = build_store(small_source, (Resize(8),))
+    store = build_cache(small_source, (Resize(8),))
     assert store.pixels.shape == (60, 8, 8, 3)
     for record in small_records()[::7]:
         row = store.index.image_ids.index(record.image_id)
@@ -31,28 +30,28 @@ def test_a_store_holds_every_image_resized_under_its_id(small_source):
 
 def test_a_store_is_built_once_and_rebuilt_when_damaged(small_source):
     calls = []
-    first = build_store(small_source, (Resize(9),), lambda: calls.append(1))
-    again = build_store(small_source, (Resize(9),), lambda: calls.append(1))
+    first = build_cache(small_source, (Resize(9),), lambda: calls.append(1))
+    again = build_cache(small_source, (Resize(9),), lambda: calls.append(1))
     assert len(calls) == 60
     assert again.index == first.index
     path = first.folder / "pixels.npy"
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
-    rebuilt = build_store(small_source, (Resize(9),))
+    rebuilt = build_cache(small_source, (Resize(9),))
     assert rebuilt.index == first.index
     assert (np.asarray(rebuilt.pixels[-1]) == np.asarray(first.pixels[-1])).sum() > 0
     shutil.rmtree(first.folder)
     with pytest.raises(DataError, match="no image store"):
-        open_store(first.folder)
+        open_cache(first.folder)
 
 
 def test_other_files_or_another_size_are_other_pixels(small_source):
-    store = build_store(small_source, (Resize(8),))
-    assert build_store(small_source, (Resize(10),)).index.pixels_sha256 != store.index.pixels_sha256
+    store = build_cache(small_source, (Resize(8),))
+    assert build_cache(small_source, (Resize(10),)).index.pixels_sha256 != store.index.pixels_sha256
     image = small_source.folder / "IMG_000_0.png"
     cv2.imwrite(str(image), cv2.imread(str(image)) // 2)
-    assert build_store(small_source, (Resize(8),)).index.pixels_sha256 != store.index.pixels_sha256
+    assert build_cache(small_source, (Resize(8),)).index.pixels_sha256 != store.index.pixels_sha256
 
 
 def test_images_are_found_in_any_folder_with_any_case_of_suffix(small_source):
@@ -72,7 +71,7 @@ def test_an_image_of_more_than_eight_bits_is_refused_not_clipped(small_source):
     path = small_source.folder / "IMG_000_0.png"
     cv2.imwrite(str(path), np.full((24, 32), 30_000, np.uint16))
     with pytest.raises(DataError, match="8 bits"):
-        build_store(small_source, (Resize(8),))
+        build_cache(small_source, (Resize(8),))
 
 
 def test_missing_images_are_named(small_source):
@@ -110,10 +109,10 @@ def _spoil(folder: Path) -> dict[str, str]:
     }
 
 
-def test_all_unreadable_images_are_named_before_anything_is_built(small_source: Source):
+def test_all_unreadable_images_are_named_before_anything_is_built(small_source: OpenDataset):
     faults = _spoil(small_source.folder)
     with pytest.raises(DataError, match="4 image files cannot be read") as caught:
-        build_store(small_source, (Resize(8),))
+        build_cache(small_source, (Resize(8),))
     for name, fault in faults.items():
         assert name in str(caught.value)
         assert fault in str(caught.value)
@@ -129,7 +128,7 @@ def test_a_fold_table_tells_nothing_of_test_labels_or_groups(small_source):
     assert test["group_id"].isna().all()
     assert not {"lesion_id", "patient_id", "dx_type", "source"} & set(table.columns)
     path = write_fold_table(table)
-    train, val, unlabelled = read_fold(path, build_store(small_source, (Resize(8),)))
+    train, val, unlabelled = read_fold(path, build_cache(small_source, (Resize(8),)))
     assert (len(train), len(val), len(unlabelled)) == (36, 12, 12)
     assert not hasattr(unlabelled, "labels")
     by_id = dict(zip(manifest.image_ids, manifest.labels, strict=True))

@@ -13,10 +13,9 @@ import pandas as pd
 import pytest
 
 from bench.data import synthetic_cohort
-from bench.data.synthetic import synthetic_manifest
+from bench.data.synthetic import draw_images, synthetic_manifest
 from bench.data.synthetic_cohort import CLASSES, Stream, cohort_table
-from bench.data.synthetic_pixels import draw_images
-from bench.manifest import Manifest
+from bench.dataset import Dataset
 from bench.protocol import load_protocol, load_roles
 from tests.conftest import ROOT
 
@@ -240,7 +239,7 @@ def test_it_needs_no_torch():
 
 
 def test_every_class_stands_in_every_part_of_every_frozen_fold():
-    manifest: Manifest = synthetic_manifest()
+    manifest: Dataset = synthetic_manifest()
     protocol = load_protocol("groupkfold5", ROOT / "protocols")
     roles = load_roles(protocol, "synthetic", ROOT / "protocols")
     roles.refuse_other_roster(manifest)

@@ -13,10 +13,9 @@ import pandas as pd
 import pytest
 
 from bench.data import synthetic, synthetic_cohort
-from bench.data.ham10000 import parse_metadata
 from bench.data.images import find_images
-from bench.data.synthetic import open_synthetic, synthetic_manifest, version
-from bench.data.synthetic_pixels import draw_images
+from bench.data.readers.ham10000 import parse_metadata
+from bench.data.synthetic import draw_images, open_synthetic, synthetic_manifest, version
 from bench.errors import DataError
 
 FEW = 24

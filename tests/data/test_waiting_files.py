@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.audit.whole import audit
+from bench.data.audit import audit
 from bench.data.images import find_images
-from bench.data.sources import DataChoice, open_source
+from bench.data.open import DatasetSpec, open_dataset
 from bench.errors import DataError
-from bench.files import read_file
+from bench.io import read_file
 from bench.protocol import load_protocol
 from tests.cli.test_bad_input import bench, refused
 from tests.data.audit.test_audit import found, put, row
@@ -66,7 +66,7 @@ def test_a_pipe_for_an_image_is_a_finding_of_the_audit_and_refused_by_the_rest(t
     assert "missing" not in kinds
     assert "stranger.png" in kinds["unwanted"][0]
     with pytest.raises(DataError, match=r"no image files: .*I2\.png is a named pipe; remove"):
-        find_images(open_source(tmp_path))
+        find_images(open_dataset(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,18 @@ def test_a_pipe_for_an_image_is_a_finding_of_the_audit_and_refused_by_the_rest(t
 def test_a_pipe_for_metadata_is_refused(tmp_path, name, said):
     pipe(tmp_path / name)
     with pytest.raises(DataError, match=said):
-        open_source(tmp_path)
+        open_dataset(tmp_path)
     with pytest.raises(DataError, match=said):
-        audit(DataChoice(tmp_path))
+        audit(DatasetSpec(tmp_path))
 
 
 def test_a_pipe_for_the_dataset_itself_or_its_groups_is_refused(tmp_path):
     with pytest.raises(DataError, match="is a named pipe; give the folder it lies in"):
-        open_source(pipe(tmp_path / "pipe"))
+        open_dataset(pipe(tmp_path / "pipe"))
     (tmp_path / "d").mkdir()
     put(tmp_path / "d", [row(0), row(1)])
     with pytest.raises(DataError, match="pipe: is a named pipe"):
-        DataChoice(tmp_path / "d", groups=tmp_path / "pipe").open()
+        DatasetSpec(tmp_path / "d", groups=tmp_path / "pipe").open()
 
 
 def test_a_pipe_for_a_protocol_or_a_picture_is_refused(tmp_path):

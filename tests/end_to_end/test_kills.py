@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from bench.train.header import told_by
+from bench.train.checkpoint import told_by
 from tests.conftest import ROOT
 
 KILLS = 7

@@ -22,8 +22,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.job import JobFile, Place
-from bench.run.joblist import array_script
+from bench.job import JobFile, JobLocation
+from bench.run.slurm import array_script
 from tests.conftest import ROOT
 from tests.run.test_rows import make_job
 
@@ -204,7 +204,7 @@ def test_the_tasks_log_beside_the_list_though_its_path_is_odd(cluster, tmp_path)
     job_list.parent.mkdir()
     job_list.write_text("none\n")
     job = make_job(0)
-    place = Place(
+    place = JobLocation(
         method_file="m", store="s", fold_table="t", weights=None, folder="f", device="cpu"
     )
     file = JobFile(id=job.id, command="python bench.py run", job=job, place=place)

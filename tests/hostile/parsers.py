@@ -15,18 +15,17 @@ import pandas as pd
 from PIL import Image
 from safetensors.numpy import save
 
-from bench.data.audit.files import look_at
-from bench.data.grouping import read_grouping
+from bench.data.image_checks import look_at
 from bench.data.images import loader
+from bench.data.open import DatasetSpec, read_grouping
 from bench.data.preprocess import preprocessing, recorded
-from bench.data.sources import DataChoice
-from bench.job import Job, JobFile, Place, to_json
+from bench.job import Job, JobFile, JobLocation, to_json
 from bench.protocol import PARTS, Roles, load_protocol, load_roles, parse_protocol
 from bench.recipe import Recipe, parse_overrides
-from bench.run.joblist import listed_job
 from bench.run.results import open_job, open_record, read_parquet
-from bench.run.submissions import Wanted, read_submission
-from bench.train.header import read_header
+from bench.run.slurm import listed_job
+from bench.run.submissions import SubmissionSpec, read_submission
+from bench.train.checkpoint import read_header
 
 CLASSES = ("mel", "nv")
 IDS = np.array(["a", "b", "c", "d"], dtype=object)
@@ -34,7 +33,7 @@ ROLES = Roles(
     "roster", IDS, IDS,
     np.array([[PARTS.index(part)] for part in ("train", "val", "test", "test")], dtype=np.uint8),
 )  # fmt: skip
-WANTED = Wanted(ROLES, CLASSES, folds=1, seed=0)
+WANTED = SubmissionSpec(ROLES, CLASSES, folds=1, seed=0)
 
 
 SOUND_TOML = (
@@ -92,7 +91,7 @@ def _as_dataset(name: str) -> Callable[[bytes], object]:
     def parse(content: bytes) -> object:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, name).write_bytes(content)
-            return DataChoice(Path(folder), "d").open(images=False)
+            return DatasetSpec(Path(folder), "d").open(images=False)
 
     return parse
 
@@ -133,7 +132,7 @@ def sound_job() -> JobFile:
         classes=CLASSES, roster_sha256="cc", pixels_sha256="dd", weights_sha256="ee", seed=1,
         repeat=0, fold=1, column=3, twin=1, threads=2, devices=2,
     )  # fmt: skip
-    place = Place(
+    place = JobLocation(
         method_file="m.py", store="s", fold_table="t.csv", weights="w", folder="HERE", device="cpu",
         timeout_seconds=9, memory_gib=0.5, disk_gib=2, unlabelled="u",
     )  # fmt: skip

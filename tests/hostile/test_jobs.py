@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli.main import cli
-from bench.data.folds import read_fold
+from bench.data.fold_task import read_fold
 from bench.errors import DataError, ResultsError
 from bench.job import to_json
-from bench.run.joblist import listed_job
 from bench.run.results import open_job
+from bench.run.slurm import listed_job
 from tests.hostile.parsers import sound_job
 
 TABLE = (

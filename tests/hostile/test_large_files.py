@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.audit.files import look_at
-from bench.data.audit.whole import audit
+from bench.data.audit import audit
+from bench.data.image_checks import look_at
 from bench.data.images import MAX_BYTES, MAX_PIXELS, loader
-from bench.data.sources import DataChoice
+from bench.data.open import DatasetSpec
 from bench.errors import DataError
-from bench.files import MOST_BYTES
+from bench.io import MOST_BYTES
 from tests.data.audit.test_audit import put, row
 
 
@@ -25,7 +25,7 @@ def test_metadata_of_too_many_bytes_is_refused(tmp_path):
     put(tmp_path, [row(n) for n in range(3)])
     grown(tmp_path / "HAM10000_metadata.csv", MOST_BYTES)
     with pytest.raises(DataError, match="is larger than 4096 MiB, too large to be read"):
-        DataChoice(tmp_path).open(images=False)
+        DatasetSpec(tmp_path).open(images=False)
 
 
 def test_an_image_of_too_many_bytes_is_refused_and_a_finding_of_the_audit(tmp_path):
@@ -37,7 +37,7 @@ def test_an_image_of_too_many_bytes_is_refused_and_a_finding_of_the_audit(tmp_pa
     again = tmp_path / "again"
     again.mkdir()
     (again / "I1.png").write_bytes(b"")
-    kinds = {finding.kind: finding.count for finding in audit(DataChoice(tmp_path)).findings}
+    kinds = {finding.kind: finding.count for finding in audit(DatasetSpec(tmp_path)).findings}
     assert (kinds["unreadable"], kinds["two files"]) == (1, 1)
 
 

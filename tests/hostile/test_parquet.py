@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from bench.errors import PredictionError
-from bench.run.parquet import read_parquet
+from bench.run.results import read_parquet
 from tests.conftest import ROOT
 
 MIB = 1 << 20

@@ -112,7 +112,7 @@ def test_arrays_of_no_use_are_refused(content, said):
 
 
 def test_arrays_too_large_to_be_unpacked_are_refused(monkeypatch):
-    from bench.data import arrays
+    from bench.data.readers import arrays
 
     monkeypatch.setattr(arrays, "MOST_BYTES", 100)
     with pytest.raises(BenchError, match="too large to be read"):
@@ -130,6 +130,6 @@ def test_a_damaged_parquet_file_is_read_or_refused(data):
 
 
 def test_a_small_parquet_file_of_very_many_rows_is_refused(monkeypatch):
-    monkeypatch.setattr("bench.run.parquet.MOST_CELLS", 39)
+    monkeypatch.setattr("bench.run.results.MOST_CELLS", 39)
     with pytest.raises(BenchError, match="holds more than 39 cells"):
         PARSERS["predictions"](parquet(20))

@@ -14,18 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli.gradcam import finished_jobs
+from bench.cli.predict import finished_jobs
+from bench.dataset import Dataset, Record
 from bench.errors import DataError, ProtocolError, ResultsError
-from bench.files import safe_name
-from bench.foreign import text_cell
+from bench.io import safe_name, text_cell
 from bench.job import parse_record, to_json
-from bench.manifest import Manifest, Record
 from bench.predictions import Predictions
 from bench.protocol import parse_protocol
 from bench.run import results
-from bench.run.merging import merge_results
+from bench.run.integrity import merge_results
 from bench.train import checkpoint
-from bench.train.header import read_header
+from bench.train.checkpoint import read_header
 from tests.conftest import CLASSES
 from tests.hostile.parsers import SOUND_TOML
 from tests.hostile.parsers import checkpoint as checkpoint_file
@@ -102,7 +101,7 @@ def test_no_cell_of_an_export_is_a_formula(text):
 def test_an_id_that_is_a_formula_is_refused(sign, column):
     values = {"image_id": "a", "label": "nv"} | {column: f"{sign}cmd()"}
     with pytest.raises(DataError, match="takes for formulas"):
-        Manifest.from_records("small", ("nv",), [Record(**values)])
+        Dataset.from_records("small", ("nv",), [Record(**values)])
 
 
 ODD_CLASSES = ["../../owned", "a/b", "a\\b", "..", ".", "", " ", "a\x1b[2J", "a\nb", "=1+1", " @a"]
@@ -111,7 +110,7 @@ ODD_CLASSES = ["../../owned", "a/b", "a\\b", "..", ".", "", " ", "a\x1b[2J", "a\
 @pytest.mark.parametrize("name", ODD_CLASSES)
 def test_a_class_whose_name_is_no_plain_word_is_refused_wherever_it_comes_from(tmp_path, name):
     with pytest.raises(DataError, match="names of classes: .*; rename them"):
-        Manifest.from_records("small", ("nv", name), [Record("a", "nv")])
+        Dataset.from_records("small", ("nv", name), [Record("a", "nv")])
     content = json.loads(to_json(results.read_record(finish(tmp_path, make_job(0)))))
     content["job"]["classes"][1] = name
     with pytest.raises(ResultsError, match="record.json: job.classes.1: "):
@@ -125,7 +124,7 @@ def test_a_class_whose_name_is_no_plain_word_is_refused_wherever_it_comes_from(t
     "name", ["melanoma in situ", "nævus (junctional)", "AK-1", "Bowen's, C44.9"]
 )
 def test_words_of_a_language_may_name_a_class(name):
-    assert Manifest.from_records("small", (name,), [Record("a", name)]).classes == (name,)
+    assert Dataset.from_records("small", (name,), [Record("a", name)]).classes == (name,)
     assert make_job(0, classes=(name,)).classes == (name,)
 
 

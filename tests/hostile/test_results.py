@@ -12,15 +12,14 @@ from pathlib import Path
 import pytest
 
 from bench.errors import PredictionError, ResultsError
-from bench.files import MOST_TEXT
-from bench.job import JobFile, Place
-from bench.report.leak import leak
+from bench.io import MOST_TEXT
+from bench.job import JobFile, JobLocation
+from bench.report.arms import leak
 from bench.run import results
-from bench.run.integrity import verify_results
-from bench.run.merging import merge_results
-from bench.run.pages import asked_comparisons, compared_pages, leakage_meters
+from bench.run.integrity import merge_results, verify_results
+from bench.run.published import asked_comparisons, compared_pages, leakage_meters
+from bench.run.status import read_status
 from bench.run.submissions import MAX_BYTES, all_submissions
-from bench.run.survey import survey
 from tests.hostile.test_large_files import grown
 from tests.report.test_slices import meter_file
 from tests.run.test_rows import finish, make_job
@@ -44,7 +43,7 @@ def test_a_pipe_in_a_record_s_place_keeps_nobody_waiting(tmp_path):
     assert "is a named pipe" in results.unreadable_records(root, "p", "small")[0]
     assert any("is a named pipe" in each.what for each in verify_results(root, {}, root).findings)
     assert merge_results(root, tmp_path / "mine").copied == 1
-    assert [job.state for row in survey(root, {}) for job in row.jobs] == ["done", "damaged"]
+    assert [job.state for row in read_status(root, {}) for job in row.jobs] == ["done", "damaged"]
     os.mkfifo(odd / "history.csv")
     assert results.read_history(odd / "history.csv") == {}
     instead(odd / "job.json")
@@ -73,7 +72,7 @@ def test_a_record_and_a_submission_of_too_many_bytes_are_not_read(tmp_path):
 
 
 def prepare(job, folder: Path) -> str:
-    place = Place(
+    place = JobLocation(
         method_file="m.py", store="s", fold_table="t", weights=None, folder=str(folder),
         device="cpu",
     )  # fmt: skip

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli.main import cli
-from bench.cli.progress import LineProgress
 from bench.cli.run import print_failures
-from bench.run.process import Outcome
-from bench.run.survey import _seconds_silent, survey
+from bench.cli.terminal import LineProgress
+from bench.run.status import _seconds_silent, read_status
+from bench.run.supervisor import Outcome
 from tests.run.test_rows import finish, make_job
 
 STEERS = "\x1b]0;owned\x07\x1b[2J\x9b"
@@ -61,7 +61,7 @@ def test_a_log_that_is_no_file_loses_no_status(tmp_path, make):
     assert "failed: m seed 0 fold 1: ValueError: no such luck" in told(
         "status", "--results", tmp_path
     )
-    (row,) = survey(tmp_path, {})
+    (row,) = read_status(tmp_path, {})
     assert [job.state for job in row.jobs] == ["interrupted", "failed"]
 
 
@@ -69,7 +69,7 @@ def test_a_log_that_is_no_file_loses_no_status(tmp_path, make):
 def test_a_pipe_in_a_job_file_s_place_keeps_status_waiting_no_more(tmp_path):
     make_pipe(finish(tmp_path, make_job(0)) / "job.json")
     make_pipe(undone(tmp_path, 1) / "job.json")
-    (row,) = survey(tmp_path, {})
+    (row,) = read_status(tmp_path, {})
     assert [job.state for job in row.jobs] == ["done", "damaged"]
     assert "is a named pipe" in row.jobs[1].detail
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.estimates import (
+from bench.leaderboard import (
     NAN,
     Comparison,
     DatasetFacts,

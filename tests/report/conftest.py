@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.estimates import Leaderboard
-from bench.report.html import render
+from bench.leaderboard import Leaderboard
+from bench.report.render import render
 from tests.report import boards, hostile
 
 
@@ -33,7 +33,7 @@ def worst_files(worst: Leaderboard) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def folder(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from bench.report.html import write
+    from bench.report.render import write
 
     where = tmp_path_factory.mktemp("page")
     write(files, where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.estimates import NAN, Estimate, Leaderboard, MetricTable, Rank
+from bench.leaderboard import NAN, Estimate, Leaderboard, MetricTable, Rank
 from tests.report.boards import CLASSES, dataset, leaderboard
 
 HOSTILE = (

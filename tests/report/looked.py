@@ -7,20 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.closeup import Closeup
-from bench.estimates import Leaderboard, RowFacts
-from bench.manifest import Manifest
+from bench.dataset import Dataset
+from bench.leaderboard import Leaderboard, RowFacts, RowReport
 from bench.predictions import RowPredictions
-from bench.score.closeup import closeups
-from bench.score.extras import parse_costs
-from bench.score.table import score
+from bench.score.leaderboard import score
+from bench.score.row_report import parse_costs, row_reports
 from tests.score.cohorts import CLASSES, World
 
 WORST = "<script>alert('/../x')</script>"
 COSTS = "truth,bkl,mel,nv,vasc\nbkl,0,1,1,1\nmel,9,0,9,9\nnv,1,1,0,1\nvasc,1,1,1,0\n"
 
 
-def dressed(manifest: Manifest) -> Manifest:
+def dressed(manifest: Dataset) -> Dataset:
     """A cohort with people, ages and sites, one of them hostile."""
     lesion = np.arange(len(manifest)) // 2
     table = manifest.table.assign(
@@ -52,10 +50,10 @@ def rows(world: World) -> list[RowPredictions]:
     ]
 
 
-def looks(world: World, rows: Sequence[RowPredictions]) -> Mapping[str, Closeup]:
+def looks(world: World, rows: Sequence[RowPredictions]) -> Mapping[str, RowReport]:
     """What is known of each row beyond the leaderboard."""
     costs = parse_costs(COSTS, CLASSES, "costs.csv")
-    return closeups(world.protocol, world.manifest, world.roles, rows, costs)
+    return row_reports(world.protocol, world.manifest, world.roles, rows, costs)
 
 
 def board(world: World, rows: Sequence[RowPredictions]) -> Leaderboard:

@@ -10,11 +10,11 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from bench.estimates import Leaderboard
-from bench.files import Download, sha256_of
-from bench.report.html import render
-from bench.report.site_board import Board
-from bench.report.study_page import render_study
+from bench.io import Download, sha256_of
+from bench.leaderboard import Leaderboard
+from bench.report.dataset_page import render_study
+from bench.report.render import render
+from bench.report.site import Board
 from tests.conftest import ROOT
 from tests.report import boards, hostile, looked, studies
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from functools import cache
 
-from bench.cli.board import Bench, open_bench
-from bench.cli.study import study_of
-from bench.data.sources import DataChoice
-from bench.estimates import Leaderboard
-from bench.report.study import Study
-from bench.score.references import references
-from bench.score.table import score
+from bench.data.open import DatasetSpec
+from bench.leaderboard import Leaderboard
+from bench.report.dataset_report import DatasetReport
+from bench.score.leaderboard import score
+from bench.score.reference_rows import references
+from bench.workflows.report import Bench, open_bench, study_of
 
 
 @cache
 def opened(protocol: str = "groupkfold5") -> Bench:
     """A protocol on the synthetic set."""
-    return open_bench(protocol, DataChoice())
+    return open_bench(protocol, DatasetSpec())
 
 
 @cache
@@ -31,6 +30,6 @@ def scored(protocol: str = "groupkfold5") -> Leaderboard:
 
 
 @cache
-def study(protocol: str = "groupkfold5") -> Study:
+def study(protocol: str = "groupkfold5") -> DatasetReport:
     """Everything its page shows."""
     return study_of(opened(protocol), scored(protocol))

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.estimates import Arm, ArmReport, ArmRow, Estimate, MetricTable
-from bench.report.html import render
+from bench.leaderboard import Arm, ArmReport, ArmRow, Estimate, MetricTable
+from bench.report.render import render
 from tests.report import boards
 from tests.report.reading import read
 

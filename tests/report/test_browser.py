@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bench.report.contrast_export import render_contrast
-from bench.report.html import write
+from bench.report.comparison_page import render_comparison
+from bench.report.render import write
 from tests.report.contrasts import compared
 
 pytest.importorskip("playwright", reason="playwright is in requirements-dev.txt")
@@ -54,7 +54,7 @@ def worst_folder(worst_files: dict[str, str], tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module")
 def compared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("compared")
-    write(render_contrast(compared("a", "b", "<i>c")), where)
+    write(render_comparison(compared("a", "b", "<i>c")), where)
     return where
 
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.estimates import NAN, Estimate
-from bench.report.charts import Scale, scale_of, scale_of_estimates
-from bench.report.palette import swatches
+from bench.leaderboard import NAN, Estimate
+from bench.report.charts import Scale, scale_of, scale_of_estimates, swatches
 from bench.report.tables import metric_table
 from tests.report import boards
 

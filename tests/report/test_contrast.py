@@ -9,15 +9,20 @@ from dataclasses import replace
 
 import pytest
 
-from bench.contrast import Belief, Contrast, Detectable, NonInferiority
-from bench.estimates import MetricTable, RowFacts
-from bench.foreign import FORMULA
-from bench.report.contrast import SHOWN
-from bench.report.contrast_export import disagreements_csv, render_contrast
-from bench.report.contrast_words import believed, headline, non_inferior, standfirst, verdict
-from bench.report.html import render
-from bench.report.palette import swatches
-from bench.score.versus import Question, contrast
+from bench.io import FORMULA
+from bench.leaderboard import (
+    BayesianTest,
+    ComparisonReport,
+    Detectable,
+    MetricTable,
+    NonInferiority,
+    RowFacts,
+)
+from bench.report.charts import swatches
+from bench.report.comparison_page import SHOWN, disagreements_csv, render_comparison
+from bench.report.comparison_text import believed, headline, non_inferior, standfirst, verdict
+from bench.report.render import render
+from bench.score.comparison import ComparisonRequest, compare_rows_in_full
 from tests.report import boards, hostile
 from tests.report.contrasts import compared
 from tests.report.reading import read
@@ -28,16 +33,16 @@ NONE = "no difference seen"
 
 
 @pytest.fixture(scope="module")
-def two() -> Contrast:
+def two() -> ComparisonReport:
     return compared("a", "b")
 
 
 @pytest.fixture(scope="module")
-def three() -> Contrast:
+def three() -> ComparisonReport:
     return compared("a", "b", "<i>c")
 
 
-def said(found: Contrast, word: str, **changes: float) -> str:
+def said(found: ComparisonReport, word: str, **changes: float) -> str:
     """The verdict on a pair of that word and these numbers."""
     (pair,) = found.pairs
     base = {"difference": 0.018, "low": 0.004, "high": 0.031, "p_adjusted": 0.03}
@@ -164,7 +169,7 @@ def test_the_last_sentence_says_over_how_many_pairs_p_is_adjusted(two, family, t
 
 def test_what_is_believed_is_said_of_either_row(two):
     (pair,) = two.pairs
-    assert believed(pair, Belief(0.01, a_better=0.7, alike=0.2, b_better=0.1)) == (
+    assert believed(pair, BayesianTest(0.01, a_better=0.7, alike=0.2, b_better=0.1)) == (
         "a is the better with a probability of 70.0%, b with 10.0%; they are alike with 20.0%."
     )
 
@@ -208,7 +213,7 @@ def test_what_was_cut_to_common_trainings_says_so_first(two):
 
 
 def test_the_json_is_strict_and_holds_the_verdict(two):
-    read = json.loads(render_contrast(two)["comparison.json"], parse_constant=pytest.fail)
+    read = json.loads(render_comparison(two)["comparison.json"], parse_constant=pytest.fail)
     assert read["headline"] == headline(two)
     assert read["rows"] == ["a", "b"]
     (pair,) = read["pairs"]
@@ -223,7 +228,7 @@ def test_every_disputed_image_stands_in_the_csv(three):
 
 
 def test_disputed_images_are_drawn_and_listed_in_their_classes_colours(two):
-    tree = read(render_contrast(two)["index.html"])
+    tree = read(render_comparison(two)["index.html"])
     (pair,) = two.pairs
     drawn = tree.by_id("disagreement").one("figure")
     assert f"{len(pair.disputed)} images" in drawn.text
@@ -262,7 +267,7 @@ def test_hostile_ids_and_classes_do_no_harm(two, bad):
         pairs=(changed,),
         tables={row: renamed(table) for row, table in two.tables.items()},
     )
-    files = render_contrast(found)
+    files = render_comparison(found)
     tree = read(files["index.html"])
     assert len(tree.all("script")) == len(tree.all("style")) == 1
     assert not tree.all("img")
@@ -277,7 +282,7 @@ def test_hostile_ids_and_classes_do_no_harm(two, bad):
 
 
 def test_the_page_shows_the_verdict_and_escapes_names(three):
-    page = render_contrast(three)["index.html"]
+    page = render_comparison(three)["index.html"]
     assert "<i>c" not in page
     assert "&lt;i&gt;c" in page
     assert 'role="img" aria-label="Mean ranks:' in page
@@ -288,7 +293,7 @@ def test_the_page_shows_the_verdict_and_escapes_names(three):
 def test_synthetic_data_is_called_so(two):
     found = replace(two, dataset=replace(two.dataset, synthetic=True))
     assert headline(found).startswith("On synthetic data: ")
-    assert "<title>Synthetic data: " in render_contrast(found)["index.html"]
+    assert "<title>Synthetic data: " in render_comparison(found)["index.html"]
 
 
 def test_the_leaderboard_links_to_its_comparisons():
@@ -306,8 +311,8 @@ def test_a_reference_says_that_it_is_one():
     world = World()
     rows = [world.row("a"), *world.references()]
     facts = {"a": RowFacts()}
-    asked = Question("macro_f1")
-    found = contrast(
+    asked = ComparisonRequest("macro_f1")
+    found = compare_rows_in_full(
         world.protocol, world.manifest, world.roles, rows, facts, ["a", "majority"], asked
     )
     assert "majority is not ranked: a reference." in standfirst(found)

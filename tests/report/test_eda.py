@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.cli.eda import explore
-from bench.data import metadata_model
-from bench.data.sources import DataChoice
-from bench.report.eda import eda_json, eda_page
-from bench.report.explored import Explored
-from bench.report.html import render_page, write
+from bench.cli.data import explore
+from bench.data import exploration
+from bench.data.open import DatasetSpec
+from bench.report.eda_page import eda_json, eda_page
+from bench.report.eda_tables import EdaReport
+from bench.report.render import render_page, write
 from bench.score import association
 from tests.report import hostile
 from tests.report.reading import read
@@ -22,16 +22,16 @@ from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a
 
 
 @pytest.fixture(scope="module")
-def found() -> Explored:
+def found() -> EdaReport:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(association, "RESAMPLES", 40)
         patch.setattr(association, "TRADES", 39)
-        patch.setitem(metadata_model.SETTINGS, "max_iter", 5)
-        return explore(DataChoice(None, None), "groupkfold5", images=True)
+        patch.setitem(exploration.SETTINGS, "max_iter", 5)
+        return explore(DatasetSpec(None, None), "groupkfold5", images=True)
 
 
 @pytest.fixture(scope="module")
-def page(found: Explored) -> str:
+def page(found: EdaReport) -> str:
     return render_page("eda.html.j2", page=eda_page(found))
 
 

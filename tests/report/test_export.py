@@ -10,8 +10,8 @@ import math
 import jsonschema
 import pytest
 
-from bench.foreign import FORMULA, text_cell
-from bench.report.html import render
+from bench.io import FORMULA, text_cell
+from bench.report.render import render
 from tests.report import boards
 
 NUMBER = {"type": ["number", "null"]}

@@ -11,18 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.estimates import RowFacts
-from bench.report.catalogue import metric
-from bench.report.cells import cell
+from bench.leaderboard import RowFacts
 from bench.report.export import leaderboard_json
-from bench.report.hardest import Pictured
-from bench.report.html import page_names, render, write
-from bench.report.method_graphs import learning_graphs
-from bench.report.method_words import recipe, units_note
-from bench.report.names import name as written
-from bench.report.words import plural
-from bench.score.closeup import closeups
-from bench.score.table import score
+from bench.report.format import name as written
+from bench.report.metric_info import metric
+from bench.report.render import page_names, render, write
+from bench.report.row_charts import learning_graphs
+from bench.report.row_page import Pictured, recipe, units_note
+from bench.report.tables import cell
+from bench.report.text import plural
+from bench.score.leaderboard import score
+from bench.score.row_report import row_reports
 from tests.report import boards, hostile, looked
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, browser  # noqa: F401 - a fixture
@@ -381,7 +380,7 @@ def test_drawings_lie_within_their_square(page):
 
 def test_data_without_malignant_classes_shows_no_such_view(world, rows):
     manifest = replace(world.manifest, malignant=())
-    looks = closeups(world.protocol, manifest, world.roles, rows[:1])
+    looks = row_reports(world.protocol, manifest, world.roles, rows[:1])
     assert looks["Plain"].malignant is None
     assert looks["Plain"].operating == ()
     assert looks["Plain"].decision is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.report import numbers
+from bench.report import format as formatting
 
 
 @pytest.mark.parametrize(
@@ -22,28 +22,34 @@ from bench.report import numbers
     ],
 )
 def test_digits_follow_the_interval(value, low, high, text):
-    places = numbers.decimals(low, high)
-    assert f"{numbers.fixed(value, places)} {numbers.interval(low, high, places)}" == text
+    places = formatting.decimals(low, high)
+    assert f"{formatting.fixed(value, places)} {formatting.interval(low, high, places)}" == text
 
 
 @given(st.floats(0, 1), st.floats(1e-6, 1))
 def test_no_digit_is_finer_than_a_hundredth_of_the_interval(low, width):
     high = low + width
-    places = numbers.decimals(low, high)
+    places = formatting.decimals(low, high)
     assert places == 1 or 10.0**-places >= (high - low) / 100 * (1 - 1e-9)
 
 
 def test_few_images_without_interval_give_few_digits():
-    assert numbers.decimals(math.nan, math.nan, n=20) == 2
-    assert numbers.decimals(math.nan, math.nan, n=10_000) == 3
+    assert formatting.decimals(math.nan, math.nan, n=20) == 2
+    assert formatting.decimals(math.nan, math.nan, n=10_000) == 3
 
 
 def test_undefined_is_neither_zero_nor_one():
-    for write in (numbers.count, numbers.percent, numbers.duration, numbers.size, numbers.brief):
+    for write in (
+        formatting.count,
+        formatting.percent,
+        formatting.duration,
+        formatting.size,
+        formatting.brief,
+    ):
         assert write(math.nan) == "n/a"
-    assert numbers.fixed(math.nan, 3) == "n/a"
-    assert numbers.interval(math.nan, 0.5, 3) == ""
-    assert numbers.p_value(math.nan) == ""
+    assert formatting.fixed(math.nan, 3) == "n/a"
+    assert formatting.interval(math.nan, 0.5, 3) == ""
+    assert formatting.p_value(math.nan) == ""
 
 
 @pytest.mark.parametrize(
@@ -58,28 +64,28 @@ def test_undefined_is_neither_zero_nor_one():
     ],
 )
 def test_durations(seconds, text):
-    assert numbers.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 def test_sizes_and_counts():
-    assert numbers.size(0) == "0 bytes"
-    assert numbers.size(2_040_109_466) == "1.90 GiB"
-    assert numbers.count(10_015) == "10,015"
-    assert numbers.counted(1, "image") == "1 image"
-    assert numbers.brief(11_180_103) == "11.2 million"
-    assert numbers.brief(23_456) == "23,500"
+    assert formatting.size(0) == "0 bytes"
+    assert formatting.size(2_040_109_466) == "1.90 GiB"
+    assert formatting.count(10_015) == "10,015"
+    assert formatting.counted(1, "image") == "1 image"
+    assert formatting.brief(11_180_103) == "11.2 million"
+    assert formatting.brief(23_456) == "23,500"
 
 
 def test_shares_do_not_round_to_none_or_all():
-    assert numbers.percent(0.001) == "<1%"
-    assert numbers.percent(0.999) == ">99%"
-    assert (numbers.percent(0), numbers.percent(1)) == ("0%", "100%")
+    assert formatting.percent(0.001) == "<1%"
+    assert formatting.percent(0.999) == ">99%"
+    assert (formatting.percent(0), formatting.percent(1)) == ("0%", "100%")
 
 
 def test_differences_carry_their_sign():
-    assert numbers.signed(0.0121, 3) == "+0.012"
-    assert numbers.signed(-0.0121, 3) == "\N{MINUS SIGN}0.012"
-    assert numbers.signed(0.0001, 3) == "0.000"
+    assert formatting.signed(0.0121, 3) == "+0.012"
+    assert formatting.signed(-0.0121, 3) == "\N{MINUS SIGN}0.012"
+    assert formatting.signed(0.0001, 3) == "0.000"
 
 
 @pytest.mark.parametrize(
@@ -87,4 +93,4 @@ def test_differences_carry_their_sign():
     [(0.00012, "p < 0.001"), (0.0312, "p = 0.031"), (0.214, "p = 0.21"), (1.0, "p > 0.99")],
 )
 def test_p_values(p, text):
-    assert numbers.p_value(p) == text
+    assert formatting.p_value(p) == text

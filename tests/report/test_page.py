@@ -6,13 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench.estimates import NAN, Estimate, Leaderboard, Rank
-from bench.report.costs import COSTS, cost_cell
-from bench.report.html import render
-from bench.report.pairs import shown_pairs
-from bench.report.ranking import tie_letters
-from bench.report.rows import folds_there, lacking
-from bench.report.trade import efficient
+from bench.leaderboard import NAN, Estimate, Leaderboard, Rank
+from bench.report.leaderboard_details import COSTS, cost_cell, efficient
+from bench.report.leaderboard_page import shown_pairs, tie_letters
+from bench.report.render import render
+from bench.report.tables import folds_there, lacking
 from tests.report import boards
 from tests.report.reading import Element, read
 

@@ -16,13 +16,11 @@ import pikepdf
 import pytest
 import vl_convert
 
-from bench.estimates import Estimate, Leaderboard
-from bench.report.citations import bibliography, cited, library
-from bench.report.explained import MARKS
-from bench.report.html import write
-from bench.report.latex import escape
+from bench.leaderboard import Estimate, Leaderboard
 from bench.report.paper import in_order, render_paper
-from bench.report.paper_tables import SIGNS
+from bench.report.paper_text import SIGNS, bibliography, cited, escape, library
+from bench.report.render import write
+from bench.report.text import MARKS
 from tests.report import boards, hostile, studies
 
 pylatexenc = pytest.importorskip("pylatexenc", reason="pylatexenc is in requirements-dev.txt")

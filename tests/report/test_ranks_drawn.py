@@ -7,8 +7,8 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
-from bench.report.html import write
-from bench.report.ranks_drawn import AXIS, GAP, INNER, LABEL, LINE, critical_difference, layout
+from bench.report.rank_diagram import AXIS, GAP, INNER, LABEL, LINE, critical_difference, layout
+from bench.report.render import write
 from tests.report import hostile
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, browser  # noqa: F401 - a fixture

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from bench.errors import ResultsError
-from bench.report.html import render, write
-from bench.report.names import Span, isolated, name, plain, spans
+from bench.report.format import Span, isolated, name, plain, spans
+from bench.report.render import render, write
 from tests.report import hostile
 from tests.report.reading import read
 

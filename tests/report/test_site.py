@@ -12,9 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from bench.report.eda import gallery
-from bench.report.site import Content, listed_files, render_site
-from bench.report.site_index import index_page
+from bench.report.eda_page import gallery
+from bench.report.site import Content, index_page, listed_files, render_site
 from tests.report import boards, sites
 from tests.report.reading import read
 

@@ -14,9 +14,9 @@ from urllib.parse import urldefrag
 
 import pytest
 
-from bench.report.eda import gallery
+from bench.io import replace_folder
+from bench.report.eda_page import gallery
 from bench.report.site import render_site
-from bench.swap import replace_folder
 from tests.report import sites
 from tests.report.test_browser import CHROMIUM, browser  # noqa: F401 - a fixture
 

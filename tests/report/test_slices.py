@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report.html import render, render_page, write
-from bench.report.leak import leak
-from bench.report.view import page as page_of
-from bench.run.pages import leakage_meters
-from bench.score.closeup import closeups
+from bench.report.arms import leak
+from bench.report.leaderboard_page import page as page_of
+from bench.report.render import render, render_page, write
+from bench.run.published import leakage_meters
+from bench.score.row_report import row_reports
 from tests.report.looked import dressed
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a fixture
@@ -32,7 +32,7 @@ def rows(world):
 
 @pytest.fixture(scope="module")
 def looks(world, rows):
-    return closeups(world.protocol, world.manifest, world.roles, rows)
+    return row_reports(world.protocol, world.manifest, world.roles, rows)
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.report.dataset_page import render_study
+from bench.report.dataset_report import DatasetReport, KnownPairs
 from bench.report.guidelines import ANSWERED, ANSWERS, AUTHORS, FILES, _read, guidelines
-from bench.report.html import write
-from bench.report.study import KnownPairs, Study
-from bench.report.study_page import render_study
+from bench.report.render import write
 from tests.conftest import ROOT
 from tests.report import boards, hostile, studies
 from tests.report.reading import read
@@ -23,7 +23,7 @@ from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a
 
 
 @pytest.fixture(scope="module")
-def study() -> Study:
+def study() -> DatasetReport:
     return studies.study()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pytest
 
-from bench.report.vega import WIDTH, class_colours, drawing
+from bench.report.charts import WIDTH, class_colours, drawing
 from tests.report import hostile
 from tests.report.reading import read
 

@@ -11,17 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.building import build_store
-from bench.data.folds import fold_table, write_fold_table
+from bench.data.cache import build_cache
+from bench.data.fold_task import fold_table, write_fold_table
+from bench.data.open import OpenDataset
 from bench.data.preprocess import preprocessing
-from bench.data.sources import Source
-from bench.job import JobFile, Place
+from bench.job import JobFile, JobLocation
 from bench.protocol import PARTS, Roles, format_roles, load_protocols
 from bench.run.integrity import Checked, verify_results
-from bench.run.plan import Ask, Pixels, plan_jobs
+from bench.run.planner import MethodRequest, Pixels, Weights, plan_jobs
 from bench.run.registry import load_method
 from bench.run.results import job_folder
-from bench.run.weights import Weights
 from tests.conftest import ROOT
 
 BENCH = ROOT / "bench.py"
@@ -55,7 +54,7 @@ def write_method(folder: Path, name: str, before: str = "pass") -> Path:
     return path
 
 
-def rotating_roles(source: Source, folds: int = 5) -> Roles:
+def rotating_roles(source: OpenDataset, folds: int = 5) -> Roles:
     """Whole lesions in turn: every lesion is tested once in five folds."""
     manifest = source.manifest
     lesion = manifest.table["lesion_id"].str[1:].astype(int).to_numpy()
@@ -83,19 +82,25 @@ def freeze(folder: Path, roles: Roles) -> Path:
 
 
 def plan(
-    source: Source, root: Path, method: Path, *, folds: int = 5, seeds: int = 1, **place: object
+    source: OpenDataset,
+    root: Path,
+    method: Path,
+    *,
+    folds: int = 5,
+    seeds: int = 1,
+    **place: object,
 ) -> list[JobFile]:
     """The jobs of a method on the first folds, with their results below `root`."""
     roles = rotating_roles(source)
     protocols = load_protocols(freeze(root.parent, roles))
     loaded = load_method(str(method), ROOT / "baselines")
     chain = preprocessing(loaded.method.recipe)
-    store = build_store(source, chain)
+    store = build_cache(source, chain)
     jobs = plan_jobs(
         protocols["p"],
         source.manifest,
         protocols["p"].roles["small"].sha256,
-        [Ask(loaded, {}, Weights())],
+        [MethodRequest(loaded, {}, Weights())],
         {chain: Pixels(store.index.pixels_sha256, store.index.file_sizes, native=True)},
         seeds=range(seeds),
         folds=range(folds),
@@ -109,7 +114,7 @@ def plan(
             id=job.id,
             command="python bench.py run",
             job=job,
-            place=Place(
+            place=JobLocation(
                 method_file=str(method),
                 store=str(store.folder),
                 fold_table=str(tables[job.column]),

@@ -11,13 +11,12 @@ import time
 
 import pytest
 
-from bench.cli.places import BASELINES
 from bench.data.synthetic import open_synthetic
-from bench.run.check.checkup import Checkup
-from bench.run.check.probe import OUTCOME
+from bench.run.check.check import Checkup
+from bench.run.check.probe import OUTCOME, watch
 from bench.run.check.verdicts import CHECKS
-from bench.run.check.watch import watch
 from bench.run.registry import method_names
+from bench.settings import BASELINES
 from tests.run.broken import BROKEN, SOUND
 
 ALSO = {

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.files import sha256_of
+from bench.calibrate import OpinionPool
+from bench.io import sha256_of
 from bench.job import parse_record
-from bench.pool import Pool
 from bench.run.published import KEPT
 from bench.run.registry import load_method
 from tests.conftest import ROOT
@@ -61,7 +61,7 @@ def test_a_committed_ensemble_is_its_committed_members_by_its_weights(path):
             .to_numpy()
             for member in weights
         ]
-        pool = Pool(record.job.variant["pool"], np.array(list(weights.values())))
+        pool = OpinionPool(record.job.variant["pool"], np.array(list(weights.values())))
         np.testing.assert_allclose(own, pool(np.stack(members)), atol=2e-5)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.run.pages import compared_pages
+from bench.run.published import compared_pages
 from bench.run.results import compare_folder
 
 

@@ -11,8 +11,19 @@ import psutil
 import pytest
 
 from bench.run import doctor
-from bench.run.doctor import EXTRAS, Extra, data, examine, extra, machine, place, training
-from bench.run.installed import Finding, packages, pins
+from bench.run.doctor import (
+    EXTRAS,
+    Extra,
+    Finding,
+    data,
+    examine,
+    extra,
+    machine,
+    packages,
+    pins,
+    place,
+    training,
+)
 from tests.conftest import ROOT
 
 

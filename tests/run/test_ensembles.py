@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.errors import PredictionError
-from bench.predictions import Predictions, RowPredictions, Slot
+from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.run.ensembles import shared_slots
 
 SAID = Predictions(np.array(["i"], dtype=object), np.ones((1, 1)), ("nv",))
@@ -14,14 +14,14 @@ SAID = Predictions(np.array(["i"], dtype=object), np.ones((1, 1)), ("nv",))
 
 def row(name: str, *slots: tuple[int, int], val: bool = True) -> RowPredictions:
     """A row that has these seeds and folds."""
-    test = {Slot(seed, 0, fold): SAID for seed, fold in slots}
+    test = {TrainingKey(seed, 0, fold): SAID for seed, fold in slots}
     return RowPredictions(name, name, "trained", test, test if val else {})
 
 
 def test_seeds_that_one_member_alone_has_are_left_out():
     one = row("one", (0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1))
     other = row("other", (0, 0), (0, 1), (2, 0))
-    assert shared_slots([one, other]) == [Slot(0, 0, 0), Slot(0, 0, 1)]
+    assert shared_slots([one, other]) == [TrainingKey(0, 0, 0), TrainingKey(0, 0, 1)]
     assert shared_slots([one, one]) == sorted(one.test)
 
 

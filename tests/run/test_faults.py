@@ -17,12 +17,12 @@ import pytest
 
 from bench.errors import BenchError, ResultsError
 from bench.job import JobFile
-from bench.report import html
-from bench.run import clock, execute, results
-from bench.run.execute import run_job
+from bench.report import render
+from bench.run import results, supervisor, worker
 from bench.run.local import run_local
-from bench.run.process import Unwatched
-from bench.run.survey import survey
+from bench.run.status import read_status
+from bench.run.supervisor import Unwatched
+from bench.run.worker import run_job
 from tests.conftest import ROOT
 from tests.run.small_disk import SmallDisk, mounted, small_disk, unmount
 from tests.run.small_jobs import BENCH, plan, predicted, verified, write_method
@@ -53,10 +53,10 @@ def times_written(files: list[JobFile]) -> list[int]:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (execute, "history.csv"),
+        (worker, "history.csv"),
         (results, "predictions.parquet"),
         (results, "val_predictions.parquet"),
-        (execute, "record.json"),
+        (worker, "record.json"),
         (results, "job.json"),
     ],
 )
@@ -84,12 +84,12 @@ def test_a_full_disk_loses_nothing_that_was_finished(
 
 def test_a_page_on_a_full_disk_is_the_old_one_whole(small_disk: SmallDisk):
     page = small_disk.folder / "leaderboard"
-    html.write({"index.html": "old" * 1000}, page)
+    render.write({"index.html": "old" * 1000}, page)
     with small_disk.full(), pytest.raises(ResultsError, match="cannot write the page there"):
-        html.write({"index.html": "new" * 1000}, page)
+        render.write({"index.html": "new" * 1000}, page)
     assert (page / "index.html").read_text() == "old" * 1000
     assert [path.name for path in page.iterdir()] == ["index.html"]
-    html.write({"index.html": "new"}, page)
+    render.write({"index.html": "new"}, page)
     assert (page / "index.html").read_text() == "new"
 
 
@@ -105,7 +105,7 @@ def test_results_that_can_only_be_read_are_read_and_refused_for_writing(small_so
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         with pytest.raises(ResultsError, match=r"cannot be written .Read-only file system"):
             results.refuse_unwritable(root)
-        (row,) = survey(root, {})
+        (row,) = read_status(root, {})
         assert (row.count("done"), row.count("waiting")) == (1, 1)
         assert verified(root).sound
         with pytest.raises(OSError, match="Read-only"):
@@ -123,7 +123,7 @@ def test_two_runners_on_one_folder_do_each_job_once(small_source, tmp_path):
     files = plan(small_source, tmp_path / "results", method, folds=5)
     code = (
         "import sys; from pathlib import Path; from bench.job import parse_job_file\n"
-        "from bench.run.local import run_local; from bench.run.process import Unwatched\n"
+        "from bench.run.local import run_local; from bench.run.supervisor import Unwatched\n"
         "files = [parse_job_file(line, 'stdin') for line in sys.stdin]\n"
         "ended = run_local(files, Path('bench.py'), [''], Unwatched())\n"
         "assert len(ended) == 5 and all(each.ok for each in ended), ended"
@@ -153,7 +153,7 @@ def test_a_clock_that_goes_backwards_changes_no_number(
             now[0] -= timedelta(hours=1)
             return now[0].astimezone(tz)
 
-    for module in (clock, execute):
+    for module in (supervisor, worker):
         monkeypatch.setattr(module, "datetime", Backwards)
     files = plan(small_source, tmp_path / "results", tmp_path / "m.py", folds=2)
     do_all(files)
@@ -169,7 +169,7 @@ def test_a_clock_that_goes_backwards_changes_no_number(
     results.sweep(tmp_path / "results")
     (folder / "record.json").unlink()  # a job at work has none
     with results.FileLock(folder / results.LOCK):
-        (row,) = survey(tmp_path / "results", {})
+        (row,) = read_status(tmp_path / "results", {})
     assert {job.heartbeat for job in row.jobs} == {None, 0.0}
 
 
@@ -236,7 +236,7 @@ def test_what_killed_processes_left_half_written_is_swept(small_source, tmp_path
         os.utime(path, (0, 0))
     checked = verified(root)
     assert (checked.sound, checked.records, len(checked.findings)) == (True, 1, 5)
-    (row,) = survey(root, {})
+    (row,) = read_status(root, {})
     assert len(row.jobs) == 1
     assert len(list(results.records(root, "p", "small"))) == 1
     assert results.unreadable_records(root, "p", "small") == []

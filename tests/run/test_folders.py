@@ -19,11 +19,10 @@ from bench.job import RunRecord, to_json
 from bench.predictions import Predictions
 from bench.protocol import PARTS, Protocol, Roles, format_roles, load_protocols
 from bench.run import results
-from bench.run.clock import Clock, clock_file
-from bench.run.integrity import verify_results
-from bench.run.merging import merge_results
+from bench.run.integrity import merge_results, verify_results
+from bench.run.status import read_status
 from bench.run.submissions import Submission, keep_submission
-from bench.run.survey import survey
+from bench.run.supervisor import ResourceMeter, clock_file
 from tests.conftest import CLASSES
 from tests.run.test_rows import finish, make_job
 
@@ -70,16 +69,16 @@ def test_status_tells_done_running_failed_interrupted_waiting_and_missing(tmp_pa
         (folders[name] / "record.json").unlink()
     (folders["b"] / "log.txt").write_text("epoch 1\nValueError: no such luck\n")
     (folders["c"] / "log.txt").write_text("epoch 1\n")
-    rows = {row.row: row for row in survey(root, known)}
+    rows = {row.row: row for row in read_status(root, known)}
     states = {name: row.jobs[0].state for name, row in rows.items()}
     assert states == {"a": "done", "b": "failed", "c": "interrupted", "d": "waiting"}
     assert rows["b"].jobs[0].detail == "ValueError: no such luck"
     assert rows["a"].missing == ("seed 0 fold 1", "seed 0 fold 2")
     assert rows["a"].seconds_left == pytest.approx(2 * 2.0)
     assert rows["d"].seconds_left is None
-    with FileLock(folders["d"] / results.LOCK), Clock(clock_file(folders["d"])):
+    with FileLock(folders["d"] / results.LOCK), ResourceMeter(clock_file(folders["d"])):
         wait_for(clock_file(folders["d"]))
-        (running,) = [row for row in survey(root, known) if row.row == "d"]
+        (running,) = [row for row in read_status(root, known) if row.row == "d"]
         assert running.jobs[0].state == "running"
         assert running.jobs[0].heartbeat < 60
         assert running.jobs[0].worker == f"{platform.node()} process {os.getpid()}"
@@ -96,7 +95,7 @@ def test_a_job_file_that_cannot_be_read_is_damaged(tmp_path, known, job):
     folder = finish(tmp_path, job(0))
     (folder / "job.json").write_text("{")
     (folder / "record.json").unlink()
-    ((row,),) = [survey(tmp_path, known)]
+    ((row,),) = [read_status(tmp_path, known)]
     assert row.jobs[0].state == "damaged"
 
 
@@ -104,7 +103,7 @@ def test_a_damaged_record_is_counted_once_and_named(tmp_path, known, job):
     for fold in range(3):
         cut_record(finish(tmp_path, job(fold)))
     (tmp_path / "p" / "small" / "m" / "seed0" / "fold2" / "job.json").unlink()  # as committed
-    ((row,),) = [survey(tmp_path, known)]
+    ((row,),) = [read_status(tmp_path, known)]
     assert row.missing == ()
     assert [each.state for each in row.jobs] == ["damaged"] * 3
     assert all("record.json" in each.detail for each in row.jobs)
@@ -113,7 +112,7 @@ def test_a_damaged_record_is_counted_once_and_named(tmp_path, known, job):
 
 def test_a_done_job_that_lost_predictions_is_damaged(tmp_path, known, job):
     lose_predictions(finish(tmp_path, job(0)))
-    ((row,),) = [survey(tmp_path, known)]
+    ((row,),) = [read_status(tmp_path, known)]
     assert row.jobs[0].state == "damaged"
     assert "predictions.parquet: is gone; run again" in row.jobs[0].detail
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.run import guard, results
-from bench.run.execute import run_job
+from bench.run import results, supervisor
 from bench.run.local import run_local
 from bench.run.nursery import JOB_MARK, mark_of
-from bench.run.process import JobProcess, Unwatched
+from bench.run.supervisor import JobProcess, Unwatched
+from bench.run.worker import run_job
 from tests.run.small_jobs import BENCH, plan, predicted, verified, write_method
 
 MEMORY = "room = [np.ones(2**25) for _ in range(40)]"  # 10 GiB, if nobody stops it
@@ -101,7 +101,7 @@ def test_a_killed_guard_leaves_nothing_running(small_source, tmp_path, jobs):
     folder = Path(files[0].place.folder)
     code = (
         "import sys; from pathlib import Path; from bench.job import parse_job_file\n"
-        "from bench.run.local import run_local; from bench.run.process import Unwatched\n"
+        "from bench.run.local import run_local; from bench.run.supervisor import Unwatched\n"
         "files = [parse_job_file(line, 'stdin') for line in sys.stdin]\n"
         "ended = run_local(files, Path('bench.py'), [''], Unwatched())\n"
         "print([(outcome.ok, outcome.fault) for outcome in ended])"
@@ -246,7 +246,7 @@ def test_memory_counts_where_it_is_private_or_shared_and_not_where_it_is_a_file_
         words = [sys.executable, "-c", HOLDS, kind]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             process.stdout.readline()
-            held[Path(kind).name] = guard.held_bytes([psutil.Process(process.pid)]) >> 20
+            held[Path(kind).name] = supervisor.held_bytes([psutil.Process(process.pid)]) >> 20
     assert 64 <= held["private"] < 128
     assert 64 <= held["shared"] < 128
     kind = subprocess.run(
@@ -262,7 +262,7 @@ def test_a_flooded_log_keeps_its_end(small_source, tmp_path):
     (outcome,) = run_local([file], BENCH, [""], Unwatched())
     assert outcome.ok, outcome.fault
     log = outcome.folder / "log.txt"
-    assert log.stat().st_size < 2 * guard.LOG_KEPT_BYTES
+    assert log.stat().st_size < 2 * supervisor.LOG_KEPT_BYTES
     text = log.read_text()
     assert "[the log was longer; this is its end]" in text
     assert " 3999\n" in text

@@ -2,14 +2,13 @@
 
 import pytest
 
-from bench.cli.places import BASELINES
 from bench.errors import MethodError
-from bench.idle import COMPANIONS, RULES, Start, idle_switches
+from bench.inactive_options import COMPANIONS, RULES, TrainingSetup, inactive_options
 from bench.method import OWN_MODEL, Recipe
 from bench.protocol import parse_protocol
-from bench.run.plan import Ask, own_idle, without_idle
+from bench.run.planner import MethodRequest, Weights, drop_inactive, own_inactive
 from bench.run.registry import load_method, method_names
-from bench.run.weights import Weights
+from bench.settings import BASELINES
 from tests.run.test_plan import PROTOCOL
 
 ASKED = [
@@ -54,7 +53,7 @@ def read(words):
 
 def idle(*words, weights=True, devices=1):
     recipe = Recipe().with_overrides(read(" ".join(words)))
-    return idle_switches(recipe, Start(weights=weights, devices=devices))
+    return inactive_options(recipe, TrainingSetup(weights=weights, devices=devices))
 
 
 @pytest.mark.parametrize(("switch", "beside"), ASKED)
@@ -91,16 +90,16 @@ def test_a_default_spelled_out_switches_off_and_is_not_idle():
 
 @pytest.mark.parametrize("name", method_names(BASELINES))
 def test_no_recipe_of_ours_asks_for_what_never_takes_place(name):
-    assert own_idle(load_method(name, BASELINES).method) == ""
+    assert own_inactive(load_method(name, BASELINES).method) == ""
 
 
 def asks(*variants, method="custom_cnn", weights=Weights()):
     loaded = load_method(method, BASELINES)
-    return [Ask(loaded, read(variant), weights) for variant in variants]
+    return [MethodRequest(loaded, read(variant), weights) for variant in variants]
 
 
 def settled(asked, devices=1):
-    return without_idle(parse_protocol(PROTOCOL, "p"), "small", asked, devices)
+    return drop_inactive(parse_protocol(PROTOCOL, "p"), "small", asked, devices)
 
 
 @pytest.mark.parametrize(
@@ -136,5 +135,6 @@ def test_what_a_recipe_of_the_users_never_does_is_told(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("from bench.method import Recipe\nRECIPE = Recipe(focal_gamma=3.0)\n")
     assert (
-        own_idle(load_method(str(path), BASELINES).method) == "focal_gamma=3.0 (loss is not focal)"
+        own_inactive(load_method(str(path), BASELINES).method)
+        == "focal_gamma=3.0 (loss is not focal)"
     )

@@ -10,8 +10,8 @@ import pytest
 
 from bench.errors import ResultsError
 from bench.run import results
-from bench.run.joblist import array_script, listed_job, log_pattern, write_job_list
-from bench.run.survey import survey
+from bench.run.slurm import array_script, listed_job, log_pattern, write_job_list
+from bench.run.status import read_status
 from tests.conftest import ROOT
 from tests.run.small_jobs import plan, write_method
 
@@ -26,7 +26,7 @@ def test_every_line_is_a_job_and_status_says_that_it_waits(files, tmp_path):
     job_list = tmp_path / "run.jobs"
     assert write_job_list(job_list, files) == files
     assert [listed_job(job_list, index) for index in (0, 1)] == files
-    (row,) = survey(tmp_path / "results", {})
+    (row,) = read_status(tmp_path / "results", {})
     assert row.count("waiting") == 2
     with pytest.raises(ResultsError, match="holds 2 jobs, none with the number 2"):
         listed_job(job_list, 2)

@@ -18,9 +18,9 @@ from filelock import FileLock
 from bench.errors import ResultsError
 from bench.job import RunRecord, to_json
 from bench.predictions import Predictions
-from bench.run import merging, results
-from bench.run.merging import merge_results
-from bench.run.survey import survey
+from bench.run import integrity, results
+from bench.run.integrity import merge_results
+from bench.run.status import read_status
 from tests.conftest import CLASSES, ROOT
 from tests.run.test_rows import finish, make_job
 from tests.run.test_submissions import kept
@@ -141,7 +141,7 @@ def meanwhile(monkeypatch, happens: Callable[[], None]) -> None:
             left.pop()()
         copytree(*where, **how)
 
-    monkeypatch.setattr(merging.shutil, "copytree", copy)
+    monkeypatch.setattr(integrity.shutil, "copytree", copy)
 
 
 def test_a_job_that_begins_while_others_are_copied_is_left_alone(here, there, monkeypatch):
@@ -204,7 +204,7 @@ def test_what_a_killed_merge_has_copied_is_no_job(here, there, copied):
     words = [sys.executable, "-c", KILLED, str(there), str(here), copied]
     assert subprocess.run(words, cwd=ROOT, check=False).returncode == -signal.SIGKILL
     assert len(list(here.glob("**/.*.tmp/record.json"))) == 1
-    (row,) = survey(here, {})
+    (row,) = read_status(here, {})
     assert len(row.jobs) == 1
     assert len(list(results.records(here, "p", "small"))) == 1
     again = merge_results(there, here)

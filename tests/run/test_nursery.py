@@ -18,7 +18,7 @@ import pytest
 from bench.run import nursery
 from bench.run.local import run_local
 from bench.run.nursery import JOB_MARK, LOST, Nursery, mark_of, start_anew
-from bench.run.process import Unwatched
+from bench.run.supervisor import Unwatched
 from tests.run.small_jobs import BENCH, plan, predicted, verified, write_method
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere jobs start anew")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.job import JobFile
 from bench.method import Recipe
 from bench.run import results
-from bench.run.order import longest_first
+from bench.run.planner import longest_first
 from tests.run.test_rows import finish, make_job
 
 

@@ -10,9 +10,16 @@ from bench.errors import MethodError, ProtocolError
 from bench.job import digest
 from bench.method import Recipe
 from bench.protocol import parse_protocol
-from bench.run.plan import Ask, Pixels, plan_jobs, recipe_of, row_name
+from bench.run.planner import (
+    MethodRequest,
+    Pixels,
+    Weights,
+    find_weights,
+    plan_jobs,
+    resolve_recipe,
+    row_name,
+)
 from bench.run.registry import load_method, method_names, split_passport
-from bench.run.weights import Weights, find_weights
 from tests.conftest import ROOT
 
 PROTOCOL = """
@@ -42,7 +49,7 @@ def plan(manifest, *, overrides=None, pixels=OWN, seeds=(0, 1), folds=(0, 1), we
         parse_protocol(PROTOCOL, "p"),
         manifest,
         "cd" * 32,
-        [Ask(loaded, overrides or {}, weights)],
+        [MethodRequest(loaded, overrides or {}, weights)],
         dict.fromkeys(CHAINS, pixels),
         seeds=seeds,
         folds=folds,
@@ -167,12 +174,12 @@ def test_code_on_the_docstrings_last_line_is_code(tmp_path):
 def test_weights_of_the_users_are_undeclared_until_he_declares_them():
     protocol = parse_protocol(PROTOCOL, "p")
     loaded = load_method("resnet18", ROOT / "baselines")
-    named = Ask(loaded, {}, Weights(Path("w"), "ab" * 32), named_weights=True)
-    assert recipe_of(protocol, "small", named).pretraining_data is None
+    named = MethodRequest(loaded, {}, Weights(Path("w"), "ab" * 32), named_weights=True)
+    assert resolve_recipe(protocol, "small", named).pretraining_data is None
     declared = replace(named, overrides={"pretraining_data": "ImageNet-1k"})
-    assert recipe_of(protocol, "small", declared).pretraining_data == "ImageNet-1k"
+    assert resolve_recipe(protocol, "small", declared).pretraining_data == "ImageNet-1k"
     unnamed = replace(named, named_weights=False)
-    assert recipe_of(protocol, "small", unnamed).pretraining_data == "ImageNet-1k"
+    assert resolve_recipe(protocol, "small", unnamed).pretraining_data == "ImageNet-1k"
 
 
 def test_unknown_methods_are_told_the_known_ones():
@@ -199,8 +206,10 @@ def test_weights_come_from_a_file_or_a_folder_or_not_at_all(tmp_path):
 
 def test_a_preprocessing_switch_is_another_row_on_the_pixels_of_its_chain(small_manifest):
     protocol = parse_protocol(PROTOCOL, "p")
-    ask = Ask(load_method("custom_cnn", ROOT / "baselines"), {"hair_removal": "true"}, Weights())
-    recipe = recipe_of(protocol, "small", ask)
+    ask = MethodRequest(
+        load_method("custom_cnn", ROOT / "baselines"), {"hair_removal": "true"}, Weights()
+    )
+    recipe = resolve_recipe(protocol, "small", ask)
     bald = Pixels("ef" * 32, OWN.file_sizes, native=True)
     pixels = {preprocessing(recipe): bald, CHAINS[0]: OWN}
     asks = [ask, replace(ask, overrides={})]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import BenchError
-from bench.run.process import Unwatched
+from bench.run.supervisor import Unwatched
 from tests.run.small_jobs import BENCH, plan, verified, write_method
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install -r requirements-ray.txt")

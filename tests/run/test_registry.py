@@ -9,7 +9,7 @@ import pytest
 from bench.errors import MethodError
 from bench.method import OWN_MODEL, Recipe
 from bench.run.registry import installed_methods, load_method, method_files
-from bench.run.starting import starting_file
+from bench.run.templates import starting_file
 from bench.train import fit_predict
 from tests.conftest import ROOT
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from bench.errors import ResultsError
-from bench.job import Job, JobFile, Place, RunRecord, to_json
+from bench.job import Job, JobFile, JobLocation, RunRecord, to_json
 from bench.method import Recipe
-from bench.predictions import Predictions, Slot
+from bench.predictions import Predictions, TrainingKey
 from bench.run import results
 from bench.run.rows import Expected, collect_rows
-from bench.run.survey import unfinished
+from bench.run.status import unfinished
 from tests.conftest import CLASSES
 
 EXPECTED = Expected("p", "small", CLASSES, "roster", "roles", seeds=(0,))
@@ -32,7 +32,7 @@ def make_job(fold: int, **changes) -> Job:
 def finish(root: Path, job: Job, *, facts: dict | None = None, day: int = 1) -> Path:
     """Leave what a finished job leaves."""
     folder = results.job_folder(root, job, 1)
-    place = Place(
+    place = JobLocation(
         method_file="m.py",
         store="s",
         fold_table="t",
@@ -100,7 +100,7 @@ def test_a_row_joins_its_folds_and_sums_its_cost(tmp_path):
         finish(tmp_path, make_job(fold))
     ((row, facts),) = collect(tmp_path, tmp_path / "none")
     assert row.folds == (0, 1)
-    assert row.test[Slot(0, 0, 1)].image_ids[0] == "i10"
+    assert row.test[TrainingKey(0, 0, 1)].image_ids[0] == "i10"
     assert facts.cost["train_seconds"] == 3
     assert facts.cost["peak_memory_bytes"] == 101
     assert facts.badges == ("from scratch",)

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from bench.errors import PredictionError, ResultsError
-from bench.predictions import Slot
+from bench.predictions import TrainingKey
 from bench.protocol import PARTS, Roles
 from bench.run.submissions import (
     Submission,
-    Wanted,
+    SubmissionSpec,
     keep_submission,
     read_submission,
     refuse_committed,
@@ -26,13 +26,13 @@ CLASSES = ("mel", "nv", "vasc")
 IDS = np.array([f"I{n}" for n in range(12)], dtype=object)
 
 
-def wanted(repeats: int = 1) -> Wanted:
+def wanted(repeats: int = 1) -> SubmissionSpec:
     """Three folds of four images each; a second repeat deals them otherwise."""
     parts = np.full((12, 3 * repeats), PARTS.index("train"), dtype=np.uint8)
     for column in range(3 * repeats):
         start = column % 3 * 4 + column // 3
         parts[np.arange(start, start + 4) % 12, column] = PARTS.index("test")
-    return Wanted(Roles("roster", IDS, IDS, parts), CLASSES, folds=3, seed=0)
+    return SubmissionSpec(Roles("roster", IDS, IDS, parts), CLASSES, folds=3, seed=0)
 
 
 def table() -> pd.DataFrame:
@@ -52,11 +52,11 @@ def read(frame: pd.DataFrame, tmp_path, repeats: int = 1, name: str = "preds.csv
 def test_every_fold_gets_the_rows_of_its_test_images(tmp_path, name):
     frame = table()
     slots = read(frame, tmp_path, name=name)
-    assert set(slots) == {Slot(0, 0, fold) for fold in range(3)}
+    assert set(slots) == {TrainingKey(0, 0, fold) for fold in range(3)}
     expected = frame.set_index("image_id")
     for fold in range(3):
         ids = IDS[fold * 4 : fold * 4 + 4]
-        np.testing.assert_allclose(slots[Slot(0, 0, fold)].for_ids(ids), expected.loc[ids])
+        np.testing.assert_allclose(slots[TrainingKey(0, 0, fold)].for_ids(ids), expected.loc[ids])
 
 
 def test_isics_header_is_read_by_name_in_any_order(tmp_path):
@@ -87,7 +87,7 @@ def test_several_repeats_ask_for_a_fold_column_and_use_it(tmp_path):
         ids = set(IDS[wanted(2).roles.rows(column, "test")])
         parts.append(table().loc[lambda f, ids=ids: f["image_id"].isin(ids)].assign(fold=column))
     slots = read(pd.concat(parts), tmp_path, repeats=2)
-    assert set(slots) == {Slot(0, repeat, fold) for repeat in range(2) for fold in range(3)}
+    assert set(slots) == {TrainingKey(0, repeat, fold) for repeat in range(2) for fold in range(3)}
     with pytest.raises(PredictionError, match="I0 is not tested in fold 1"):
         read(pd.concat(parts).assign(fold=1).drop_duplicates("image_id"), tmp_path, repeats=2)
 

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.manifest import Manifest, Record
-from bench.predictions import Predictions, RowPredictions, Slot
+from bench.dataset import Dataset, Record
+from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.protocol import PARTS, Interval, Metrics, Protocol, Roles, Run, Split
-from bench.score.arrange import arrange
-from bench.score.bootstrap import Plan, tally_weights
+from bench.score.bootstrap import Plan, sort_scores, tally_weights
+from bench.score.join import Run as ScoredRun
 from bench.score.kernels import Kernels, compiled
+from bench.score.leaderboard import score
 from bench.score.metrics import Key, keys, values
-from bench.score.references import references
-from bench.score.runs import Run as ScoredRun
-from bench.score.table import score
+from bench.score.reference_rows import references
 
 CLASSES = ("bkl", "mel", "nv", "vasc")
 
@@ -61,7 +60,7 @@ def weighted(
     """Every metric of a run whose groups count `weights` (G,) times."""
     table = np.zeros((run.groups, 64), dtype=np.uint8)
     table[:] = weights[:, None]
-    (tally,) = tally_weights([arrange(run)], [table], 64, kernels or compiled())
+    (tally,) = tally_weights([sort_scores(run)], [table], 64, kernels or compiled())
     found = values(tally)[:, 5]
     return dict(zip(keys(run.classes), found, strict=True))
 
@@ -73,7 +72,7 @@ def drawn_weights(groups: int, resamples: int, seed: int) -> np.ndarray:
     return np.concatenate(batches, axis=1)[:, :resamples]
 
 
-def make_manifest(lesions: int = 120, views: int = 2) -> Manifest:
+def make_manifest(lesions: int = 120, views: int = 2) -> Dataset:
     """Lesions with several views each, classes in turn, so that every fold has all of them."""
     records = [
         Record(
@@ -82,7 +81,7 @@ def make_manifest(lesions: int = 120, views: int = 2) -> Manifest:
         for lesion in range(lesions)
         for view in range(views)
     ]
-    return Manifest.from_records("drawn", CLASSES, records, title="Drawn")
+    return Dataset.from_records("drawn", CLASSES, records, title="Drawn")
 
 
 def make_protocol(
@@ -106,7 +105,7 @@ def make_protocol(
     )
 
 
-def make_roles(manifest: Manifest, protocol: Protocol) -> Roles:
+def make_roles(manifest: Dataset, protocol: Protocol) -> Roles:
     """Lesions dealt to folds in blocks of one of each class, in another order each repeat."""
     names, lesion = np.unique(manifest.native_groups, return_inverse=True)
     columns = []
@@ -125,7 +124,7 @@ def make_roles(manifest: Manifest, protocol: Protocol) -> Roles:
 def make_row(
     name: str,
     protocol: Protocol,
-    manifest: Manifest,
+    manifest: Dataset,
     roles: Roles,
     skill: float = 1.5,
     seeds: Sequence[int] = (0,),
@@ -137,7 +136,7 @@ def make_row(
     tests, vals = {}, {}
     for seed in seeds:
         for column in range(protocol.folds * protocol.split.repeats):
-            slot = Slot(seed, column // protocol.folds, column % protocol.folds)
+            slot = TrainingKey(seed, column // protocol.folds, column % protocol.folds)
             for part, into in (("test", tests), ("val", vals)):
                 rng = np.random.default_rng([len(name), *name.encode(), seed, column, len(part)])
                 rows = rng.permutation(roles.rows(column, part))

@@ -10,10 +10,10 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from bench.errors import PredictionError
-from bench.predictions import Slot
+from bench.predictions import TrainingKey
 from bench.score.arms import arm_view, over_seeds
+from bench.score.leaderboard import score
 from bench.score.metrics import IMAGE_METRICS
-from bench.score.table import score
 from tests.score.cohorts import World, drawn_weights, make_row
 
 ARMS = {"100%": ["fold0", "fold1", "fold2"], "50%": ["fold3", "fold4", "fold5"]}
@@ -45,7 +45,7 @@ def in_arms(world, **by_arm):
         columns = world.protocol.split.arm_columns[{"whole": "100%", "half": "50%"}[arm]]
         for into, found in ((test, part.test), (val, part.val)):
             for slot, predictions in found.items():
-                into[Slot(slot.seed, 0, columns[slot.fold])] = predictions
+                into[TrainingKey(slot.seed, 0, columns[slot.fold])] = predictions
     return replace(part, name="a", test=test, val=val)
 
 
@@ -127,7 +127,7 @@ def test_classes_have_differences_of_their_own(world, parts):
 
 def test_a_row_is_compared_on_what_its_arms_have_in_common(world, parts):
     row = in_arms(world, **parts)
-    for missing in (Slot(1, 0, 4), Slot(0, 0, 5)):
+    for missing in (TrainingKey(1, 0, 4), TrainingKey(0, 0, 5)):
         row = replace(row, test={slot: one for slot, one in row.test.items() if slot != missing})
     first, other = world.score(row).arms.rows
     assert not other.complete
@@ -167,7 +167,7 @@ def test_what_an_arm_trains_on_is_counted(world):
 
 def test_folds_that_no_arm_has_are_refused(world, parts):
     row = in_arms(world, **parts)
-    strange = replace(row, test=row.test | {Slot(0, 0, 6): row.test[Slot(0, 0, 0)]})
+    strange = replace(row, test=row.test | {TrainingKey(0, 0, 6): row.test[TrainingKey(0, 0, 0)]})
     with pytest.raises(PredictionError, match="folds that the protocol has not"):
         world.score(strange)
 

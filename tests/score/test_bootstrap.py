@@ -7,12 +7,11 @@ import pytest
 import sklearn.metrics as oracle
 
 from bench.score import streams
-from bench.score.arrange import arrange
-from bench.score.bootstrap import Plan, distributions, point_values
+from bench.score.bootstrap import Plan, distributions, point_values, sort_scores
+from bench.score.derived_rows import subset
+from bench.score.join import Run
 from bench.score.kernels import NUMPY, compiled
 from bench.score.metrics import RESAMPLED_CLASS_METRICS, keys
-from bench.score.runs import Run
-from bench.score.views import subset
 from tests.score.cohorts import drawn_weights, make_run, run_of
 
 GOLDEN = [5, 4, 3, 0, 2, 0, 0, 0]
@@ -20,7 +19,7 @@ GOLDEN = [5, 4, 3, 0, 2, 0, 0, 0]
 
 
 def spread(run: Run, plan: Plan, kernels=None) -> np.ndarray:
-    return distributions([[arrange(run)]], plan, kernels)[0]
+    return distributions([[sort_scores(run)]], plan, kernels)[0]
 
 
 def test_splitmix_gives_its_published_sequence():
@@ -98,7 +97,7 @@ def test_fewer_resamples_are_the_first_of_more():
 def test_rows_beside_each_other_change_no_bit():
     runs = [make_run(seed=seed) for seed in (1, 2)]
     plan = Plan(runs[0].groups, 100, seed=4)
-    both = distributions([[arrange(run)] for run in runs], plan)
+    both = distributions([[sort_scores(run)] for run in runs], plan)
     for run, drawn in zip(runs, both, strict=True):
         assert np.array_equal(drawn, spread(run, plan), equal_nan=True)
 
@@ -106,7 +105,7 @@ def test_rows_beside_each_other_change_no_bit():
 def test_a_row_of_two_runs_is_the_mean_of_their_metrics():
     runs = [make_run(seed=seed) for seed in (1, 2)]
     plan = Plan(runs[0].groups, 100, seed=4)
-    (pooled,) = distributions([[arrange(run) for run in runs]], plan)
+    (pooled,) = distributions([[sort_scores(run) for run in runs]], plan)
     mean = (spread(runs[0], plan) + spread(runs[1], plan)) / 2
     assert np.allclose(pooled, mean, rtol=0, atol=1e-15, equal_nan=True)
 
@@ -128,7 +127,7 @@ def test_a_resample_is_what_scikit_learn_makes_of_the_drawn_groups():
 def test_one_group_can_only_be_drawn_whole():
     run = make_run(images=30, groups=1, folds=1)
     drawn = spread(run, Plan(1, 70, seed=1))
-    point = point_values([arrange(run)], 1)[0]
+    point = point_values([sort_scores(run)], 1)[0]
     assert np.array_equal(drawn, np.repeat(point[:, None], 70, axis=1), equal_nan=True)
 
 
@@ -205,7 +204,7 @@ def test_parts_of_a_run_are_drawn_as_each_would_be_by_itself(seed, form):
     part = rng.integers(0, parts, len(run.truth))
     part[(run.fold == 1) & (part == 0)] = 1  # so part 0 needs no threshold of fold 1
     part[part == parts - 1] -= seed % 2  # and the last part may be empty
-    whole, plan = arrange(run, part, parts), Plan(run.groups, 150, 3, chunk=64)
+    whole, plan = sort_scores(run, part, parts), Plan(run.groups, 150, 3, chunk=64)
     (drawn,) = distributions([[whole]], plan, form)
     points = point_values([whole], run.groups, form).reshape(-1, parts)
     for number, table in enumerate(np.split(drawn, parts, axis=1)):
@@ -213,7 +212,7 @@ def test_parts_of_a_run_are_drawn_as_each_would_be_by_itself(seed, form):
             assert np.isnan(table).all()
             assert np.isnan(points[:, number]).all()
             continue
-        alone = arrange(subset(run, part == number))
+        alone = sort_scores(subset(run, part == number))
         np.testing.assert_allclose(table, distributions([[alone]], plan, form)[0], atol=1e-12)
         expected = point_values([alone], run.groups, form)[0]
         np.testing.assert_allclose(points[:, number], expected, atol=1e-12)

@@ -19,11 +19,10 @@ from bench.errors import DataError
 from bench.protocol import Interval
 from bench.score.bootstrap import DrawnOnce, Plan
 from bench.score.calibration import BINS, calibration, equal_mass_bins
-from bench.score.calls import call_shares
-from bench.score.curves import rank_curves
-from bench.score.decision import THRESHOLDS, decision_curve, risk_coverage
-from bench.score.extras import mistakes, parse_costs, partial_auc, top_two
+from bench.score.derived_rows import subset, tempered, two_classes
+from bench.score.join import Val
 from bench.score.kernels import compiled
+from bench.score.metric_sums import EstimateSpec, MetricSums, estimates, resampled
 from bench.score.metrics import (
     brier_scores,
     confidence_bins,
@@ -31,10 +30,14 @@ from bench.score.metrics import (
     sensitive_thresholds,
     thresholds_from_val,
 )
-from bench.score.operating import operating_points
-from bench.score.runs import Val
-from bench.score.sums import Asked, Ledger, estimates, resampled
-from bench.score.views import subset, tempered, two_classes
+from bench.score.row_report import confusion_shares, mistakes, parse_costs, partial_auc, top_two
+from bench.score.thresholds import (
+    THRESHOLDS,
+    decision_curve,
+    operating_points,
+    rank_curves,
+    risk_coverage,
+)
 from tests.score.cohorts import drawn_weights, make_run
 
 INTERVAL = Interval(resamples=200)
@@ -59,7 +62,7 @@ def found(run, plan):
 def test_resamples_of_a_ledger_are_those_of_its_groups_weights(run):
     weights = drawn_weights(run.groups, 70, 5).astype(float)
     value = run.probs[:, 0]
-    ledger = Ledger(run.groups, 4, run.group, run.truth, 3, run.group, run.fold, value)
+    ledger = MetricSums(run.groups, 4, run.group, run.truth, 3, run.group, run.fold, value)
     drawn = resampled([ledger], lambda sums: sums, Plan(run.groups, 70, 5))
     for at in range(70):
         per_image = weights[run.group, at]
@@ -76,22 +79,19 @@ def test_what_is_drawn_once_is_what_is_drawn_each_time():
 
 
 def test_a_proportions_bca_interval_is_the_engines_own(run, plan):
-    from bench.score.arrange import arrange
-    from bench.score.bootstrap import distributions
-    from bench.score.estimate import interval_of
-    from bench.score.influence import accelerations
-    from bench.score.rows import score_run
+    from bench.score.bootstrap import accelerations, distributions, sort_scores
+    from bench.score.row import interval_of, score_run
 
     right = (run.called == run.truth).astype(int)
     (mine,) = estimates(
-        [Ledger(run.groups, 2, run.group, right)],
+        [MetricSums(run.groups, 2, run.group, right)],
         lambda sums: ratio(sums[1], sums.sum(axis=0))[None],
-        [Asked("accuracy", len(right), run.groups)],
+        [EstimateSpec("accuracy", len(right), run.groups)],
         plan,
         INTERVAL,
     )
     scored = score_run(run)
-    drawn = distributions([[arrange(run)]], plan)[0][0]
+    drawn = distributions([[sort_scores(run)]], plan)[0][0]
     pull = accelerations([run], [scored.tally])[0]
     low, high, method = interval_of("accuracy", scored.values[0], drawn, pull, 200, INTERVAL)
     assert (mine.value, mine.method) == (scored.values[0], method)
@@ -362,7 +362,7 @@ def test_a_class_that_is_absent_or_alone_has_no_curve(run, plan):
 
 
 def test_shares_of_calls_are_scikit_learns_normalised_confusion(run, plan):
-    found = call_shares([run], plan, Interval(resamples=200, method="percentile"))
+    found = confusion_shares([run], plan, Interval(resamples=200, method="percentile"))
     theirs = oracle.confusion_matrix(run.truth, run.called, normalize="true")
     assert np.array([[one.value for one in line] for line in found]) == pytest.approx(theirs)
     assert [line[0].n for line in found] == np.bincount(run.truth).tolist()
@@ -378,7 +378,7 @@ def test_shares_of_calls_are_scikit_learns_normalised_confusion(run, plan):
 
 def test_a_call_that_never_happens_has_an_exact_interval(run, plan):
     never = replace(run, probs=run.probs * [1, 1, 1, 0] + [0.1, 0, 0, 0])
-    one = call_shares([never], plan, INTERVAL)[0][3]
+    one = confusion_shares([never], plan, INTERVAL)[0][3]
     groups = len(np.unique(run.group[run.truth == 0]))
     assert (one.value, one.low, one.method) == (0.0, 0.0, "clopper-pearson")
     assert one.high == pytest.approx(1 - 0.025 ** (1 / groups))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import sklearn.metrics as oracle
 
-from bench.score.closeup import closeups
-from bench.score.runs import cohort, join
-from bench.score.views import temperatures, tempered
+from bench.score.derived_rows import temperatures, tempered
+from bench.score.join import cohort, join
+from bench.score.row_report import row_reports
 from tests.score.cohorts import World
 
 
@@ -32,7 +32,7 @@ def found(world, row):
 
 
 def look(world, row):
-    return closeups(world.protocol, world.manifest, world.roles, [row])[row.name]
+    return row_reports(world.protocol, world.manifest, world.roles, [row])[row.name]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
-from bench.score.compare import (
+from bench.score.significance import (
     Contender,
     compare_rows,
     difference_interval,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.score.denominators import denominators
 from bench.score.metrics import keys
+from bench.score.row import denominators
 from tests.score.cohorts import run_of
 
 CALLED = np.array([0, 1, 0, 1, 0])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from bench.grouped import design_effect, pair_correlation
-from bench.score.disagree import sign_flip
+from bench.intraclass import design_effect, pair_correlation
+from bench.score.comparison import sign_flip
 
 
 @pytest.mark.parametrize("seed", range(10))

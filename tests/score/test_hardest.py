@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.score.hardest import hardest_lesions
+from bench.score.join import cohort
 from bench.score.metrics import log_losses
-from bench.score.rows import read_row
-from bench.score.runs import cohort
+from bench.score.row import read_row
+from bench.score.row_report import highest_loss_lesions
 from tests.score.cohorts import World
 
 
@@ -20,7 +20,7 @@ def test_the_hardest_lesions_are_those_of_the_highest_mean_loss():
     manifest = world.manifest
     row = read_row(world.row("any"), world.protocol, who := cohort_of(world))
     runs = [each.run for each in row.counted]
-    found = hardest_lesions(runs, manifest, who, most=5)
+    found = highest_loss_lesions(runs, manifest, who, most=5)
     losses = [pd.Series(log_losses(run.truth, run.probs), run.place) for run in runs]
     mean = sum(losses) / len(losses)
     lesions = mean.groupby(manifest.table["lesion_id"].to_numpy()[mean.index]).mean()
@@ -47,7 +47,7 @@ def test_an_image_without_lesion_stands_for_itself():
     table = world.manifest.table.assign(lesion_id=None)
     manifest = replace(world.manifest, table=table)
     row = read_row(world.row("any"), world.protocol, who := cohort_of(world))
-    found = hardest_lesions([each.run for each in row.counted], manifest, who)
+    found = highest_loss_lesions([each.run for each in row.counted], manifest, who)
     assert all([one.lesion_id] == [image.image_id for image in one.images] for one in found)
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.score.arrange import arrange
-from bench.score.bootstrap import point_tally
-from bench.score.influence import acceleration, accelerations, influences
+from bench.score.bootstrap import acceleration, accelerations, influences, point_tally, sort_scores
 from bench.score.metrics import BIASED, keys
 from tests.score.cohorts import make_run, weighted
 
 
 def analytic(run):
-    tally = point_tally(arrange(run), run.groups)
+    tally = point_tally(sort_scores(run), run.groups)
     return dict(influences([run], [tally]))
 
 
@@ -53,7 +51,7 @@ def test_influences_sum_to_zero():
 
 def test_acceleration_equals_the_leave_one_group_out_jackknife():
     run = make_run(seed=3, images=900, groups=400)
-    tally = point_tally(arrange(run), run.groups)
+    tally = point_tally(sort_scores(run), run.groups)
     ours = dict(zip(keys(run.classes), accelerations([run], [tally]), strict=True))
     for key, left_out in jackknife(run).items():
         if key[0] in BIASED:
@@ -79,7 +77,7 @@ def test_groups_that_do_not_pull_give_no_acceleration():
 
 def test_the_influence_on_a_mean_over_runs_is_the_mean_of_influences():
     runs = [make_run(seed=seed) for seed in (1, 2)]
-    tallies = [point_tally(arrange(run), run.groups) for run in runs]
+    tallies = [point_tally(sort_scores(run), run.groups) for run in runs]
     both = dict(influences(runs, tallies))
     first, second = (analytic(run) for run in runs)
     for key, pull in both.items():

@@ -8,9 +8,15 @@ import scipy.stats
 from statsmodels.stats.proportion import proportion_confint
 
 from bench.protocol import Interval
-from bench.score.estimate import interval_of
-from bench.score.influence import acceleration
-from bench.score.intervals import all_agree, bca, clopper_pearson, percentile, quantiles
+from bench.score.bootstrap import (
+    acceleration,
+    all_agree,
+    bca,
+    clopper_pearson,
+    percentile,
+    quantiles,
+)
+from bench.score.row import interval_of
 from tests.score.cohorts import drawn_weights
 
 LEVEL = 0.95

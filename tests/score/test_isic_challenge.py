@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.score.arrange import arrange
-from bench.score.bootstrap import point_values
+from bench.score.bootstrap import point_values, sort_scores
 from bench.score.metrics import keys
 from tests.real_data import needs_isic2019
 from tests.score.cohorts import run_of
@@ -39,7 +38,7 @@ def ours():
     found = {}
     for name, probs in predictions(truth.labels).items():
         run = run_of(truth.labels[kept], probs[kept])
-        values = point_values([arrange(run)], run.groups)[0]
+        values = point_values([sort_scores(run)], run.groups)[0]
         named = ((m, None if c is None else CLASSES[c]) for m, c in keys(len(CLASSES)))
         found[name] = dict(zip(named, map(float, values), strict=True))
     return found

@@ -90,7 +90,7 @@ def test_as_many_counts_are_summed_in_eight_bits_as_fit_whichever_they_are():
 
 def test_importing_score_loads_neither_torch_nor_numba_nor_the_runner():
     code = (
-        "import sys, bench.score.table, bench.score.references; "
+        "import sys, bench.score.leaderboard, bench.score.reference_rows; "
         f"print([name for name in {FORBIDDEN} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bench.errors import PredictionError, ProtocolError, RolesError
-from bench.predictions import Predictions, RowPredictions, Slot
+from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.protocol import Metrics
-from bench.score.estimate import partly_undefined
-from bench.score.table import score
+from bench.score.leaderboard import score
+from bench.score.row import partly_undefined
 from tests.score.cohorts import World, make_manifest, make_protocol
 
 
@@ -140,30 +140,30 @@ def test_a_class_missing_altogether_makes_macros_undefined_and_is_named():
 def test_predictions_of_other_images_are_refused_with_row_and_slot():
     world = World()
     row = world.row("a")
-    slot = Slot(0, 0, 1)
+    slot = TrainingKey(0, 0, 1)
     one = row.test[slot]
     fewer = Predictions(one.image_ids[1:], one.probs[1:], one.classes)
     with pytest.raises(PredictionError, match=r"row a, seed 0, repeat 0, fold 1 \(test\).*IMG_"):
         world.score(replace(row, test={**row.test, slot: fewer}))
-    swapped = {**row.test, slot: row.test[Slot(0, 0, 2)]}
+    swapped = {**row.test, slot: row.test[TrainingKey(0, 0, 2)]}
     with pytest.raises(PredictionError, match=r"fold 1 \(test\): 80 images without prediction"):
         world.score(replace(row, test=swapped))
     with pytest.raises(PredictionError, match=r"fold 1 \(val\)"):
-        world.score(replace(row, val={**row.val, slot: row.val[Slot(0, 0, 2)]}))
+        world.score(replace(row, val={**row.val, slot: row.val[TrainingKey(0, 0, 2)]}))
 
 
 def test_predictions_of_other_classes_or_folds_are_refused():
     world = World()
     row = world.row("a")
-    slot = Slot(0, 0, 0)
+    slot = TrainingKey(0, 0, 0)
     one = row.test[slot]
     renamed = Predictions(one.image_ids, one.probs, ("bkl", "mel", "vasc", "nv"))
     with pytest.raises(PredictionError, match="row a.*classes bkl, mel, vasc, nv"):
         world.score(replace(row, test={**row.test, slot: renamed}))
     with pytest.raises(PredictionError, match="row a: predictions of folds that the protocol"):
-        world.score(replace(row, test={**row.test, Slot(0, 0, 3): one}))
+        world.score(replace(row, test={**row.test, TrainingKey(0, 0, 3): one}))
     with pytest.raises(PredictionError, match="row a: predictions of folds that the protocol"):
-        world.score(replace(row, test={**row.test, Slot(0, 1, 0): one}))
+        world.score(replace(row, test={**row.test, TrainingKey(0, 1, 0): one}))
     with pytest.raises(PredictionError, match="row empty: has no predictions"):
         world.score(RowPredictions("empty", "empty", "trained", {}))
     with pytest.raises(PredictionError, match="rows of the same name: a"):

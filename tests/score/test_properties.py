@@ -7,15 +7,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.protocol import Interval
-from bench.score.arrange import arrange
-from bench.score.bootstrap import Plan, distributions, point_tally, point_values
-from bench.score.compare import holm
-from bench.score.estimate import interval_of
-from bench.score.influence import accelerations
-from bench.score.intervals import clopper_pearson
+from bench.score.bootstrap import (
+    Plan,
+    accelerations,
+    clopper_pearson,
+    distributions,
+    point_tally,
+    point_values,
+    sort_scores,
+)
 from bench.score.kernels import NUMPY, compiled
 from bench.score.metrics import PROPORTIONS, keys
-from bench.score.ranks import rank_rows
+from bench.score.row import interval_of
+from bench.score.significance import holm, rank_rows
 from tests.score.cohorts import make_run, run_of
 
 RANGES = {"mcc": (-1, 1), "kappa": (-1, 1), "log_loss": (0, 37), "brier": (0, 2)}
@@ -48,7 +52,7 @@ def ranges(metric):
 @given(runs())
 @QUICK
 def test_values_and_intervals_are_ordered_and_within_the_metrics_range(run):
-    arrangement = arrange(run)
+    arrangement = sort_scores(run)
     (drawn,) = distributions([[arrangement]], Plan(run.groups, 128, seed=1))
     points = point_values([arrangement], run.groups)[0]
     pulls = accelerations([run], [point_tally(arrangement, run.groups)])
@@ -72,7 +76,7 @@ def test_values_and_intervals_are_ordered_and_within_the_metrics_range(run):
 def test_compiled_and_numpy_agree_on_anything(run, seed):
     plan = Plan(run.groups, 64, seed=seed)
     ours, theirs = (
-        distributions([[arrange(run)]], plan, kernels)[0] for kernels in (compiled(), NUMPY)
+        distributions([[sort_scores(run)]], plan, kernels)[0] for kernels in (compiled(), NUMPY)
     )
     assert np.allclose(ours, theirs, rtol=1e-12, atol=1e-12, equal_nan=True)
 
@@ -89,7 +93,7 @@ def test_permuting_images_changes_nothing(run, random):
         fold=run.fold[order],
         thresholds=run.thresholds,
     )
-    ours, theirs = (point_values([arrange(each)], run.groups) for each in (run, shuffled))
+    ours, theirs = (point_values([sort_scores(each)], run.groups) for each in (run, shuffled))
     assert np.allclose(ours, theirs, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
@@ -98,7 +102,7 @@ def test_permuting_images_changes_nothing(run, random):
 def test_chunks_and_threads_change_nothing(run, resamples, chunk, workers):
     whole = Plan(run.groups, resamples, seed=2)
     parts = Plan(run.groups, resamples, seed=2, chunk=chunk, workers=workers)
-    ours, theirs = (distributions([[arrange(run)]], plan)[0] for plan in (whole, parts))
+    ours, theirs = (distributions([[sort_scores(run)]], plan)[0] for plan in (whole, parts))
     assert np.array_equal(ours, theirs, equal_nan=True)
 
 
@@ -137,7 +141,7 @@ def test_copies_of_a_lesions_images_narrow_an_interval_less_than_new_lesions_do(
     widths = []
     for group in (same, new):
         grown = run_of(run.truth[twice], run.probs[twice], group=group)
-        (drawn,) = distributions([[arrange(grown)]], Plan(grown.groups, 2000, seed=3))
+        (drawn,) = distributions([[sort_scores(grown)]], Plan(grown.groups, 2000, seed=3))
         widths.append(np.ptp(np.quantile(drawn[0], [0.025, 0.975])))
     assert widths[1] < 0.8 * widths[0]
 
@@ -154,7 +158,7 @@ def test_renaming_classes_permutes_tables(run, random):
     same = run_of(run.truth, untied, thresholds=run.thresholds, **rest)
     renamed = run_of(np.array(new)[run.truth], probs, thresholds=thresholds, **rest)
     plan = Plan(run.groups, 64, seed=5)
-    ours, theirs = (distributions([[arrange(each)]], plan)[0] for each in (same, renamed))
+    ours, theirs = (distributions([[sort_scores(each)]], plan)[0] for each in (same, renamed))
     named = {key: place for place, key in enumerate(keys(run.classes))}
     moved = [named[m, code if code is None else new[code]] for m, code in keys(run.classes)]
     assert np.allclose(ours, theirs[moved], rtol=1e-9, atol=1e-9, equal_nan=True)
@@ -164,7 +168,7 @@ def test_renaming_classes_permutes_tables(run, random):
 @QUICK
 def test_a_seed_gives_equal_results_on_every_run(run, seed):
     first, again = (
-        distributions([[arrange(run)]], Plan(run.groups, 64, seed))[0] for _ in range(2)
+        distributions([[sort_scores(run)]], Plan(run.groups, 64, seed))[0] for _ in range(2)
     )
     assert np.array_equal(first, again, equal_nan=True)
 
@@ -173,7 +177,7 @@ def test_a_seed_gives_equal_results_on_every_run(run, seed):
 @QUICK
 def test_an_interval_of_a_smooth_metric_contains_its_estimate(seed, groups):
     run = make_run(images=2 * groups, groups=groups, folds=1, seed=seed)
-    arrangement = arrange(run)
+    arrangement = sort_scores(run)
     (drawn,) = distributions([[arrangement]], Plan(run.groups, 512, seed=6))
     points = point_values([arrangement], run.groups)[0]
     pulls = accelerations([run], [point_tally(arrangement, run.groups)])

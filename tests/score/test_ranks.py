@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bench.estimates import Rank
-from bench.score.ranks import rank_rows, ranks_of
+from bench.leaderboard import Rank
+from bench.score.significance import rank_rows, ranks_of
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bench.errors import RolesError
-from bench.predictions import Slot
-from bench.score.references import references
-from bench.score.table import score
+from bench.predictions import TrainingKey
+from bench.score.leaderboard import score
+from bench.score.reference_rows import references
 from tests.score.cohorts import make_manifest, make_protocol, make_roles
 
 
@@ -25,7 +25,10 @@ def test_there_are_three_and_each_is_complete(world):
     for row in rows:
         assert row.kind == "reference"
         assert set(row.test) == {
-            Slot(seed, repeat, fold) for seed in (0, 3) for repeat in (0, 1) for fold in range(3)
+            TrainingKey(seed, repeat, fold)
+            for seed in (0, 3)
+            for repeat in (0, 1)
+            for fold in range(3)
         }
     assert all(row.complete for row in score(*world, references(*world, seeds=[0]), {}).rows)
 
@@ -44,7 +47,7 @@ def test_majority_is_the_training_parts_most_frequent_class(world):
     few = (manifest.labels != 2) & (np.arange(len(manifest)) % 5 == 0)
     roles.parts[few & (roles.parts[:, 4] == 1), 4] = 0
     majority = references(*world, seeds=[0])[0]
-    assert (majority.test[Slot(0, 1, 1)].probs == np.eye(4)[2]).all()
+    assert (majority.test[TrainingKey(0, 1, 1)].probs == np.eye(4)[2]).all()
 
 
 def test_uniform_draws_every_class_alike_from_its_seed(world):
@@ -53,7 +56,9 @@ def test_uniform_draws_every_class_alike_from_its_seed(world):
         np.concatenate([one.probs for slot, one in uniform.test.items() if slot.seed == seed])
         for seed in (0, 1)
     )
-    assert np.array_equal(uniform.test[Slot(1, 1, 2)].probs, again.test[Slot(1, 1, 2)].probs)
+    assert np.array_equal(
+        uniform.test[TrainingKey(1, 1, 2)].probs, again.test[TrainingKey(1, 1, 2)].probs
+    )
     assert not np.array_equal(first, second)
     assert set(first.ravel()) == {0, 1}
     shares = np.concatenate([first, second]).mean(axis=0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.score.rows import read_row
-from bench.score.runs import cohort
-from bench.score.spread import RESAMPLES, Parts, parts_of, spread
+from bench.score.join import cohort
+from bench.score.row import read_row
+from bench.score.significance import RESAMPLES, Parts, parts_of, spread
 from tests.score.cohorts import World, drawn_weights
 
 

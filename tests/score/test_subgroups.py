@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import sklearn.metrics as oracle
 
-from bench.closeup import Subgroup
-from bench.estimates import Estimate
-from bench.manifest import Manifest, Record
+from bench.dataset import Dataset, Record
+from bench.leaderboard import Estimate, Subgroup
 from bench.score.bootstrap import DrawnOnce
-from bench.score.estimate import FEW_GROUPS
-from bench.score.runs import cohort, join
+from bench.score.derived_rows import two_classes
+from bench.score.join import cohort, join
+from bench.score.row import FEW_GROUPS
 from bench.score.subgroups import (
     MALIGNANT,
     TOO_FEW,
@@ -25,7 +25,6 @@ from bench.score.subgroups import (
     subgroups,
     unsplit,
 )
-from bench.score.views import two_classes
 from tests.score.cohorts import World
 
 
@@ -63,7 +62,7 @@ def found(world, run):
 def test_ages_are_put_in_bands_and_missing_ones_kept_apart():
     ages = [0, 19.5, 20, 79, 80, 95, np.nan]
     records = [Record(f"I{i}", "nv", age=age) for i, age in enumerate(ages)]
-    manifest = Manifest.from_records("ages", ("nv",), records)
+    manifest = Dataset.from_records("ages", ("nv",), records)
     assert attributes(manifest)["age"].tolist() == [
         "0 to 19",
         "0 to 19",
@@ -130,7 +129,7 @@ def test_sizes_that_few_groups_have_are_one_subgroup():
         Record(f"I{i:03}", "nv", lesion_id=lesion, image_size=size)
         for i, (lesion, size) in enumerate(zip(lesions, sizes, strict=True))
     ]
-    manifest = Manifest.from_records("sizes", ("nv",), records)
+    manifest = Dataset.from_records("sizes", ("nv",), records)
     assert attributes(manifest)["image_size"].tolist() == ["600x450"] * 50 + ["other sizes"] * 129
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from bench.protocol import Interval
 from bench.score.bootstrap import DrawnOnce
-from bench.score.extras import top_two
-from bench.score.sums import Asked, Ledger, estimated, resampled, values_of
+from bench.score.metric_sums import EstimateSpec, MetricSums, estimated, resampled, values_of
+from bench.score.row_report import top_two
 from tests.score.cohorts import make_run
 
 INTERVAL = Interval(resamples=200, method="percentile")
@@ -19,7 +19,7 @@ def test_of_several_runs_value_and_resamples_are_means():
     plan = DrawnOnce(200, 200, 5)
     each = [top_two([run], plan, INTERVAL) for run in runs]
     assert top_two(runs, plan, INTERVAL).value == pytest.approx(np.mean([e.value for e in each]))
-    ledgers = [Ledger(run.groups, 4, run.group, run.truth) for run in runs]
+    ledgers = [MetricSums(run.groups, 4, run.group, run.truth) for run in runs]
     totals = [np.bincount(run.truth, minlength=4) for run in runs]
     assert values_of(ledgers, lambda sums: sums) == pytest.approx(np.mean(totals, axis=0))
     alone = [resampled([one], lambda sums: sums, plan) for one in ledgers]
@@ -37,7 +37,7 @@ def test_of_several_runs_value_and_resamples_are_means():
     ],
 )
 def test_the_words_are_those_of_the_metric_and_of_its_groups(metric, images, groups, marks):
-    asked = Asked(metric, images, groups)
+    asked = EstimateSpec(metric, images, groups)
     found = estimated(asked, 0.5, np.linspace(0, 1, 50), 0.0, INTERVAL)
     assert found.marks == marks
     assert found.n == images

@@ -7,12 +7,12 @@ import pytest
 from sklearn.metrics import f1_score
 
 from bench.errors import PredictionError, ResultsError
-from bench.predictions import Predictions, Slot
+from bench.predictions import Predictions, TrainingKey
 from bench.score.sweep import Candidate, choose
 from tests.score.cohorts import CLASSES, World
 
 WORLD = World(repeats=2)
-SLOTS = [Slot(0, repeat, fold) for repeat in range(2) for fold in range(3)]
+SLOTS = [TrainingKey(0, repeat, fold) for repeat in range(2) for fold in range(3)]
 
 
 def candidate(name, skill=1.5, world=WORLD):

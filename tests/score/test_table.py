@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import sklearn.metrics as oracle
 
-from bench.estimates import Rank, RowFacts
-from bench.predictions import Slot
+from bench.leaderboard import Rank, RowFacts
+from bench.predictions import TrainingKey
 from bench.protocol import Run
+from bench.score.leaderboard import score
 from bench.score.metrics import CLASS_METRICS, IMAGE_METRICS
-from bench.score.table import score
 from tests.score.cohorts import CLASSES, World, make_row
 
 
@@ -123,7 +123,7 @@ def test_further_seeds_are_shown_but_change_no_ranked_number():
 def test_an_incomplete_row_shows_what_it_has_and_is_not_ranked():
     world = World()
     whole = world.row("whole")
-    part = without(world.row("part", skill=3), Slot(0, 0, 1))
+    part = without(world.row("part", skill=3), TrainingKey(0, 0, 1))
     board = world.score(whole, part)
     first, second = board.rows
     assert (first.name, first.rank.best) == ("whole", 1)
@@ -143,7 +143,7 @@ def test_an_incomplete_row_shows_what_it_has_and_is_not_ranked():
 
 def test_an_incomplete_row_is_made_of_whole_passes_where_it_has_any():
     world = World(seeds=(0, 1))
-    part = without(world.row("part", seeds=(0, 1)), Slot(1, 0, 2))
+    part = without(world.row("part", seeds=(0, 1)), TrainingKey(1, 0, 2))
     board = world.score(part)
     alone = World().score(make_row("part", world.protocol, world.manifest, world.roles))
     ours, theirs = board.rows[0].table.metrics, alone.rows[0].table.metrics
@@ -153,12 +153,12 @@ def test_an_incomplete_row_is_made_of_whole_passes_where_it_has_any():
 
 def test_an_incomplete_row_without_a_whole_pass_is_made_of_common_folds():
     world = World(seeds=(0, 1))
-    part = without(world.row("part", seeds=(0, 1)), Slot(1, 0, 2), Slot(0, 0, 0))
+    part = without(world.row("part", seeds=(0, 1)), TrainingKey(1, 0, 2), TrainingKey(0, 0, 0))
     row = world.score(part).rows[0]
     assert row.folds == (1,)
     assert "incomplete: 2 of 6 folds" in row.table.metrics["accuracy"].marks
     assert row.table.metrics["accuracy"].value == pytest.approx(row.by_fold["accuracy"][1])
-    disjoint = without(part, Slot(0, 0, 1), Slot(1, 0, 0))
+    disjoint = without(part, TrainingKey(0, 0, 1), TrainingKey(1, 0, 0))
     lone = world.score(disjoint).rows[0]
     assert "incomplete: 1 of 6 folds" in lone.table.metrics["accuracy"].marks
 
@@ -167,7 +167,7 @@ def test_of_passes_without_a_common_fold_the_longest_counts():
     world = World(seeds=(0, 1))
     row = world.row("part", seeds=(0, 1))
     parts = {
-        slots: without(row, *(set(row.test) - {Slot(*slot) for slot in slots}))
+        slots: without(row, *(set(row.test) - {TrainingKey(*slot) for slot in slots}))
         for slots in (
             ((0, 0, 0), (1, 0, 1), (1, 0, 2)),
             ((0, 0, 1), (0, 0, 2), (1, 0, 0)),
@@ -182,12 +182,12 @@ def test_of_passes_without_a_common_fold_the_longest_counts():
 def test_a_fold_that_a_seed_lacks_has_the_value_of_the_other_seeds():
     world = World(seeds=(0, 1))
     row = world.row("part", seeds=(0, 1))
-    part = world.score(without(row, Slot(1, 0, 2))).rows[0].by_fold["accuracy"]
+    part = world.score(without(row, TrainingKey(1, 0, 2))).rows[0].by_fold["accuracy"]
     whole = world.score(row).rows[0].by_fold["accuracy"]
-    truth, probs = pooled(world, without(row, Slot(0, 0, 0), Slot(0, 0, 1)))
+    truth, probs = pooled(world, without(row, TrainingKey(0, 0, 0), TrainingKey(0, 0, 1)))
     assert part[:2] == pytest.approx(whole[:2])
     assert part[2] == pytest.approx((probs.argmax(axis=1) == truth).mean())
-    none = world.score(without(row, Slot(0, 0, 2), Slot(1, 0, 2))).rows[0]
+    none = world.score(without(row, TrainingKey(0, 0, 2), TrainingKey(1, 0, 2))).rows[0]
     assert np.isnan(none.by_fold["accuracy"][2])
 
 
@@ -197,7 +197,7 @@ def test_rows_kept_out_are_shown_below_the_ranked_and_above_references():
         *world.references(),
         world.row("a"),
         world.row("kept", skill=4),
-        without(world.row("part"), Slot(0, 0, 0)),
+        without(world.row("part"), TrainingKey(0, 0, 0)),
         world.row("b", skill=3),
         kept=RowFacts(unranked="weights undeclared"),
     )
@@ -257,7 +257,7 @@ def test_what_a_row_lacks_is_told_of_the_protocols_seeds_and_of_its_own():
         world.score(one).rows[0]
         for one in (replace(row, test={**row.test, **more}), world.row("whole", seeds=(0, 1)))
     )
-    assert part.missing == (*(Slot(1, 0, fold) for fold in range(3)), Slot(2, 0, 1))
+    assert part.missing == (*(TrainingKey(1, 0, fold) for fold in range(3)), TrainingKey(2, 0, 1))
     assert whole.missing == ()
 
 
@@ -266,7 +266,9 @@ def test_the_bar_is_the_best_reference_that_is_complete():
     *others, uniform = world.references()
     best = world.score(world.row("a"), *others, uniform).rows[1]
     assert best.name == "uniform"
-    part = without(uniform, Slot(0, 0, min(range(3), key=best.by_fold["macro_f1"].__getitem__)))
+    part = without(
+        uniform, TrainingKey(0, 0, min(range(3), key=best.by_fold["macro_f1"].__getitem__))
+    )
     board = world.score(world.row("a"), *others, part)
     assert board.rows[1].name == "uniform"
     assert board.best_reference == board.rows[2].name != "uniform"

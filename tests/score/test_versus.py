@@ -14,19 +14,25 @@ from scikit_posthocs._plotting import _find_maximal_cliques
 from statsmodels.stats.contingency_tables import mcnemar
 
 from bench.errors import PredictionError, ProtocolError
-from bench.estimates import Comparison, RowFacts
-from bench.grouped import design_effect, pair_correlation
-from bench.predictions import Slot
+from bench.intraclass import design_effect, pair_correlation
+from bench.leaderboard import Comparison, RowFacts
+from bench.predictions import TrainingKey
 from bench.protocol import PARTS
-from bench.report.contrast_words import headline, standfirst
+from bench.report.comparison_text import headline, standfirst
 from bench.score.arms import arm_view
-from bench.score.beyond import belief, detectable_difference, non_inferiority
-from bench.score.compare import holm, nadeau_bengio
-from bench.score.disagree import sign_flip
-from bench.score.ranks import mean_ranks, tie_groups
-from bench.score.runs import cohort
-from bench.score.spread import Parts, spread
-from bench.score.versus import Question, contrast, find_row
+from bench.score.comparison import ComparisonRequest, compare_rows_in_full, find_row, sign_flip
+from bench.score.join import cohort
+from bench.score.significance import (
+    Parts,
+    belief,
+    detectable_difference,
+    holm,
+    mean_ranks,
+    nadeau_bengio,
+    non_inferiority,
+    spread,
+    tie_groups,
+)
 from tests.score.cohorts import World
 from tests.score.test_arms import ArmWorld, in_arms
 
@@ -44,8 +50,10 @@ def rows(world):
 
 
 def compare(world, rows, *names, facts=None, **question):
-    asked = Question(question.pop("metric", "macro_f1"), **question)
-    return contrast(world.protocol, world.manifest, world.roles, rows, facts or {}, names, asked)
+    asked = ComparisonRequest(question.pop("metric", "macro_f1"), **question)
+    return compare_rows_in_full(
+        world.protocol, world.manifest, world.roles, rows, facts or {}, names, asked
+    )
 
 
 def test_it_says_the_same_as_the_leaderboard(world, rows):
@@ -205,10 +213,10 @@ def test_rows_are_compared_on_the_trainings_that_all_have(world, rows):
     found = compare(world, [rows[0], part], "strong", "weak")
     assert found.trainings == (2, 3)
     assert found.folds == 2
-    tested = sum(len(rows[0].test[Slot(0, 0, fold)]) for fold in (0, 1))
+    tested = sum(len(rows[0].test[TrainingKey(0, 0, fold)]) for fold in (0, 1))
     assert found.tested[0] == tested
-    other = rows[1].only({Slot(0, 0, 2)})
-    mine = rows[0].only({Slot(0, 0, 0)})
+    other = rows[1].only({TrainingKey(0, 0, 2)})
+    mine = rows[0].only({TrainingKey(0, 0, 0)})
     with pytest.raises(PredictionError, match="no seed and fold that all of them have"):
         compare(world, [mine, other], "strong", "weak")
 
@@ -287,7 +295,9 @@ def test_of_a_protocol_with_arms_the_first_is_compared_and_named():
         replace(world.one_arm("whole", "100%", skill=skill)[2], name=name)
         for name, skill in (("a", 2.5), ("b", 0.5))
     ]
-    same = contrast(protocol, world.manifest, roles, alone, {}, ("a", "b"), Question("macro_f1"))
+    same = compare_rows_in_full(
+        protocol, world.manifest, roles, alone, {}, ("a", "b"), ComparisonRequest("macro_f1")
+    )
     assert found.pairs[0].comparison == same.pairs[0].comparison
 
 

@@ -10,13 +10,13 @@ import pytest
 import sklearn.metrics as oracle
 from scipy.optimize import minimize_scalar
 
-from bench.manifest import Manifest, Record
+from bench.dataset import Dataset, Record
 from bench.score.bootstrap import Plan
+from bench.score.derived_rows import averaged, subset, temperatures, tempered, two_classes
+from bench.score.join import cohort, join
 from bench.score.metrics import keys, sensitive_thresholds, thresholds_from_val
-from bench.score.rows import read_row, score_run
-from bench.score.runs import cohort, join
-from bench.score.units import unit_codes, unit_tables
-from bench.score.views import averaged, subset, temperatures, tempered, two_classes
+from bench.score.row import read_row, score_run
+from bench.score.row_report import unit_codes, unit_tables
 from tests.score.cohorts import CLASSES, World, run_of
 
 
@@ -93,7 +93,7 @@ def test_a_patient_of_two_diagnoses_counts_once_for_each():
         Record(f"I{i}", label, lesion_id=f"L{label}", patient_id="P")
         for i, label in enumerate(labels)
     ]
-    manifest = Manifest.from_records("two", ("mel", "nv"), records)
+    manifest = Dataset.from_records("two", ("mel", "nv"), records)
     world = World()
     row = world.row("a")
     run = join(row, list(row.test), cohort(world.protocol, world.manifest, world.roles))
@@ -123,7 +123,7 @@ def test_images_without_a_lesion_are_units_of_their_own():
     records = [
         Record(f"I{i}", "nv", lesion_id=lesion) for i, lesion in enumerate(["L", "L", None, None])
     ]
-    codes = unit_codes(Manifest.from_records("some", ("nv",), records))["lesion"]
+    codes = unit_codes(Dataset.from_records("some", ("nv",), records))["lesion"]
     assert codes[0] == codes[1]
     assert len(set(codes.tolist())) == 3
 

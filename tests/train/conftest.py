@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data.building import build_store
-from bench.data.folds import fold_table, read_fold, write_fold_table
+from bench.data.cache import build_cache
+from bench.data.fold_task import fold_table, read_fold, write_fold_table
 from bench.data.preprocess import preprocessing
 from bench.method import FoldTask, Recipe
 from bench.protocol import PARTS, Roles
@@ -48,7 +48,7 @@ def make_task(small_source, tmp_path):
     manifest = small_source.manifest
 
     def make(recipe: Recipe, folder: str = "job", weights: Path | None = None) -> FoldTask:
-        store = build_store(small_source, preprocessing(recipe))
+        store = build_cache(small_source, preprocessing(recipe))
         table = write_fold_table(fold_table(manifest, small_roles(manifest), 0))
         train, val, test = read_fold(table, store)
         return FoldTask(

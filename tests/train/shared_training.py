@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.folds import read_fold
-from bench.data.store import open_store
+from bench.data.cache import open_cache
+from bench.data.fold_task import read_fold
 from bench.method import FoldTask, LabelledPart, Part, Recipe
-from bench.run.execute import SilentJournal
+from bench.run.worker import SilentJournal
 from bench.train import fit_predict
-from bench.train.distributed import build_fabric
 from bench.train.evaluate import Scale
+from bench.train.fabric import build_fabric
 from bench.train.loop import Training
 from bench.train.models import build_model
 
@@ -44,7 +44,7 @@ def without_last(part: Part) -> Part:
 
 def task_of(ask: dict, devices: int) -> FoldTask:
     """The task, its val and test parts of odd sizes."""
-    train, val, test = read_fold(Path(ask["table"]), open_store(Path(ask["store"])))
+    train, val, test = read_fold(Path(ask["table"]), open_cache(Path(ask["store"])))
     val, test = without_last(val), without_last(test)
     return FoldTask(
         tuple(ask["classes"]), train, val, test, Recipe(**ask["recipe"]), 0, 0, "cpu", 1, None,

@@ -13,9 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from bench.train import checkpoint, fit_predict
-from bench.train.board import EVENTS, Board
-from bench.train.board_pictures import DEEP, confusion_picture
 from bench.train.loop import Training
+from bench.train.tensorboard import DEEP, EVENTS, TensorBoardWriter, confusion_picture
 from tests.conftest import CLASSES
 from tests.train.conftest import Heard, Killed, interrupt_after
 from tests.train.test_loop import EVERYTHING, kill_at_save
@@ -65,7 +64,7 @@ def test_losses_rates_and_val_metrics_are_those_of_the_history(watched):
 def test_class_metrics_and_confusion_are_scikit_learns(tmp_path):
     rng = np.random.default_rng(0)
     labels, probs = rng.integers(0, 3, 60), rng.random((60, 3))
-    board = Board(tmp_path, CLASSES)
+    board = TensorBoardWriter(tmp_path, CLASSES)
     assert board.begin(0)
     board.evaluated("", labels, probs)
     board.epoch({"epoch": 1}, (0.1,))

@@ -8,7 +8,7 @@ import torch
 from bench.errors import DataError, ResultsError
 from bench.method import Recipe
 from bench.train import fit_predict
-from bench.train.classifier import ensemble, load_classifier, predict_files
+from bench.train.predictor import ensemble, load_classifier, predict_files
 
 RATES = (("a", 1e-3), ("b", 1e-2))
 

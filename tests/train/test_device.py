@@ -13,11 +13,12 @@ from torch import nn
 from bench.errors import MethodError
 from bench.method import Recipe
 from bench.run.local import gpu_slots
-from bench.train import device, fit_predict, loop, pixels
-from bench.train.classifier import load_classifier
-from bench.train.distributed import synchronised
+from bench.train import fabric as device
+from bench.train import fit_predict, loop, sampling
+from bench.train.fabric import synchronised
 from bench.train.models import build_model
-from bench.train.pixels import ResidentImages, near
+from bench.train.predictor import load_classifier
+from bench.train.sampling import ResidentImages, on_device
 
 SHORT = Recipe(image_size=16, epochs=2, batch_size=8, lr=1e-3, ema_decay=0.9)
 
@@ -98,15 +99,15 @@ def test_images_in_a_devices_memory_are_those_of_the_store(make_task):
     positions = np.array([4, 0, 4, 2])
     assert len(resident) == len(images)
     assert (resident.take(positions).numpy() == images.take(positions)).all()
-    assert near(images, torch.device("cpu")) is images
+    assert on_device(images, torch.device("cpu")) is images
 
 
 @pytest.mark.parametrize(("free", "stays"), [(10**9, True), (100, False)])
 def test_images_go_where_there_is_room(make_task, monkeypatch, free, stays):
     images = make_task(SHORT).train.images
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10**10))
-    monkeypatch.setattr(pixels, "ResidentImages", lambda *_: "resident")
-    found = near(images, torch.device("cuda"))
+    monkeypatch.setattr(sampling, "ResidentImages", lambda *_: "resident")
+    found = on_device(images, torch.device("cuda"))
     assert (found == "resident") if stays else (found is images)
 
 

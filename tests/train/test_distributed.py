@@ -10,18 +10,12 @@ import sys
 import numpy as np
 import pytest
 
-from bench.data.building import build_store
-from bench.data.folds import fold_table, write_fold_table
+from bench.data.cache import build_cache
+from bench.data.fold_task import fold_table, write_fold_table
 from bench.data.preprocess import preprocessing
 from bench.errors import MethodError
 from bench.method import Recipe
-from bench.train.distributed import (
-    build_fabric,
-    fabric_on,
-    gather_rows,
-    own_share,
-    share_weight,
-)
+from bench.train.fabric import build_fabric, fabric_on, gather_rows, own_share, share_weight
 from tests.conftest import CLASSES, ROOT
 from tests.train import shared_training
 from tests.train.conftest import small_roles
@@ -73,7 +67,7 @@ def test_two_processes_give_one_process_gradients_and_predictions(
     small_source, tmp_path, monkeypatch
 ):
     manifest = small_source.manifest
-    store = build_store(small_source, preprocessing(Recipe(**RECIPE)))
+    store = build_cache(small_source, preprocessing(Recipe(**RECIPE)))
     table = write_fold_table(fold_table(manifest, small_roles(manifest), 0))
     ask = {
         "store": str(store.folder), "table": str(table), "classes": CLASSES, "recipe": RECIPE,
@@ -100,7 +94,7 @@ def test_two_processes_give_one_process_gradients_and_predictions(
 
 
 def test_a_batch_too_small_for_all_devices_is_refused(small_source, tmp_path):
-    store = build_store(small_source, preprocessing(Recipe(image_size=16)))
+    store = build_cache(small_source, preprocessing(Recipe(image_size=16)))
     manifest = small_source.manifest
     table = write_fold_table(fold_table(manifest, small_roles(manifest), 0))
     ask = {

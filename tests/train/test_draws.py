@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.data.augment import SAMPLE_DRAWS
-from bench.train import draws
+from bench.train import sampling
+from bench.train.augment import SAMPLE_DRAWS
 from bench.train.losses import class_priors
 
 LABELS = np.repeat([0, 1, 2], [640, 320, 40])
-KEYS = draws.sample_keys([f"IMG_{number}" for number in range(1000)])
+KEYS = sampling.sample_keys([f"IMG_{number}" for number in range(1000)])
 
 
 def by_image(order, **place):
     place = {"seed": 0, "column": 0, "epoch": 0} | place
-    return draws.sample_draws(KEYS, order, **place)
+    return sampling.sample_draws(KEYS, order, **place)
 
 
 def test_the_order_of_an_epoch_changes_no_images_draw():
@@ -40,7 +40,7 @@ def test_seed_fold_and_epoch_each_draw_apart(place):
 
 
 def test_keys_are_the_images_own():
-    assert (draws.sample_keys(["b", "a"]) == draws.sample_keys(["a", "b"])[::-1]).all()
+    assert (sampling.sample_keys(["b", "a"]) == sampling.sample_keys(["a", "b"])[::-1]).all()
     assert len(np.unique(KEYS)) == 1000
 
 
@@ -61,7 +61,7 @@ def test_draws_are_uniform_and_unrelated():
 
 @pytest.mark.parametrize("power", [0.3, 0.5, 1.0])
 def test_the_class_aware_sampler_shows_the_images_of_a_class_equally_often(power):
-    order = draws.epoch_order(LABELS, power, 0, 0, 0, sampler="class_aware")
+    order = sampling.epoch_order(LABELS, power, 0, 0, 0, sampler="class_aware")
     assert len(order) == len(LABELS)
     shown = np.bincount(order, minlength=len(LABELS))
     for label in range(3):
@@ -69,16 +69,16 @@ def test_the_class_aware_sampler_shows_the_images_of_a_class_equally_often(power
         assert times.max() - times.min() <= 1
     quotas = np.bincount(LABELS[order], minlength=3)
     assert np.abs(quotas - class_priors(LABELS, 3, power) * len(LABELS)).max() <= 1
-    again = draws.epoch_order(LABELS, power, 0, 0, 1, sampler="class_aware")
+    again = sampling.epoch_order(LABELS, power, 0, 0, 1, sampler="class_aware")
     assert (again != order).any()
 
 
 def test_the_class_aware_sampler_passes_over_a_class_without_images():
     labels = np.repeat([0, 2], [30, 10])
-    order = draws.epoch_order(labels, 1.0, 0, 0, 0, sampler="class_aware")
+    order = sampling.epoch_order(labels, 1.0, 0, 0, 0, sampler="class_aware")
     assert np.bincount(labels[order]).tolist() == [20, 0, 20]
 
 
 def test_augmentation_of_rare_classes_is_stronger():
-    strengths = draws.strengths(LABELS, 2.0)
+    strengths = sampling.strengths(LABELS, 2.0)
     assert np.allclose(strengths[[0, 700, 999]], [1, 2, 1 + 2 * (1 - 1 / 16)])

@@ -8,10 +8,9 @@ from torch import nn
 
 from bench.errors import MethodError
 from bench.method import Recipe
-from bench.train.classifier import Classifier
 from bench.train.evaluate import Scale
-from bench.train.gradcam import features_of, heat_maps
 from bench.train.models import build_model
+from bench.train.predictor import Classifier, features_of, heat_maps
 
 SWIN, VIT = "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"
 

@@ -16,10 +16,10 @@ from sklearn.metrics import f1_score
 
 from bench.errors import MethodError
 from bench.method import Recipe
-from bench.train import checkpoint, fit_predict, guards, memory
-from bench.train.ema import build_ema
+from bench.train import checkpoint, diagnostics, fabric, fit_predict
 from bench.train.loop import Training, TrainingError
 from bench.train.models import build_model
+from bench.train.optim import build_ema
 from tests.conftest import ROOT
 
 CLASSES = ("mel", "nv", "vasc")
@@ -33,15 +33,15 @@ def said(task) -> dict[str, str]:
 
 def test_balancing_twice_is_said_with_the_prior_that_it_leaves():
     asked = {"sampler_power": 1.0, "class_weight_power": 1.0, "class_weight_prior": "natural"}
-    sentence = guards.double_balance(LABELS, CLASSES, Recipe(**asked))
+    sentence = diagnostics.double_balance(LABELS, CLASSES, Recipe(**asked))
     assert "beyond balance" in sentence
     # drawn 1/3 each, weighted by 1/prior: vasc 700/20, mel 700/40, nv 700/640, to sum 1
     by_hand = np.array([1 / 40, 1 / 640, 1 / 20])
     for name, share in zip(CLASSES, by_hand / by_hand.sum(), strict=True):
         assert f"{name} {share:.2g} (" in sentence
     gentle = Recipe(sampler_power=0.5, class_weight_power=0.5)
-    assert "beyond" not in guards.double_balance(LABELS, CLASSES, gentle)
-    assert "both balance" in guards.double_balance(LABELS, CLASSES, gentle)
+    assert "beyond" not in diagnostics.double_balance(LABELS, CLASSES, gentle)
+    assert "both balance" in diagnostics.double_balance(LABELS, CLASSES, gentle)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_balancing_twice_is_said_with_the_prior_that_it_leaves():
      {"sampler_power": 1, "class_weight_power": 1}],
 )  # fmt: skip
 def test_one_balance_alone_is_fine(switches):
-    assert guards.double_balance(LABELS, CLASSES, Recipe(**switches)) == ""
+    assert diagnostics.double_balance(LABELS, CLASSES, Recipe(**switches)) == ""
 
 
 def test_an_average_that_cannot_catch_up_is_said_before_and_after(make_task):
@@ -70,7 +70,7 @@ def test_the_share_of_the_start_is_what_the_average_really_holds():
         for step in range(2, 101):
             ema.update(model, step)
         left = ema.module.weight.item()
-        sentence = guards.lagging_average(ema.get_decay, 100, "then")
+        sentence = diagnostics.lagging_average(ema.get_decay, 100, "then")
         assert (f"hold {left:.0%} of" in sentence) if left > 0.05 else sentence == ""
 
 
@@ -79,10 +79,10 @@ def test_the_paired_bootstrap_is_scikit_learns_f1_on_the_same_resampled_groups()
     groups = rng.integers(0, 25, 80).astype(str)
     labels = rng.integers(0, 3, 80)
     first, second = rng.random((2, 80, 3))
-    found = guards.paired_difference(labels, groups, first, second, np.random.default_rng(1))
+    found = diagnostics.paired_difference(labels, groups, first, second, np.random.default_rng(1))
     names = np.unique(groups)
     drawn = np.random.default_rng(1).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=guards.RESAMPLES
+        len(names), np.full(len(names), 1 / len(names)), size=diagnostics.RESAMPLES
     )
 
     def f1(probs, rows):
@@ -109,13 +109,13 @@ def test_averaged_and_raw_weights_apart_are_said_only_beyond_chance():
     some = right.copy()
     some[:6] = np.roll(some[:6], 1, axis=1)
     wrong = np.where(rng.random(300)[:, None] < 0.5, np.roll(right, 1, axis=1), right)
-    sentence = guards.parted_average(labels, groups, wrong, right, rng)
+    sentence = diagnostics.parted_average(labels, groups, wrong, right, rng)
     assert "worse" in sentence
     assert "150 groups" in sentence
     few = slice(0, 12)
-    assert guards.parted_average(labels[few], groups[few], some[few], right[few], rng)
+    assert diagnostics.parted_average(labels[few], groups[few], some[few], right[few], rng)
     noise = right + rng.normal(0, 0.9, (2, 300, 3))
-    assert guards.parted_average(labels, groups, *noise, rng) == ""
+    assert diagnostics.parted_average(labels, groups, *noise, rng) == ""
 
 
 def test_an_average_kept_at_its_start_is_said_to_be_worse(make_task):
@@ -132,8 +132,8 @@ def test_an_average_kept_at_its_start_is_said_to_be_worse(make_task):
 
 def test_classes_never_predicted_are_named(make_task):
     probs = np.array([[0.6, 0.4, 0], [0.6, 0.4, 0]])
-    assert guards.never_predicted("val", probs, CLASSES).endswith("nv, vasc")
-    assert guards.never_predicted("val", np.eye(3), CLASSES) == ""
+    assert diagnostics.never_predicted("val", probs, CLASSES).endswith("nv, vasc")
+    assert diagnostics.never_predicted("val", np.eye(3), CLASSES) == ""
     task = make_task(SHORT.with_overrides({"class_loss_scale": "mel:1000"}))
     fit_predict(task)
     assert "nv" in said(task)["never predicted on val"]
@@ -142,10 +142,10 @@ def test_classes_never_predicted_are_named(make_task):
 
 def test_val_and_test_that_were_transformed_differently_are_said(make_task):
     task = make_task(SHORT)
-    assert guards.other_looks(task.val.images, task.test.images) == ""
+    assert diagnostics.other_looks(task.val.images, task.test.images) == ""
     for pixels in (task.test.images.pixels // 4, task.test.images.pixels[:, ::2, ::2]):
         changed = replace(task.test, images=replace(task.test.images, pixels=pixels))
-        assert guards.other_looks(task.val.images, changed.images)
+        assert diagnostics.other_looks(task.val.images, changed.images)
     dark = replace(task.test.images, pixels=task.test.images.pixels // 4)
     task = replace(task, test=replace(task.test, images=dark))
     fit_predict(task)
@@ -239,8 +239,8 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(make_task, monkeypatch)
     with pytest.raises(RuntimeError, match="shapes differ"):
         fit_predict(make_task(SHORT))
     with pytest.raises(RuntimeError, match="shapes differ"):
-        memory.largest_batch(broken, 8)
-    assert "smaller image_size" in memory.advice(8, 0)
+        fabric.largest_batch(broken, 8)
+    assert "smaller image_size" in fabric.advice(8, 0)
 
 
 STARVED = """
@@ -317,7 +317,7 @@ def test_memory_that_runs_out_in_evaluation_tells_how_many_images_fit(make_task,
 
 
 def test_the_advised_accumulation_keeps_the_step_as_large_as_it_was():
-    assert memory.advice(32, 8, 2).endswith("accumulate=8 for steps as large as before")
+    assert fabric.advice(32, 8, 2).endswith("accumulate=8 for steps as large as before")
 
 
 def test_the_prior_that_is_told_is_the_one_that_a_perfect_model_would_learn():
@@ -329,7 +329,7 @@ def test_the_prior_that_is_told_is_the_one_that_a_perfect_model_would_learn():
     counted = drawn * drawn**-0.3 * np.array([3, 1, 1])
     logits = np.log(counted) - 0.6 * np.log(drawn)
     by_hand = np.exp(logits) / np.exp(logits).sum()
-    sentence = guards.double_balance(LABELS, CLASSES, recipe)
+    sentence = diagnostics.double_balance(LABELS, CLASSES, recipe)
     assert sentence.startswith("sampler, class weights and logit adjustment all balance: what is")
     for name, share in zip(CLASSES, by_hand, strict=True):
         assert f"{name} {share:.2g} (" in sentence
@@ -345,6 +345,6 @@ def test_the_prior_that_is_told_is_the_one_that_a_perfect_model_would_learn():
     ],
 )
 def test_a_logit_adjustment_is_an_answer_too(switches, said):
-    found = guards.double_balance(LABELS, CLASSES, Recipe(**switches))
+    found = diagnostics.double_balance(LABELS, CLASSES, Recipe(**switches))
     assert found.startswith(said)
     assert bool(found) is bool(said)

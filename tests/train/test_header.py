@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import ResultsError
-from bench.train.header import read_header
+from bench.train.checkpoint import read_header
 from tests.hostile.parsers import CLASSES, checkpoint
 
 

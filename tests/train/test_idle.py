@@ -1,6 +1,6 @@
 """What is called idle is idle to the bit; what never takes place is told by a guard."""
 
-from bench.idle import Start, idle_switches
+from bench.inactive_options import TrainingSetup, inactive_options
 from bench.method import Recipe
 from bench.train import fit_predict
 
@@ -18,7 +18,7 @@ IDLE = {
 
 def test_idle_switches_change_no_bit(make_task):
     recipe = PLAIN.with_overrides(IDLE)
-    assert idle_switches(recipe, Start()).keys() == IDLE.keys()
+    assert inactive_options(recipe, TrainingSetup()).keys() == IDLE.keys()
     plain, idle = make_task(PLAIN, "plain"), make_task(recipe, "idle")
     assert (fit_predict(plain).probs == fit_predict(idle).probs).all()
     assert "drop_path=0.3" in idle.journal.facts["guards"]["idle switches"]

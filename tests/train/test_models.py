@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from bench.cli.places import BASELINES
 from bench.errors import MethodError
 from bench.method import Recipe
 from bench.run.registry import load_method
+from bench.settings import BASELINES
 from bench.train import fit_predict
 from bench.train.models import CosineHead, build_model, layers
 

@@ -9,15 +9,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPl
 
 from bench.errors import MethodError
 from bench.method import Recipe
-from bench.train.freezing import Freezing
-from bench.train.models import CustomCNN, build_model, head_names, layers
-from bench.train.optim import (
-    Schedule,
-    accumulation,
-    build_optimizer,
-    parameter_groups,
-    rate_scales,
-)
+from bench.train.models import CustomCNN, Freezing, build_model, head_names, layers
+from bench.train.optim import Schedule, accumulation, build_optimizer, parameter_groups, rate_scales
 
 OPTIMIZERS = get_args(Recipe.model_fields["optimizer"].annotation)
 

@@ -5,12 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.calibrate import fit_temperature, temper
 from bench.method import Recipe
-from bench.temperature import fit_temperature, temper
 from bench.train import checkpoint, fit_predict
-from bench.train.cam_sheet import SIDE
-from bench.train.classifier import load_classifier
-from bench.train.panel import Panel, describe
+from bench.train.predictor import SIDE, EnsemblePredictor, describe, load_classifier
 from tests.conftest import CLASSES, draw_image, small_records
 
 RECIPE = Recipe(image_size=16, epochs=2, batch_size=8, lr=5e-3)
@@ -40,24 +38,27 @@ def test_the_header_tells_what_the_image_alone_is_tempered_by(train):
     assert header["image_temperature"] == pytest.approx(fit_temperature(raw, task.val.labels))
     assert header["temperature"] == pytest.approx(task.journal.facts["temperature"], abs=1e-6)
     assert header["trained_on"]["images"] == len(task.train)
-    assert "the image speaks alone" in " ".join(Panel.load([path]).about())
+    assert "the image speaks alone" in " ".join(EnsemblePredictor.load([path]).about())
 
 
 def test_probabilities_are_the_mean_of_the_calibrated_members(train, images):
     paths = [train("a")[2], train("b", lr=1e-2)[2]]
     members = [load_classifier(path) for path in paths]
     expected = [temper(each.probs(images), each.image_temperature) for each in members]
-    found = [opinion.probs for opinion in Panel.load(paths).opinions(images)]
+    found = [opinion.probs for opinion in EnsemblePredictor.load(paths).opinions(images)]
     assert np.allclose(found, np.mean(expected, axis=0), atol=1e-6)
-    raw = [opinion.probs for opinion in Panel.load(paths, calibrated=False).opinions(images)]
+    raw = [
+        opinion.probs
+        for opinion in EnsemblePredictor.load(paths, calibrated=False).opinions(images)
+    ]
     assert np.allclose(raw, np.mean([each.probs(images) for each in members], axis=0), atol=1e-6)
-    assert "fitted on its val part" in Panel.load(paths).about()[0]
-    assert "not calibrated" in Panel.load(paths, calibrated=False).about()[0]
+    assert "fitted on its val part" in EnsemblePredictor.load(paths).about()[0]
+    assert "not calibrated" in EnsemblePredictor.load(paths, calibrated=False).about()[0]
     assert describe(members[0])["trained_on"]["seed"] == 0
 
 
 def test_it_warns_of_small_long_and_colourless_images_and_of_no_training_image(train, images):
-    panel = Panel.load([train()[2]])
+    panel = EnsemblePredictor.load([train()[2]])
     said = [opinion.warnings for opinion in panel.opinions(images)]
     assert not any("training images" in word for words in said for word in words)
     grey = np.full((30, 90, 3), 128, np.uint8)
@@ -76,7 +77,7 @@ def test_a_checkpoint_of_before_is_taken_and_says_what_it_cannot(train, images):
         header.pop(name)
     member = load_classifier(path)
     checkpoint.save_best(path, member.model, header)
-    panel = Panel.load([path])
+    panel = EnsemblePredictor.load([path])
     said = " ".join(panel.about())
     assert "not calibrated" in said
     assert "no warning of images unlike them" in said
@@ -84,7 +85,7 @@ def test_a_checkpoint_of_before_is_taken_and_says_what_it_cannot(train, images):
 
 
 def test_the_picture_shows_image_map_and_notice(train, images):
-    panel = Panel.load([train()[2]])
+    panel = EnsemblePredictor.load([train()[2]])
     opinion = panel.opinions(images)[0]
     picture = np.asarray(panel.picture("one.png", images[0], opinion))
     assert picture.shape[1] > 2 * SIDE

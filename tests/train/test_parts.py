@@ -8,31 +8,30 @@ import torch
 
 from bench.errors import MethodError
 from bench.method import Recipe
-from bench.train import checkpoint, draws
-from bench.train.ema import build_ema
+from bench.train import checkpoint, sampling
+from bench.train.augment import NoMix, mixing
 from bench.train.losses import Loss, class_priors, class_weights
-from bench.train.mixing import NoMix, mixing
 from bench.train.models import build_model, load_body
-from bench.train.optim import Schedule
+from bench.train.optim import Schedule, build_ema
 
 CLASSES = ("a", "b", "c")
 LABELS = np.repeat([0, 1, 2], [640, 320, 40])
 
 
 def test_a_natural_epoch_shows_every_image_once_and_each_epoch_another_order():
-    first, second = (draws.epoch_order(LABELS, 0, 0, 0, epoch) for epoch in (0, 1))
+    first, second = (sampling.epoch_order(LABELS, 0, 0, 0, epoch) for epoch in (0, 1))
     assert sorted(first) == list(range(len(LABELS)))
     assert (first != second).any()
-    assert (first == draws.epoch_order(LABELS, 0, 0, 0, 0)).all()
-    assert (first != draws.epoch_order(LABELS, 0, 1, 0, 0)).any()
-    assert (first != draws.epoch_order(LABELS, 0, 0, 1, 0)).any()
+    assert (first == sampling.epoch_order(LABELS, 0, 0, 0, 0)).all()
+    assert (first != sampling.epoch_order(LABELS, 0, 1, 0, 0)).any()
+    assert (first != sampling.epoch_order(LABELS, 0, 0, 1, 0)).any()
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_the_sampler_leaves_the_prior_that_it_says(power):
     expected = class_priors(LABELS, 3, power)
     drawn = np.concatenate(
-        [LABELS[draws.epoch_order(LABELS, power, 0, 0, epoch)] for epoch in range(30)]
+        [LABELS[sampling.epoch_order(LABELS, power, 0, 0, epoch)] for epoch in range(30)]
     )
     shares = np.bincount(drawn, minlength=3) / len(drawn)
     # binomial standard error of 30,000 draws is below 0.003

@@ -8,11 +8,11 @@ import pytest
 
 from bench.data.images import find_images
 from bench.data.unlabelled import open_unlabelled, refuse_leaks
+from bench.dataset import Record, UnlabelledRecord
 from bench.errors import DataError, MethodError
-from bench.manifest import Record, UnlabelledRecord
 from bench.method import Images, Part, Recipe
 from bench.train import fit_predict
-from bench.train.pseudo import TwoStores, taught
+from bench.train.pseudo_labels import TwoStores, taught
 from tests.conftest import CLASSES, draw_image
 
 RECIPE = Recipe(image_size=16, epochs=4, batch_size=8, lr=5e-3)

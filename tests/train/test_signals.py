@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.interrupts import held_back
+from bench.io import defer_signals
 from bench.train import checkpoint, fit_predict
 from bench.train.loop import Training
 from tests.train.conftest import Heard
@@ -51,7 +51,7 @@ def test_a_signal_ends_a_training_after_its_step_and_nothing_is_lost(
 
 
 def test_a_second_signal_does_not_wait():
-    with pytest.raises(Ended), held_back() as held:
+    with pytest.raises(Ended), defer_signals() as held:
         signal.raise_signal(signal.SIGINT)
         assert held
         signal.raise_signal(signal.SIGTERM)
@@ -60,7 +60,7 @@ def test_a_second_signal_does_not_wait():
 
 def test_a_signal_that_nobody_asked_about_acts_at_the_end():
     done = []
-    with pytest.raises(Ended), held_back():
+    with pytest.raises(Ended), defer_signals():
         signal.raise_signal(signal.SIGTERM)
         done.append("the work")
     assert done == ["the work"]
@@ -70,7 +70,7 @@ def test_a_signal_that_nobody_asked_about_acts_at_the_end():
 
 def test_outside_the_main_thread_nothing_is_held_back():
     def work() -> None:
-        with held_back() as held:
+        with defer_signals() as held:
             assert not held
 
     thread = threading.Thread(target=work)

@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from bench.errors import MethodError
 from bench.method import Recipe
-from bench.train import draws, fit_predict
-from bench.train.classifier import load_classifier
+from bench.train import fit_predict, sampling
+from bench.train.contrastive import VIEWS, Contrast, head_of, start_prototypes
 from bench.train.evaluate import Scale
 from bench.train.models import build_model
-from bench.train.supcon import VIEWS, Contrast, head_of, start_prototypes
+from bench.train.predictor import load_classifier
 from tests.conftest import CLASSES
 from tests.train.conftest import Killed, interrupt_after
 
@@ -99,7 +99,7 @@ def test_rates_by_name_hold_for_the_body_in_the_pretraining_too(make_task):
     switches = {"supcon_epochs": 1, "epochs": 1, "lr_scales": scales, "weight_decay": 0}
     task = make_task(RECIPE.with_overrides(switches))
     fit_predict(task)
-    torch.manual_seed(draws.derived_seed(0, 0, draws.WEIGHTS))
+    torch.manual_seed(sampling.derived_seed(0, 0, sampling.WEIGHTS))
     start = build_model(task.recipe, len(CLASSES), None).state_dict()
     after = load_file(task.folder / "best.safetensors")
     assert torch.allclose(after["stages.0.0.weight"], start["stages.0.0.weight"], atol=1e-6)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from bench.calibrate import fit_temperature, log_loss, temper
 from bench.method import Recipe
-from bench.temperature import fit_temperature, log_loss, temper
 from bench.train import fit_predict
 from bench.train.evaluate import VIEWS
 
@@ -99,7 +99,7 @@ def test_predictions_over_views_do_not_depend_on_how_the_image_lies(make_task):
     recipe = Recipe(image_size=16, epochs=1, batch_size=8, lr=5e-3, tta="dihedral")
     task = make_task(recipe)
     fit_predict(task)
-    from bench.train.classifier import load_classifier
+    from bench.train.predictor import load_classifier
 
     classifier = load_classifier(task.folder / "best.safetensors")
     image = np.asarray(task.test.images.take(np.arange(1)))[0]

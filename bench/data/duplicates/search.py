@@ -1,4 +1,12 @@
-"""Pictures of one lesion that stand in a dataset under different lesion ids: a thorough search.
+"""Thorough search for photographs of one lesion under different lesion ids.
+
+Visual words with inverse document frequencies: Sivic & Zisserman 2003,
+doi:10.1109/ICCV.2003.1238663.
+
+`registration.compare_quickly` takes 0.4 ms a pair, nearly all of it for RANSAC on pictures that
+have nothing in common. Between so few spots, the transform that most of them agree on can be sought
+through all pairs of matches instead of drawing them, in microseconds. RANSAC finds as many at most,
+so pairs with too few need no comparison, and none is lost.
 
 Three looks, each narrower than the last:
 
@@ -24,32 +32,32 @@ rarer down to the 5 quick inliers from which pairs are registered, so some remai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
+from scipy import sparse
 
-from bench.data.duplicates.hashes import view_distances
 from bench.data.duplicates.near import (
-    confirm_near,
-    describe_method,
-    for_each,
-    hash_all,
-    near_positions,
-)
-from bench.data.duplicates.pairs import (
     LOOK,
     SURE,
     Advance,
     DuplicatePair,
     Duplicates,
     Load,
+    confirm_near,
+    describe_method,
     describe_pair,
-    silent,
+    for_each,
+    hash_all,
+    near_positions,
+    no_progress,
 )
-from bench.data.duplicates.quick import most_inliers
+from bench.data.duplicates.perceptual_hash import count_inliers, view_distances
 from bench.data.duplicates.registration import (
+    FEW_REACH,
+    FEW_SIMILARITY,
     FEWEST_MATCHES,
     Agreement,
     Look,
@@ -58,8 +66,97 @@ from bench.data.duplicates.registration import (
     look_quickly,
     register,
 )
-from bench.data.duplicates.words import alike_pairs
-from bench.manifest import Manifest
+from bench.dataset import Dataset
+
+WORDS = 16384
+EACH = 2  # words that a feature counts for: its two nearest
+CHUNK = 1000
+
+
+def alike_pairs(
+    descriptors: Sequence[np.ndarray],
+    nearest: int,
+    rng: np.random.Generator,
+    told: Callable[[int, int], object] = lambda _done, _all: None,
+) -> np.ndarray:
+    """Pairs (P, 2) int64, a < b, sorted, in which one picture is among the `nearest` of the other.
+
+    descriptors one (F, D) float32 a picture, rows of unit length. `told` hears how many features
+    have been put into words, of how many.
+    """
+    counts = [len(rows) for rows in descriptors]
+    if len(descriptors) < 2 or not sum(counts):  # noqa: PLR2004 - a pair takes two
+        return np.empty((0, 2), np.int64)
+    owner = np.repeat(np.arange(len(descriptors)), counts)
+    said = _words(np.concatenate(list(descriptors)), rng, told)
+    likeness = _normalised(said, owner, len(descriptors))
+    pairs = []
+    step = max(1, CHUNK // 4)
+    for start in range(0, len(descriptors), step):
+        block = (likeness[start : start + step] @ likeness.T).toarray()
+        block[np.arange(len(block)), start + np.arange(len(block))] = -1
+        most = min(nearest, block.shape[1] - 1)
+        top = np.argpartition(-block, most - 1, axis=1)[:, :most].ravel()
+        own = np.repeat(start + np.arange(len(block)), most)
+        pairs.append(np.stack([np.minimum(own, top), np.maximum(own, top)], axis=1))
+    return np.unique(np.concatenate(pairs), axis=0)
+
+
+def _words(
+    features: np.ndarray, rng: np.random.Generator, told: Callable[[int, int], object]
+) -> np.ndarray:
+    """The EACH nearest words of every feature (F, EACH); the words are features drawn at random."""
+    size = min(WORDS, len(features))
+    vocabulary = features[rng.choice(len(features), size, replace=False)]
+    each = min(EACH, size)
+    said = np.empty((len(features), each), dtype=np.int32)
+    for start in range(0, len(features), CHUNK):
+        like = features[start : start + CHUNK] @ vocabulary.T
+        here = np.arange(len(like))
+        for place in range(each):
+            word = like.argmax(axis=1)
+            said[start : start + CHUNK, place] = word
+            like[here, word] = -np.inf
+        told(start + len(like), len(features))
+    return said
+
+
+def _normalised(said: np.ndarray, owner: np.ndarray, pictures: int) -> sparse.csr_matrix:
+    """Word weights by picture (pictures, words), rows of unit length."""
+    ones = np.ones(said.size, dtype=np.float32)
+    spoken = (np.repeat(owner, said.shape[1]), said.ravel())
+    counts = sparse.csr_matrix((ones, spoken), shape=(pictures, int(said.max()) + 1))
+    holders = np.asarray((counts > 0).sum(axis=0)).ravel()
+    rarity = np.log((1 + pictures) / (1 + holders)).astype(np.float32)
+    weights = sparse.csr_matrix(counts.multiply(rarity[None, :]))
+    lengths = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
+    return sparse.csr_matrix(sparse.diags(1 / np.maximum(lengths, 1e-9)) @ weights)
+
+
+AT_ONCE = 256
+SLACK = 1.001
+"""RANSAC works in other precision: what is inside for it must be inside here."""
+
+
+def most_inliers(one: Look, others: Sequence[Look]) -> np.ndarray:
+    """Matches (P,) int64 that the best similarity transform between the spots of a picture and each
+    of P others explains. Never fewer than `compare_quickly` gives."""
+    found = [
+        _inliers(one, others[start : start + AT_ONCE]) for start in range(0, len(others), AT_ONCE)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def _inliers(one: Look, others: Sequence[Look]) -> np.ndarray:
+    ends = np.cumsum([0, *(len(other.spots.points) for other in others)])
+    described = np.concatenate([other.spots.descriptors for other in others])
+    likeness = one.spots.descriptors @ described.T
+    points = np.concatenate([other.spots.points for other in others])
+    counted: np.ndarray = count_inliers(
+        likeness, one.spots.points, points, ends, FEW_SIMILARITY, FEW_REACH * SLACK
+    )
+    return counted
+
 
 WORD_NEIGHBOURS = 160
 LARGEST_STRATUM = 800
@@ -71,7 +168,7 @@ LOOKS_KEPT = 512
 
 
 def find_duplicates(
-    manifest: Manifest, load: Load, rng: np.random.Generator, advance: Advance = silent
+    manifest: Dataset, load: Load, rng: np.random.Generator, advance: Advance = no_progress
 ) -> Duplicates:
     """Pairs of images of different native groups that are, or may be, of one lesion.
 
@@ -104,7 +201,7 @@ def find_duplicates(
     )
 
 
-def _look_at_all(manifest: Manifest, load: Load, advance: Advance) -> list[Look]:
+def _look_at_all(manifest: Dataset, load: Load, advance: Advance) -> list[Look]:
     looks: dict[int, Look] = {}
     count = len(manifest)
 
@@ -116,7 +213,7 @@ def _look_at_all(manifest: Manifest, load: Load, advance: Advance) -> list[Look]
 
 
 def _candidates(
-    manifest: Manifest, looks: list[Look], rng: np.random.Generator, advance: Advance
+    manifest: Dataset, looks: list[Look], rng: np.random.Generator, advance: Advance
 ) -> np.ndarray:
     """Pairs (P, 2) across groups with words or metadata in common, sorted."""
     alike = alike_pairs(
@@ -155,7 +252,7 @@ def _by_first(pairs: np.ndarray) -> Iterator[tuple[int, list[int]]]:
 
 
 def _register_all(
-    manifest: Manifest,
+    manifest: Dataset,
     load: Load,
     hashes: np.ndarray,
     pairs: list[tuple[int, int]],
@@ -190,7 +287,7 @@ def _promises(agreement: Agreement) -> bool:
     return agreement.inliers >= STRIKING_INLIERS or reaches(agreement, PROMISING)
 
 
-def same_metadata_pairs(manifest: Manifest) -> np.ndarray:
+def same_metadata_pairs(manifest: Dataset) -> np.ndarray:
     """Pairs (P, 2) of rows, a < b, that agree in age, sex and body site: one patient would.
 
     Combinations that more than LARGEST_STRATUM images share say little, and are left out.

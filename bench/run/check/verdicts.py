@@ -12,8 +12,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from bench.predictions import Predictions
-from bench.run.check.cohort import FOLDS, Cohort
-from bench.run.check.watch import Outcome
+from bench.run.check.probe import FOLDS, Cohort, Outcome
 from bench.run.results import HISTORY, PREDICTIONS, read_predictions
 
 NEAR_ZERO, BY_HEART = 0.1, 0.9

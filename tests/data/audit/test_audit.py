@@ -13,17 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.audit.files import look_at
-from bench.data.audit.known import KnownPairs, MissedPair
-from bench.data.audit.whole import Audit, audit, audit_json
+from bench.data.audit import Audit, KnownPairs, MissedPair, audit, audit_json
 from bench.data.duplicates import near
 from bench.data.duplicates.registration import overlay
-from bench.data.sources import DataChoice
-from bench.data.synthetic import synthetic_manifest
-from bench.data.synthetic_pixels import draw_images
+from bench.data.image_checks import look_at
+from bench.data.open import DatasetSpec
+from bench.data.synthetic import draw_images, synthetic_manifest
 from bench.errors import DataError
-from bench.report.audit import render_audit
-from bench.splits.groups import join_groups
+from bench.folds.assign import join_groups
+from bench.report.audit_page import render_audit
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
 
@@ -51,7 +49,7 @@ def put(folder: Path, rows: list[str], content: bytes | None = None) -> Path:
 
 
 def found(folder: Path, **rest) -> tuple[Audit, dict[str, list[str]]]:
-    done = audit(DataChoice(folder, **rest))
+    done = audit(DatasetSpec(folder, **rest))
     return done, {f.kind: [f"{x.where} {x.what}".strip() for x in f.named] for f in done.findings}
 
 
@@ -296,7 +294,7 @@ def test_copies_with_two_diagnoses_are_named(lesions):
 
 def test_what_is_known_to_be_one_group_is_noted_only(lesions):
     one = {f"I{at}": "L0" for at in range(4)}
-    done = audit(DataChoice(lesions), lambda _: KnownPairs(one, frozenset({("I0", "I1")})))
+    done = audit(DatasetSpec(lesions), lambda _: KnownPairs(one, frozenset({("I0", "I1")})))
     assert {pair.kind for pair in done.pairs} == {"near known"}
     assert not done.failed
     assert (done.standing.united, done.standing.new_sure) == (1, 0)
@@ -309,7 +307,7 @@ def test_pairs_are_told_apart_as_united_known_since_and_new(lesions):
         (MissedPair("I2", "I0", "same lesion", "missed.csv"),
          MissedPair("I5", "I6", "same lesion", "missed.csv")),
     )  # fmt: skip
-    done = audit(DataChoice(lesions), lambda _: known)
+    done = audit(DatasetSpec(lesions), lambda _: known)
     standing = {frozenset((p.image_a, p.image_b)): (p.standing, p.found) for p in done.pairs}
     assert standing[frozenset(("I0", "I1"))] == ("frozen", True)
     assert standing[frozenset(("I0", "I2"))] == ("missed", True)
@@ -325,7 +323,7 @@ def test_pairs_are_told_apart_as_united_known_since_and_new(lesions):
 
 def test_known_pairs_are_found_by_copies_of_their_images(lesions):
     known = KnownPairs({}, frozenset(), (MissedPair("I2", "I3", "same lesion", "missed.csv"),))
-    done = audit(DataChoice(lesions), lambda _: known)  # I3 has the bytes of I0
+    done = audit(DatasetSpec(lesions), lambda _: known)  # I3 has the bytes of I0
     standing = {frozenset((p.image_a, p.image_b)): (p.standing, p.found) for p in done.pairs}
     assert standing == {
         frozenset(("I0", "I1")): ("new", True),
@@ -340,7 +338,7 @@ def test_many_links_to_few_files_are_told_in_as_many_lines_and_united(lesions, m
     for n in range(copies):
         (lesions / f"I{8 + n}.png").symlink_to(lesions / f"I{n % 3}.png")
     monkeypatch.setattr(near, "overlay", lambda *asked: compared.append(1) or overlay(*asked))
-    done = audit(DataChoice(lesions))
+    done = audit(DatasetSpec(lesions))
     counted = {finding.kind: finding.count for finding in done.findings}
     assert counted["copies across"] == copies + 2  # I1 and I3 are copies from the first
     assert counted["near across"] == 1  # I2 is I0, mirrored
@@ -353,8 +351,8 @@ def test_many_links_to_few_files_are_told_in_as_many_lines_and_united(lesions, m
 
 
 def test_without_the_search_for_near_duplicates_copies_are_still_found(lesions):
-    done = audit(DataChoice(lesions), near=False)
-    whole = audit(DataChoice(lesions))
+    done = audit(DatasetSpec(lesions), near=False)
+    whole = audit(DatasetSpec(lesions))
     assert whole.search is not None
     assert done.search is None
     assert [p for p in whole.pairs if p.evidence == "the same bytes"] == list(done.pairs)

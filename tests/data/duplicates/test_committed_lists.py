@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from bench.data.duplicates.pairs import DuplicatePair, Duplicates
+from bench.data.duplicates.near import DuplicatePair, Duplicates
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "protocols" / "groupkfold5"

@@ -10,7 +10,7 @@ import numpy as np
 from bench.data.duplicates.near import find_near_duplicates
 from bench.data.duplicates.search import find_duplicates
 from bench.data.images import find_images, loader
-from bench.data.sources import Source, open_source
+from bench.data.open import OpenDataset, open_dataset
 from tests.conftest import ROOT
 from tests.real_data import HAM10000, needs_ham10000
 
@@ -28,9 +28,9 @@ def listed(name: str) -> set[tuple[str, str]]:
         return {(row["image_a"], row["image_b"]) for row in csv.DictReader(stream)}
 
 
-def listed_images() -> Source:
+def listed_images() -> OpenDataset:
     """HAM10000, but only the images that stand in a list."""
-    source = open_source(HAM10000)
+    source = open_dataset(HAM10000)
     lists = ("ham10000_duplicates.csv", "ham10000_duplicates_missed.csv")
     named = {image for name in lists for pair in listed(name) for image in pair}
     table = source.manifest.table

@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.duplicates import nearest
-from bench.data.duplicates.hashes import HASH_SIZE, SIDE, perceptual_hashes, view_distances
+from bench.data.duplicates import perceptual_hash
 from bench.data.duplicates.near import find_near_duplicates
-from bench.data.duplicates.nearest import all_near, bucketed_near, near_pairs
+from bench.data.duplicates.perceptual_hash import (
+    HASH_SIZE,
+    SIDE,
+    all_near,
+    bucketed_near,
+    near_pairs,
+    perceptual_hashes,
+    view_distances,
+)
 from bench.data.duplicates.registration import overlay, seen_as
+from bench.dataset import Dataset, Record
 from bench.errors import DataError
-from bench.manifest import Manifest, Record
 from tests.data.duplicates.skin import again, skin
 
 TURNS = [lambda p, k=k, f=f: np.rot90(p[:, ::-1] if f else p, k) for k in range(4) for f in (0, 1)]
@@ -92,7 +99,7 @@ def test_no_hashes_or_one_are_near_nothing() -> None:
 
 
 def test_pictures_that_are_all_alike_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "MOST_PAIRS", 100)
+    monkeypatch.setattr(perceptual_hash, "MOST_PAIRS", 100)
     with pytest.raises(DataError, match="1,225 pairs of images are near each other"):
         all_near(np.zeros((50, 8, 4), np.uint64), 31)
 
@@ -126,7 +133,7 @@ def test_copies_under_other_groups_are_found_and_blanks_named() -> None:
     pictures["blank1"] = np.full((150, 200, 3), 200, np.uint8)
     pictures["blank2"] = np.full((150, 200, 3), 20, np.uint8)
     records = [Record(name, "nv", f"L{name.removesuffix('_b')}") for name in pictures]
-    manifest = Manifest.from_records("drawn", ("nv",), records)
+    manifest = Dataset.from_records("drawn", ("nv",), records)
     told: list[tuple[str, int, int]] = []
     result = find_near_duplicates(
         manifest, pictures.__getitem__, lambda *progress: told.append(progress)

@@ -8,17 +8,17 @@ import io
 import numpy as np
 import pytest
 
-from bench.data.duplicates.pairs import format_pairs
-from bench.data.duplicates.quick import most_inliers
-from bench.data.duplicates.registration import (
-    compare_quickly,
-    look_closely,
-    look_quickly,
-    register,
+from bench.data.duplicates.near import format_pairs
+from bench.data.duplicates.registration import compare_quickly, look_closely, look_quickly, register
+from bench.data.duplicates.search import (
+    LOOK_FROM,
+    SURE_FROM,
+    alike_pairs,
+    find_duplicates,
+    most_inliers,
+    reaches,
 )
-from bench.data.duplicates.search import LOOK_FROM, SURE_FROM, find_duplicates, reaches
-from bench.data.duplicates.words import alike_pairs
-from bench.manifest import Manifest, Record
+from bench.dataset import Dataset, Record
 from tests.data.duplicates.skin import again, skin
 
 
@@ -77,7 +77,7 @@ def test_the_search_finds_planted_duplicates_and_no_others() -> None:
     pictures["J2"] = again(pictures["I02"], 30, 1.2, 0.9)
     pictures["I03_b"] = again(pictures["I03"], 20, 1.1, 0.9)  # of the same lesion: no duplicate
     records = [Record(name, "nv", f"L{name.removesuffix('_b')}") for name in pictures]
-    manifest = Manifest.from_records("drawn", ("nv",), records)
+    manifest = Dataset.from_records("drawn", ("nv",), records)
     result = find_duplicates(manifest, pictures.__getitem__, np.random.default_rng(0))
     pairs = result.pairs
     assert result.sure == pairs

@@ -1,0 +1,93 @@
+"""Fold tables: one fold as a method may see it.
+
+A row an image: `image_id, part, label, group_id, age, sex, localization`. The test part has neither
+label nor group, so a job's process never reads a file that carries a test label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.data.cache import ImageCache, cache_folder
+from bench.dataset import Dataset, unlabelled_records
+from bench.errors import DataError, listing
+from bench.io import write_atomically
+from bench.method import Images, LabelledPart, Part
+from bench.protocol import PARTS, Roles
+
+VISIBLE = ["image_id", "age", "sex", "localization"]
+LABELLED = ["train", "val"]
+MOST_CLASSES = 10_000
+COLUMNS = [*VISIBLE, "part", "label", "group_id"]
+AGAIN = "python bench.py run writes it again"
+
+
+def fold_table(manifest: Dataset, roles: Roles, column: int) -> pd.DataFrame:
+    """The table of one fold: images left out of it are not in it."""
+    part = pd.Series(roles.parts[:, column]).map(dict(enumerate(PARTS)))
+    table = manifest.table.loc[:, VISIBLE].assign(part=part)
+    labelled = part.isin(LABELLED)
+    table["label"] = pd.Series(manifest.labels).where(labelled).astype("Int64")
+    table["group_id"] = pd.Series(roles.group_ids).where(labelled, None)
+    return table[part != ""].reset_index(drop=True)
+
+
+def write_fold_table(table: pd.DataFrame) -> Path:
+    """Put a fold table into the cache, named by its content."""
+    content = table.to_csv(index=False, lineterminator="\n").encode()
+    path = cache_folder() / "folds" / f"{hashlib.sha256(content).hexdigest()[:20]}.csv"
+    write_atomically(path, content)
+    return path
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """A fold table's rows. Raises DataError where the file is none."""
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(("image_id", "part", "group_id", "sex", "localization"), str),
+            keep_default_na=False,
+            na_values={name: [""] for name in ("age", "sex", "localization", "label", "group_id")},
+        )
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; {AGAIN}") from None
+    except ValueError:  # no text, or no table
+        raise DataError(f"{path}: cannot be read as a fold table; {AGAIN}") from None
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise DataError(f"{path}: no fold table, it lacks {listing(missing)}; {AGAIN}")
+    labels = pd.to_numeric(table["label"][table["part"].isin(LABELLED)], errors="coerce")
+    if not (labels.between(0, MOST_CLASSES) & (labels % 1 == 0)).all():
+        raise DataError(f"{path}: no fold table, it has labels that are no classes; {AGAIN}")
+    return table
+
+
+def read_fold(path: Path, store: ImageCache) -> tuple[LabelledPart, LabelledPart, Part]:
+    """The train, val and test parts of a fold table, with their images in the store.
+
+    Raises DataError where the file is no fold table, or one of other images.
+    """
+    table = _read_table(path)
+    position = pd.Series(np.arange(len(store.index.image_ids)), index=store.index.image_ids)
+    strange = table["image_id"][~table["image_id"].isin(position.index)].tolist()
+    if strange:
+        raise DataError(f"{path}: images that {store.folder} has not: {listing(strange, 5)}")
+    parts = {name: table[table["part"] == name] for name in ("train", "val", "test")}
+    images = {
+        name: Images(store.pixels, position.loc[rows["image_id"]].to_numpy())
+        for name, rows in parts.items()
+    }
+    train, val = (
+        LabelledPart(
+            records=unlabelled_records(parts[name]),
+            images=images[name],
+            labels=parts[name]["label"].to_numpy(dtype=np.int64),
+            group_ids=parts[name]["group_id"].to_numpy(dtype=object),
+        )
+        for name in LABELLED
+    )
+    return train, val, Part(unlabelled_records(parts["test"]), images["test"])

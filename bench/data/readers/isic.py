@@ -1,0 +1,265 @@
+"""The ISIC challenges of 2018, 2019 and 2020, and exports of the ISIC Archive.
+
+2018, task 3   ground truth with a column a class (`AKIEC`), lesion groupings beside it. Its
+               training part is HAM10000: with the groupings it has the same roster.
+2019           ground truth with a column a class (`AK`, `SCC`), metadata beside it; `lesion_id` is
+               empty in 2,084 rows. Contains HAM10000.
+2020           one file with real patients. Four in five of its diagnoses are `unknown`, and the
+               challenge asked one thing, so its classes are `benign` and `malignant` (all of them
+               melanomas); `--columns label=diagnosis` takes the diagnoses instead.
+archive        `isic_id` and one or more columns of diagnoses, of which the user names one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bench.data.issues import Issue, Report
+from bench.data.readers import ham10000
+from bench.data.readers.base import (
+    FIELDS,
+    ImageList,
+    Reader,
+    TableFile,
+    columns_of,
+    control_fault,
+    details,
+    need_columns,
+    read_records,
+)
+from bench.dataset import Record
+from bench.errors import DataError, listing
+
+CLASSES_2019 = ("ak", "bcc", "bkl", "df", "mel", "nv", "scc", "vasc")
+MALIGNANT_2019 = ("ak", "bcc", "mel", "scc")
+CLASSES_2020 = ("benign", "malignant")
+UNKNOWN = "unk"
+TARGETS = {"0": "benign", "1": "malignant", "0.0": "benign", "1.0": "malignant"}
+ONE_HOT = frozenset({*ham10000.CLASSES, *CLASSES_2019, UNKNOWN})
+SOURCES_2019 = {"HAM": "ham10000", "BCN": "bcn20000", "MSK": "msk"}
+"""What the lesion ids of 2019 begin with, and the collections that they are of."""
+LICENCE = "CC BY-NC 4.0"
+CITATION_2018 = (
+    "Codella, N. et al. Skin lesion analysis toward melanoma detection 2018: a challenge hosted by "
+    "the International Skin Imaging Collaboration (ISIC). arXiv:1902.03368 (2019). "
+    f"{ham10000.CITATION}"
+)
+CITATION_2019 = (
+    f"{ham10000.CITATION} Codella, N. et al. arXiv:1710.05006 (2017). Hernández-Pérez, C. et al. "
+    "BCN20000: dermoscopic lesions in the wild. Sci. Data 11, 641 (2024). "
+    "doi:10.1038/s41597-024-03387-w"
+)
+CITATION_2020 = (
+    "Rotemberg, V. et al. A patient-centric dataset of images and metadata for identifying "
+    "melanomas using clinical context. Sci. Data 8, 34 (2021). doi:10.1038/s41597-021-00815-z"
+)
+DIAGNOSES = ("diagnosis", "benign_malignant", "target")
+
+
+def is_truth(sheet: TableFile) -> bool:
+    """Whether a sheet is a ground truth with a column a class."""
+    return sheet.has("mel", "nv") and any(name in sheet.columns for name in FIELDS["image_id"])
+
+
+def _fits_one_hot(sheets: Sequence[TableFile], *marks: str) -> tuple[TableFile, ...]:
+    """The ground truth of a year, which has these columns, and the sheets of details beside it.
+
+    Where there are several (training, validation, test), the one for training.
+    """
+    truths = _training([sheet for sheet in sheets if is_truth(sheet)])
+    if not any(sheet.has(*marks) for sheet in truths):
+        return ()
+    beside = [
+        sheet
+        for sheet in sheets
+        if not is_truth(sheet)
+        and not sheet.has("dx")
+        and sheet.has("image")
+        and any(name in columns_of(sheet.columns) for name in ("lesion_id", "age", "dx_type"))
+    ]
+    return (*truths, *_training(beside))
+
+
+def _training(sheets: list[TableFile]) -> list[TableFile]:
+    return [sheet for sheet in sheets if "train" in sheet.name] or sheets
+
+
+def _read_one_hot(sheets: Sequence[TableFile], report: Report) -> tuple[str, tuple[Record, ...]]:
+    """Where the ground truth lies, and its records with the details of the sheets beside it."""
+    truths = [sheet for sheet in sheets if is_truth(sheet)]
+    if len(truths) > 1:
+        paths = [sheet.path for sheet in truths]
+        raise DataError(f"several ground truths: {listing(paths)}; keep the one you mean")
+    truth = truths[0]
+    pairs = list(_labels(truth, report))
+    known = {image_id for image_id, _ in pairs}
+    facts: dict[str, dict[str, Any]] = {}
+    extra = []
+    for sheet in sheets[1:]:
+        columns = columns_of(sheet.columns)
+        for line in sheet.lines(report):
+            cells = {field: line.cells[column] for field, column in columns.items()}
+            image_id = cells.pop("image_id")
+            hidden = control_fault(line, columns.values())
+            if hidden:
+                report(hidden)
+            elif image_id in known:
+                facts.setdefault(image_id, {}).update(details(cells, line.where, report))
+            else:
+                extra.append(image_id)
+    where = str(truth.path)
+    bare = sorted(known - facts.keys()) if facts else []
+    for kind, offenders in (("no row", bare), ("extra row", extra)):
+        for offender in offenders:
+            report(Issue(kind, where, offender))
+    records = (Record(image_id, label, **facts.get(image_id, {})) for image_id, label in pairs)
+    return where, tuple(records)
+
+
+def _labels(sheet: TableFile, report: Report) -> Iterator[tuple[str, str]]:
+    """Image id and class of every row that names exactly one class."""
+    classes = [column for column in sheet.columns if column in ONE_HOT]
+    id_column = columns_of(sheet.columns)["image_id"]
+    for line in sheet.lines(report):
+        image_id = line.cells[id_column]
+        chosen = [name for name in classes if line.cells[name] in {"1", "1.0"}]
+        strange = [n for n in classes if line.cells[n] not in {"0", "0.0", "1", "1.0"}]
+        hidden = control_fault(line, [id_column])
+        if hidden:
+            report(hidden)
+        elif not image_id:
+            report(Issue("no id", line.where, "the image id is empty; every row needs one"))
+        elif strange or len(chosen) != 1:
+            words = ", ".join(f"{name} {line.cells[name]!r}" for name in strange or chosen)
+            what = f"{image_id} needs 1 under one class and 0 under the others: {words or 'no 1'}"
+            report(Issue("label", line.where, what))
+        else:
+            yield image_id, chosen[0]
+
+
+def _fits_2018(sheets: Sequence[TableFile], _columns: Mapping[str, str]) -> tuple[TableFile, ...]:
+    return _fits_one_hot(sheets, "akiec")
+
+
+def _read_2018(
+    sheets: Sequence[TableFile], _columns: Mapping[str, str], report: Report
+) -> ImageList:
+    where, records = _read_one_hot(sheets, report)
+    roster = replace(
+        ham10000.ham10000(records, where), citation=CITATION_2018, title="ISIC 2018 task 3"
+    )
+    # with its groupings the training part is HAM10000's roster: its frozen roles hold
+    grouped = any(record.lesion_id for record in records)
+    return roster if grouped else replace(roster, name="isic2018")
+
+
+def _fits_2019(sheets: Sequence[TableFile], _columns: Mapping[str, str]) -> tuple[TableFile, ...]:
+    return _fits_one_hot(sheets, "ak", "scc")
+
+
+def _read_2019(
+    sheets: Sequence[TableFile], _columns: Mapping[str, str], report: Report
+) -> ImageList:
+    where, records = _read_one_hot(sheets, report)
+    records = tuple(replace(r, source=SOURCES_2019.get((r.lesion_id or "")[:3])) for r in records)
+    unknown = any(record.label == UNKNOWN for record in records)
+    return ImageList(
+        name="isic2019",
+        title="ISIC 2019",
+        classes=(*CLASSES_2019, UNKNOWN) if unknown else CLASSES_2019,
+        records=records,
+        where=where,
+        licence=LICENCE,
+        citation=CITATION_2019,
+        malignant=MALIGNANT_2019,
+    )
+
+
+def _fits_2020(sheets: Sequence[TableFile], _columns: Mapping[str, str]) -> tuple[TableFile, ...]:
+    wanted = [s for s in sheets if s.has("image_name", "patient_id")]
+    return tuple(_training([s for s in wanted if s.has("benign_malignant") or s.has("target")]))
+
+
+def _read_2020(
+    sheets: Sequence[TableFile], columns: Mapping[str, str], report: Report
+) -> ImageList:
+    sheet = _only(sheets)
+    default = "benign_malignant" if sheet.has("benign_malignant") else "target"
+    label = columns.get("label", default)
+    need_columns(sheet, label)
+    found = columns_of(sheet.columns) | dict(columns) | {"label": label}
+    records = tuple(read_records(sheet.lines(report), found, report))
+    roster = ImageList(
+        name="isic2020",
+        title="ISIC 2020",
+        classes=CLASSES_2020,
+        records=tuple(replace(r, label=TARGETS.get(r.label, r.label)) for r in records),
+        where=str(sheet.path),
+        licence=LICENCE,
+        citation=CITATION_2020,
+        malignant=("malignant",),
+    )
+    if label in {"benign_malignant", "target"}:
+        return roster
+    return replace(roster, name=f"isic2020-{slug(label)}").classes_found()
+
+
+def _fits_archive(
+    sheets: Sequence[TableFile], _columns: Mapping[str, str]
+) -> tuple[TableFile, ...]:
+    return tuple(sheet for sheet in sheets if sheet.has("isic_id") and not is_truth(sheet))
+
+
+def _read_archive(
+    sheets: Sequence[TableFile], columns: Mapping[str, str], report: Report
+) -> ImageList:
+    sheet = _only(sheets)
+    label = columns.get("label") or _only_diagnosis(sheet)
+    need_columns(sheet, label)
+    found = columns_of(sheet.columns) | dict(columns) | {"label": label}
+    records = tuple(read_records(sheet.lines(report), found, report))
+    return ImageList(
+        name="",
+        title=f"ISIC Archive export {sheet.path.parent.name}",
+        classes=(),
+        records=tuple(
+            replace(r, label=TARGETS.get(r.label, r.label)) if label == "target" else r
+            for r in records
+        ),
+        where=str(sheet.path),
+        licence="as each image's copyright_license says",
+        citation="ISIC Archive, https://www.isic-archive.com",
+    ).classes_found()
+
+
+def _only_diagnosis(sheet: TableFile) -> str:
+    """The column of diagnoses where there is one only."""
+    found = [c for c in sheet.columns if c in DIAGNOSES or c.startswith("diagnosis_")]
+    found = [column for column in found if column != "diagnosis_confirm_type"]
+    if len(found) != 1:
+        fault = f"several columns of diagnoses: {listing(found)}" if found else "no diagnoses"
+        raise DataError(f"{sheet.path}: {fault}; name the one to learn: --columns label=COLUMN")
+    return found[0]
+
+
+def _only(sheets: Sequence[TableFile]) -> TableFile:
+    if len(sheets) > 1:
+        paths = [sheet.path for sheet in sheets]
+        raise DataError(f"several files of metadata: {listing(paths)}; keep the one you mean")
+    return sheets[0]
+
+
+def slug(words: str) -> str:
+    """Words as a short name: lower-case letters, digits and hyphens."""
+    return re.sub("[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+READERS = (
+    Reader("isic2018", "ISIC2018_Task3_Training_GroundTruth.csv", _fits_2018, _read_2018),
+    Reader("isic2019", "ISIC_2019_Training_GroundTruth.csv", _fits_2019, _read_2019),
+    Reader("isic2020", "ISIC_2020_Training_GroundTruth.csv", _fits_2020, _read_2020),
+    Reader("archive", "an ISIC Archive export (isic_id, diagnosis)", _fits_archive, _read_archive),
+)

@@ -1,0 +1,451 @@
+"""Confusion, folds, cost and reproduction sections of the leaderboard page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.leaderboard import Estimate, Leaderboard, LeaderboardRow
+from bench.report.charts import ACCENT, WIDTH, Drawing, Scale, Tick, drawing, haloed, scale_of
+from bench.report.format import (
+    brief,
+    count,
+    counted,
+    duration,
+    fixed,
+    name,
+    percent,
+    plain,
+    said,
+    size,
+)
+from bench.report.metric_info import metric
+from bench.report.tables import (
+    REFERENCE,
+    Head,
+    RowHead,
+    about_metric,
+    cell,
+    class_heads,
+    fold_places,
+    head,
+    kind,
+    lacking,
+    metric_order,
+    primary_scale,
+    row_head,
+    rows_in_view,
+    spelled,
+)
+from bench.report.text import primary_text
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+
+
+SHADES = 9
+Calls = Sequence[Sequence[Estimate]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusionCell:
+    """Images of one class that were given another: count, share of the row, shade 0 to 9."""
+
+    count: str
+    share: str
+    shade: int
+    hit: bool
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """A row's confusion matrix, truth in rows."""
+
+    head: RowHead
+    classes: tuple[Head, ...]
+    lines: tuple[tuple[ConfusionCell, ...], ...]
+    totals: tuple[str, ...]
+    note: str
+    open: bool
+
+
+def confusion(
+    board: Leaderboard, row: LeaderboardRow, *, is_open: bool, calls: Calls = ()
+) -> Confusion:
+    """A row's confusion matrix as counts and row shares. calls: the shares with their intervals."""
+    counts = np.asarray(row.confusion, dtype=np.float64)
+    totals = counts.sum(axis=1)
+    classes = class_heads(board)
+    lines = tuple(
+        tuple(
+            _confusion_cell(
+                counts[truth, said_],
+                totals[truth],
+                classes,
+                (truth, said_),
+                _interval(board, calls[truth][said_]) if calls else "",
+            )
+            for said_ in range(len(classes))
+        )
+        for truth in range(len(classes))
+    )
+    seeds = ", of the seeds that the metrics are of" if len(row.seeds) > 1 else ""
+    return Confusion(
+        head=row_head(board, row),
+        classes=classes,
+        lines=lines,
+        totals=tuple(count(total) for total in totals),
+        note=f"{counted(float(counts.sum()), 'test prediction')}{seeds}",
+        open=is_open,
+    )
+
+
+def _confusion_cell(
+    number: float, total: float, classes: tuple[Head, ...], at: tuple[int, int], ends: str
+) -> ConfusionCell:
+    truth, called = at
+    share = number / total if total > 0 else math.nan
+    what = f"{classes[truth].label} called {classes[called].label}"
+    return ConfusionCell(
+        count=count(number),
+        share=percent(share),
+        shade=0 if math.isnan(share) else math.ceil(share * SHADES),
+        hit=truth == called,
+        title=f"{what}: {count(number)} of {count(total)} ({percent(share)}){ends}",
+    )
+
+
+def _interval(board: Leaderboard, share: Estimate) -> str:
+    """`; share 0.208 [0.181, 0.236], 95% BCa interval, n = 1,113`."""
+    shown = cell(share, metric("recall"), board.interval)
+    return f"; share {shown.text}, {shown.title}"
+
+
+def confusions(board: Leaderboard, shown: int = 4) -> tuple[Confusion, ...]:
+    """A matrix a row; those of the first few methods are open, references closed."""
+    methods = [row for row in board.rows if row.kind != REFERENCE][:shown]
+    return tuple(
+        confusion(board, row, is_open=any(row is one for one in methods)) for row in board.rows
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FoldLine:
+    """A row's values fold by fold, drawn and written, with their spread and that over seeds."""
+
+    head: RowHead
+    dots: tuple[str, ...]
+    mean: str
+    values: tuple[str, ...]
+    fold_sd: str
+    seed_sd: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoldPanel:
+    """One metric, fold by fold."""
+
+    id: str
+    label: str
+    about: str
+    folds: tuple[str, ...]
+    lines: tuple[FoldLine, ...]
+    ticks: tuple[Tick, ...]
+    first: str
+    seeds: bool
+
+
+def fold_names(board: Leaderboard) -> tuple[str, ...]:
+    """`Fold 0`, or `R0 fold 0` where the split is repeated, as the results folder counts them."""
+    if board.repeats == 1:
+        return tuple(f"Fold {fold}" for fold in range(board.folds))
+    return tuple(f"R{r} fold {f}" for r in range(board.repeats) for f in range(board.folds))
+
+
+def fold_panels(board: Leaderboard) -> tuple[FoldPanel, ...]:
+    """One panel for every metric of which there are values by fold."""
+    known = {key for row in board.rows for key in row.by_fold}
+    return tuple(
+        _fold_panel(board, f"fold-{index}", key)
+        for index, key in enumerate(key for key in metric_order(board) if key in known)
+    )
+
+
+def _fold_panel(board: Leaderboard, panel_id: str, key: str) -> FoldPanel:
+    folds = fold_names(board)
+    values = [v for row in rows_in_view(board, key) for v in row.by_fold.get(key, ())]
+    scale = scale_of(values, metric(key).bounds)
+    heading = head(key)
+    return FoldPanel(
+        id=panel_id,
+        label=heading.label,
+        about=about_metric(key),
+        folds=folds,
+        lines=tuple(_fold_line(board, row, key, scale) for row in board.rows if key in row.by_fold),
+        ticks=scale.ticks,
+        first=heading.first,
+        seeds=any(len(row.seeds) > 1 for row in board.rows),
+    )
+
+
+def _fold_line(board: Leaderboard, row: LeaderboardRow, key: str, scale: Scale) -> FoldLine:
+    estimate = row.table.metrics.get(key)
+    places = fold_places(estimate)
+    folds = fold_names(board)
+    values = [*row.by_fold[key], *[math.nan] * len(folds)][: len(folds)]
+    sd = row.seed_sd.get(key, math.nan)
+    known = [value for value in values if not math.isnan(value)]
+    return FoldLine(
+        head=row_head(board, row),
+        dots=tuple(at for at in map(scale.at, known) if at),
+        mean=scale.at(float(np.mean(known))) if known else "",
+        values=tuple(fixed(value, places) for value in values),
+        fold_sd=fixed(float(np.std(known, ddof=1)), max(places, 3)) if len(known) > 1 else "–",
+        seed_sd="–" if math.isnan(sd) else fixed(sd, max(places, 3)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeText:
+    """All that is needed to make a row again, and to see that it is the same."""
+
+    head: RowHead
+    open: bool
+    command: str
+    check: str
+    passport: str
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    hashes: tuple[tuple[str, str], ...]
+
+
+def _pairs(mapping: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    return tuple((plain(str(key)), spelled(value)) for key, value in mapping.items())
+
+
+def recipes(board: Leaderboard) -> tuple[RecipeText, ...]:
+    """How to make each row again."""
+    return tuple(_recipe(board, row) for row in board.rows)
+
+
+def _check(board: Leaderboard, row: LeaderboardRow) -> str:
+    """The command that prints the hashes of a second making; none where nothing was trained."""
+    if not row.facts.command or row.kind != "trained":
+        return ""
+    folder = "/".join((board.protocol, board.dataset.name, row.name.removesuffix(" (committed)")))
+    return f"find results/{quote(folder)} -name predictions.parquet -exec sha256sum {{}} +"
+
+
+def _recipe(board: Leaderboard, row: LeaderboardRow) -> RecipeText:
+    head = row_head(board, row)
+    facts = [
+        ("row", plain(row.name)),
+        ("method", plain(row.method)),
+        ("kind", plain(kind(row))),
+        (
+            "variant",
+            head.variant or "the method’s own recipe on the data’s own pixels",
+        ),
+        ("seeds", ", ".join(map(str, row.seeds)) or "none"),
+        ("folds", ", ".join(map(str, row.folds)) or "none"),
+    ]
+    if row.missing:
+        facts.append(("missing", lacking(board, row)))
+    if row.facts.unranked:
+        facts.append(("unranked", plain(row.facts.unranked)))
+    return RecipeText(
+        head=head,
+        open=False,
+        command=plain(row.facts.command, lines=True),
+        check=plain(_check(board, row)),
+        passport=plain(row.facts.passport, lines=True).strip("\n"),
+        facts=tuple(facts),
+        notes=tuple(map(plain, (*row.facts.notes, *(row.facts.guards or {}).values()))),
+        environment=_pairs(row.facts.environment),
+        hashes=_pairs(row.facts.hashes),
+    )
+
+
+COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "train_seconds": ("Training time", duration),
+    "peak_memory_bytes": ("Peak memory", size),
+    "parameters": ("Parameters", brief),
+    "wall_seconds": ("Wall time", duration),
+    "images_per_second": ("Images per second", brief),
+    "gpu_peak_memory_bytes": ("Peak memory of the GPU", size),
+    "utilisation": ("Use of the device", percent),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """A row's costs, each with the number to sort by."""
+
+    head: RowHead
+    cells: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CostTable:
+    """What the rows cost; rows of which nothing is known are left out.
+
+    joined  whether some of these are ensembles, whose cost is their members'
+    """
+
+    heads: tuple[Head, ...]
+    lines: tuple[CostLine, ...]
+    joined: bool = False
+
+
+def cost_table(board: Leaderboard) -> CostTable:
+    """Costs by name, the known ones first."""
+    present = {key for row in board.rows for key in row.facts.cost}
+    keys = [key for key in COSTS if key in present] + sorted(present - set(COSTS))
+    lines = [
+        CostLine(row_head(board, row), tuple(cost_cell(row, key) for key in keys))
+        for row in board.rows
+        if row.facts.cost
+    ]
+    joined = any(row.facts.members for row in board.rows)
+    return CostTable(tuple(cost_head(key) for key in keys), tuple(lines), joined)
+
+
+def cost_head(key: str) -> Head:
+    """A cost's column."""
+    label = COSTS[key][0] if key in COSTS else name(key.replace("_", " ").capitalize()).short
+    return Head(label, first="descending" if key.endswith("per_second") else "ascending")
+
+
+def cost_cell(row: LeaderboardRow, key: str) -> tuple[str, str]:
+    """A cost to sort by, "" where it is unknown, and as it is written."""
+    value = float(row.facts.cost.get(key, math.nan))
+    write = COSTS[key][1] if key in COSTS else _writer(key)
+    return ("" if math.isnan(value) else repr(value)), write(value)
+
+
+def _writer(key: str) -> Callable[[float], str]:
+    if key.endswith("seconds"):
+        return duration
+    return size if key.endswith("bytes") else brief
+
+
+TICKS = (
+    (1, 10, 60, 600, 3600, 36_000, 86_400, 604_800),
+    (2, 5, 30, 120, 300, 1800, 7200, 18_000, 172_800),
+    (20, 45, 90, 180, 900, 1200, 2700, 5400, 10_800, 28_800),
+)
+"""Seconds that an axis may name, the roundest first."""
+NEAREST = 0.27
+"""The share of the axis that the words of a tick need."""
+HEIGHT = 240
+
+
+def trade_off(board: Leaderboard) -> Drawing | None:
+    """Training time against the primary metric, named where no other row is better and cheaper.
+
+    None where fewer than two rows say how long they trained.
+    """
+    import altair as alt
+
+    rows = [row for row in board.rows if _seconds(row) > 0 and _known(board, row)]
+    if len(rows) < 2:  # noqa: PLR2004
+        return None
+    best = efficient(board, rows)
+    values = [
+        {
+            "seconds": _seconds(row),
+            "value": row.table.metrics[board.primary].value,
+            "low": row.table.metrics[board.primary].low,
+            "high": row.table.metrics[board.primary].high,
+            "top": _top(row.table.metrics[board.primary]),
+            "label": name(row.name, 28).short if row.name in best else "",
+        }
+        for row in rows
+    ]
+    about, scale = metric(board.primary), primary_scale(board, rows)
+    seconds = [_seconds(row) for row in rows]
+    times = [min(seconds) / 1.3, max(seconds) * 1.3]
+    ticks = _ticks(*times) or sorted({min(seconds), max(seconds)})
+    words = " : ".join(f"datum.value == {tick!r} ? '{duration(tick)}'" for tick in ticks)
+    axis = alt.Axis(values=ticks, labelExpr=f"{words} : ''", grid=False)
+    base = alt.Chart({"values": values}).encode(
+        x=alt.X(
+            "seconds:Q",
+            title="training time, all folds",
+            axis=axis,
+            scale=alt.Scale(type="log", domain=times, nice=False),
+        )
+    )
+    domain = alt.Scale(domain=[scale.low, scale.high], nice=False, zero=False)
+    y = alt.Y("value:Q", title=about.label, scale=domain)
+    low = alt.Y("low:Q", title=about.label, scale=domain)
+    chart = alt.layer(
+        base.mark_rule(color=ACCENT).encode(y=low, y2="high:Q"),
+        base.mark_point(color=ACCENT, filled=True, size=36, opacity=1).encode(y=y),
+        *_names(base, alt.Y("top:Q", scale=domain), math.sqrt(times[0] * times[1])),
+    ).properties(width=WIDTH, height=HEIGHT)
+    told = "; ".join(
+        f"{said(row.name)} {duration(_seconds(row))}, {primary_text(board, row)}"
+        for row in rows
+        if row.name in best
+    )
+    return drawing(chart, f"Training time against {about.label}. Best for their time: {told}.")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round times between two, the roundest first, as many as their words leave room for."""
+    found: list[float] = []
+    for tick in (one for level in TICKS for one in level if low <= one <= high):
+        apart = (abs(math.log(tick / other)) for other in found)
+        if all(gap > NEAREST * math.log(high / low) for gap in apart):
+            found.append(tick)
+    return sorted(found) if len(found) > 1 else []
+
+
+def _top(one: Estimate) -> float:
+    """The upper end of an interval; the value itself where it has none."""
+    return one.value if math.isnan(one.high) else one.high
+
+
+def _names(base: alt.Chart, top: alt.Y, middle: float) -> tuple[alt.Chart, ...]:
+    """Names above their interval, growing to the right in the left half, else to the left."""
+    near, far = (base.transform_filter(f"datum.seconds {sign} {middle}") for sign in ("<=", ">"))
+    return (*haloed(near, top, "left", -4, -7), *haloed(far, top, "right", 4, -7))
+
+
+def efficient(board: Leaderboard, rows: list[LeaderboardRow]) -> set[str]:
+    """The rows that no other one surpasses in less time (the Pareto front)."""
+    lower = metric(board.primary).lower
+
+    def worth(row: LeaderboardRow) -> float:
+        value = row.table.metrics[board.primary].value
+        return -value if lower else value
+
+    return {
+        row.name
+        for row in rows
+        if not any(
+            worth(other) >= worth(row)
+            and _seconds(other) <= _seconds(row)
+            and (worth(other), -_seconds(other)) != (worth(row), -_seconds(row))
+            for other in rows
+        )
+    }
+
+
+def _seconds(row: LeaderboardRow) -> float:
+    return float(row.facts.cost.get("train_seconds", math.nan))
+
+
+def _known(board: Leaderboard, row: LeaderboardRow) -> bool:
+    return math.isfinite(row.table.metrics[board.primary].value)

@@ -1,0 +1,204 @@
+"""Render pages: templates, assets, and self-contained files.
+
+`render` touches no disk but its own templates; `write` puts what it made into a folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import ResultsError
+from bench.io import safe_name, write_atomically
+from bench.leaderboard import Leaderboard, LeaderboardRow, RowReport
+from bench.report.arms import Leak
+from bench.report.export import (
+    closeup_json,
+    leaderboard_csv,
+    leaderboard_json,
+    per_class_csv,
+    subgroups_csv,
+)
+from bench.report.format import pieces
+from bench.report.leaderboard_page import page
+from bench.report.row_page import Pictured, method_page
+from bench.settings import REPORTS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_HYPHENED = re.compile(r"[A-Za-z]{2,6}-[A-Za-z0-9]{1,4}[.,;:]?")
+STYLES = ("tokens", "page", "tables", "plots", "graphs", "pictures", "study", "print")
+METHODS = "methods"
+LONGEST = 80
+SCRIPTS = ("theme", "sort", "choose", "open", "copy")
+
+
+def begin() -> None:
+    """Have the templates compiled meanwhile: for all of a leaderboard's it takes half a second."""
+    Thread(target=_compile).start()
+
+
+def _compile() -> None:
+    made = _environment()
+    for name in made.list_templates(filter_func=lambda name: name.startswith(("base", "parts/"))):
+        made.get_template(name)
+    for name in ("leaderboard", "method", "dataset"):
+        made.get_template(f"{name}.html.j2")
+
+
+def render(
+    leaderboard: Leaderboard,
+    compared: Sequence[tuple[str, str]] = (),
+    closeups: Mapping[str, RowReport] | None = None,
+    meter: Leak | None = None,
+    *,
+    pictures: Mapping[str, Mapping[str, Pictured]] | None = None,
+    study: str = "",
+    home: str = "",
+) -> dict[str, str]:
+    """The files of a leaderboard, by name: the page, and its numbers as JSON and CSV.
+
+    compared  pages of comparisons to link: address and words
+    closeups  what is known of rows beyond the leaderboard, by row: each makes a page of its own
+    meter     what the leakage meter found on the same data
+    pictures  of images, by row and image id
+    study     address of the page of data and protocol, where there is one
+    home      address of the site's index, where the pages stand in one
+    """
+    closeups = closeups or {}
+    names = page_names([row.name for row in leaderboard.rows if row.name in closeups])
+    pages = {row: f"{METHODS}/{file}.html" for row, file in names.items()}
+    leaderboard = replace(leaderboard, pages=pages)
+    more: dict[str, str] = {}
+    for row in leaderboard.rows:
+        if row.name in names:
+            shown = (pictures or {}).get(row.name, {})
+            look = closeups[row.name]
+            more |= _method_files(leaderboard, row, look, names[row.name], home, shown)
+    return more | {
+        "index.html": render_page(
+            "leaderboard.html.j2",
+            page=page(leaderboard, compared, closeups, meter),
+            study=study,
+            home=home,
+        ),
+        "leaderboard.json": leaderboard_json(leaderboard),
+        "leaderboard.csv": leaderboard_csv(leaderboard),
+        "per_class.csv": per_class_csv(leaderboard),
+    }
+
+
+def page_names(rows: Sequence[str]) -> dict[str, str]:
+    """A file name for every row, safe whatever the row is called, different whatever the case."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for row in rows:
+        file = safe_name([row], LONGEST)
+        if file.casefold() in taken:
+            file = safe_name([row, "/"], LONGEST)
+        taken.add(file.casefold())
+        found[row] = file
+    return found
+
+
+def _method_files(
+    board: Leaderboard,
+    row: LeaderboardRow,
+    look: RowReport,
+    file: str,
+    home: str,
+    pictures: Mapping[str, Pictured],
+) -> dict[str, str]:
+    data = {
+        f"{file}.json": "everything on this page",
+        f"{file}.csv": "one line a subgroup and metric",
+    }
+    shown = method_page(board, row, look, data, pictures)
+    return {
+        f"{METHODS}/{file}.html": render_page(
+            "method.html.j2", page=shown, home=f"../{home}" if home else ""
+        ),
+        f"{METHODS}/{file}.json": closeup_json(board, row, look),
+        f"{METHODS}/{file}.csv": subgroups_csv(look),
+    }
+
+
+def as_bytes(content: str | bytes) -> bytes:
+    """A file's content; what is no Unicode text becomes its escape."""
+    return content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+
+
+def write(files: Mapping[str, str] | Mapping[str, str | bytes], folder: Path) -> None:
+    """Put files into a folder, each whole or not at all. Raises ResultsError where it cannot."""
+    try:
+        for name, content in files.items():
+            write_atomically(folder / name, as_bytes(content))
+    except OSError as error:
+        raise ResultsError(f"{folder}: cannot write the page there: {error.strerror}") from None
+
+
+def render_page(template: str, **content: Any) -> str:
+    """A page from a template, with its style and script inside and a policy that lets in no more.
+
+    The policy names both by their hash: whatever a name on the page contains, nothing else runs.
+    `home` in the content is the address of the site's index, where the page stands in one.
+    """
+    content.setdefault("home", "")
+    style, script = _asset("css", STYLES), _asset("js", SCRIPTS)
+    policy = (
+        f"default-src 'none'; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    made = _environment().get_template(template)
+    return made.render(**content, style=_trusted(style), script=_trusted(script), policy=policy)
+
+
+@cache
+def _asset(kind: str, names: tuple[str, ...]) -> str:
+    files = [REPORTS / kind / f"{name}.{kind}" for name in names]
+    return "\n" + "\n".join(file.read_text(encoding="utf-8").strip() for file in files) + "\n"
+
+
+def _csp_hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _trusted(own_text: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(own_text)  # noqa: S704 - our own style or script, never anyone's data
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(REPORTS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["pieces"] = pieces
+    made.filters["unbroken"] = _unbroken
+    return made
+
+
+def _unbroken(text: str) -> Any:
+    """A sentence in which short words with a hyphen, like macro-F1, stay on one line."""
+    from markupsafe import Markup, escape
+
+    kept = Markup('<span class="unbroken">{}</span>')
+    words = (
+        kept.format(word) if _HYPHENED.fullmatch(word) else escape(word) for word in text.split(" ")
+    )
+    return Markup(" ").join(words)
