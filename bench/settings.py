@@ -18,6 +18,10 @@ BASELINES = DATA / "baselines"
 COMMITTED = BASELINES / "results"
 REPORTS = DATA / "reports"
 DEFAULT_RESULTS = Path("results")
+JOB_LIST = "plan.jobs"
+DEFAULT_METHODS = ("custom_cnn", "resnet18", "efficientnet_phase4")
+DEFAULT_GRID = ("optimizer=adamw,sgd", "lr=3e-4,1e-3,3e-3,1e-2")
+"""Grid of `sweep`."""
 
 DISCLAIMER = (
     "Research software, no medical device: what it says of a picture is no diagnosis and must not "

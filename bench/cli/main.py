@@ -1,7 +1,7 @@
-"""The command line: finds the verb, runs it, turns what goes wrong into one line and an exit code.
+"""The command line: find the command, run it, turn errors into one line and an exit code.
 
 Exit 0 done; 1 some jobs, or the check asked for, failed; 2 the user's mistake; 130 and 143
-interrupted, resumable. A verb's module is loaded when it is called, so `--help` is instant.
+interrupted, resumable. A command's module is loaded when it is called, so `--help` is fast.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from types import FrameType
 import click
 
 VERBS = {
-    "run": ("run", "Train what is not done yet, score it, write the leaderboard."),
-    "sweep": ("sweep", "Choose hyperparameters on val only, fold by fold."),
-    "report": ("report", "Score and render again from what is in the results folder."),
-    "compare": ("report", "Compare two rows, or more, on the same images."),
-    "ensemble": ("results", "Join rows of the results by weights chosen on val."),
-    "publish": ("publish", "Make a static site of every leaderboard."),
-    "gradcam": ("predict", "Draw where trained models looked."),
+    "run": ("run", "Train the jobs that are not done yet, score all rows, write the leaderboard."),
+    "sweep": ("run", "Choose hyperparameters on val only, fold by fold."),
+    "report": ("report", "Score and render again from the results folder."),
+    "compare": ("report", "Compare two rows or more on the same images."),
+    "ensemble": ("report", "Join rows by weights chosen on val."),
+    "submit": ("report", "Add predictions made elsewhere as a row of the leaderboard."),
+    "publish": ("report", "Make a static site of every leaderboard."),
+    "gradcam": ("predict", "Draw Grad-CAM of trained models."),
     "predict": ("predict", "Classify images by trained models."),
-    "demo": ("predict", "Classify images in a web page, or write the files of one."),
-    "submit": ("report", "Take predictions made elsewhere as a row of the leaderboard."),
+    "demo": ("predict", "Classify images in a web page, or write the files of a Space."),
     "protocol": ("protocol", "List, show, freeze and verify protocols."),
-    "data": ("data", "Show what is in a dataset."),
-    "method": ("method", "List the methods with their passports."),
-    "status": ("results", "Say how far the jobs of a results folder are."),
-    "verify-results": ("results", "Check that everything in a results folder is whole."),
-    "merge": ("results", "Make two results folders one."),
+    "data": ("data", "Inspect a dataset: contents, issues, duplicates, exploration, cache."),
+    "method": ("method", "List, start and check methods; list recipe options."),
+    "status": ("results", "Show the state of the jobs in a results folder."),
+    "verify-results": ("results", "Check the integrity of a results folder."),
+    "merge": ("results", "Copy one results folder into another."),
     "plan": ("run", "Plan the jobs of a run for a cluster's scheduler."),
     "job": ("run", "Do one job, by its JOB.json or its number in a plan."),
-    "doctor": ("method", "Say what this machine has, and what is missing for what."),
+    "doctor": ("method", "Show what this machine has, and what is missing for which command."),
 }
 
 
 class LazyGroup(click.Group):
-    """Loads a verb's module when the verb is called; help needs only the table above."""
+    """Load a command's module when the command is called; help needs only the table above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(VERBS)
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
 
 
 class Terminated(BaseException):
-    """SIGTERM, as an exception, so that what runs is stopped and locks are let go."""
+    """SIGTERM as an exception, so that running jobs are stopped and locks are released."""
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,15 +69,15 @@ def cli(debug: bool) -> None:  # noqa: FBT001 - main reads it, whatever the verb
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # Importing and rendering make many small objects that live to the end: looking through them
-    # for garbage as often as Python does by default took 4% of a report (2026-11-23).
+    # Importing and rendering make many small objects that live to the end: Python's default
+    # garbage collection took 4% of a report (2026-11-23).
     gc.set_threshold(100_000, 50, 1000)
     signal.signal(signal.SIGTERM, _terminate)
-    # a shell starts what it puts into the background with SIGINT ignored, and so it would stay
+    # a shell starts background processes with SIGINT ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = cli(standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:  # its message is the help
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
     except click.ClickException as error:
@@ -99,33 +99,32 @@ def main() -> None:
         if not isinstance(error, BenchError):
             raise
         code = _mistaken(str(error))
-    # The process ends with all that it made: to look through that once more for garbage on the
-    # way out would take 0.3 s of a report (2026-11-23).
+    # A last garbage collection at exit would take 0.3 s of a report (2026-11-23).
     gc.freeze()
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _mistaken(told: str) -> int:
-    """Tell a user's mistake, in a line or, after --debug, by its traceback; the exit code."""
+def _mistaken(message: str) -> int:
+    """Print a user's mistake in one line, after --debug its traceback too; give the exit code."""
     from bench.io import strip_control
 
     if "--debug" in sys.argv[1:2]:
         traceback.print_exc()
-    click.echo(strip_control(f"error: {told}"), err=True)
+    click.echo(strip_control(f"error: {message}"), err=True)
     return 2
 
 
 def in_one_line(error: click.ClickException, words: Sequence[str]) -> str:
-    """What is wrong with the words of a command line, and whose --help says what they may be."""
+    """Describe an error of the command line, and name the --help that explains it."""
     from bench.io import strip_control
 
-    told = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")
     if not isinstance(error, click.UsageError):
-        return strip_control(told)
+        return strip_control(message)
     verb = error.ctx.command_path.split()[1:] if error.ctx else []
-    if not verb:  # of an option without its value click knows the group alone
+    if not verb:  # for an option without a value click knows only the group
         verb = [word for word in words[:1] if word in VERBS]
-    return strip_control(f"{told}; see: {' '.join(['python bench.py', *verb, '--help'])}")
+    return strip_control(f"{message}; see: {' '.join(['python bench.py', *verb, '--help'])}")
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.options import FiniteRange, results_option
-from bench.settings import BASELINES, ROOT
+from bench.settings import ROOT
 
 if TYPE_CHECKING:
+    from bench.run.check.verdicts import Verdict
     from bench.run.doctor import Finding
+    from bench.workflows.events import Event
 
 
 @click.group()
 def method() -> None:
-    """List the methods with their passports; write a starting file; prove one fit for the bench."""
+    """List methods, write a starting file, check a method before long runs."""
 
 
 @method.command("list")
 def list_methods() -> None:
     """Show every baseline, example and installed method with its passport."""
-    from bench.run.registry import installed_methods, load_method, method_names
+    from bench.workflows.methods import list_methods
 
-    for name in [*method_names(BASELINES), *installed_methods()]:
-        loaded = load_method(name, BASELINES)
-        click.echo(f"{click.style(name, bold=True)}\n{loaded.passport}\n")
+    for info in list_methods():
+        click.echo(f"{click.style(info.name, bold=True)}\n{info.passport}\n")
 
 
 @method.command("new")
@@ -39,32 +39,41 @@ def list_methods() -> None:
     type=click.Choice(["recipe", "model", "whole"]),
     default="recipe",
     show_default=True,
-    help="recipe: a timm model and switches; model: a torch module of your own, which the bench "
-    "trains; whole: anything that predicts.",
+    help="recipe: a timm model with recipe options; model: your torch module, trained by the "
+    "bench; whole: anything that predicts.",
 )
 @click.option(
     "--to",
     "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path(),
-    help="Folder of the file. Default: this one.",
+    help="Folder of the file. Default: the current folder.",
 )
 def new_method(name: str, kind: str, folder: Path) -> None:
-    """Write NAME.py, a commented file to start a method of your own from."""
-    from bench.errors import MethodError
-    from bench.run.registry import installed_methods, method_names
-    from bench.run.templates import starting_file
+    """Write NAME.py, a commented starting file for your method."""
+    from bench.workflows.methods import new_method
 
-    text = starting_file(name, kind, taken=[*method_names(BASELINES), *installed_methods()])
-    path = folder / f"{name}.py"
-    try:
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise MethodError(f"{path}: is there already; take another name, or move it") from None
+    path = new_method(name, kind, folder)
     click.echo(f"{path}: written; next:")
     click.echo(f"  python bench.py method check {path}")
     click.echo(f"  python bench.py run --protocol groupkfold5 --method {path}")
+
+
+@method.command("options")
+@click.argument("name", required=False)
+def list_options(name: str | None) -> None:
+    """List the recipe options with default and help, or one option by NAME."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.cli.terminal import PIPE_WIDTH
+    from bench.workflows.methods import recipe_options
+
+    table = Table("option", "type", "default", "help")
+    for option in recipe_options(name):
+        table.add_row(option.name, option.type, option.default, option.help)
+    console = Console()
+    Console(width=None if console.is_terminal else PIPE_WIDTH).print(table)
 
 
 @method.command("check")
@@ -74,14 +83,14 @@ def new_method(name: str, kind: str, folder: Path) -> None:
     type=click.IntRange(8, 512),
     default=32,
     show_default=True,
-    help="Pixels a side of the images that it is tried on.",
+    help="Side of the images in pixels.",
 )
 @click.option(
     "--seconds",
     type=FiniteRange(1),
     default=60.0,
     show_default=True,
-    help="What one training on about a hundred images may take.",
+    help="Time limit of one training on about a hundred images.",
 )
 @click.option(
     "--memory",
@@ -89,51 +98,42 @@ def new_method(name: str, kind: str, folder: Path) -> None:
     type=FiniteRange(0.1),
     default=8.0,
     show_default=True,
-    help="GiB that it may hold.",
+    help="Memory limit in GiB.",
 )
 @click.option(
     "--to",
     "folder",
     type=click.Path(path_type=Path),
-    help="Keep the logs of all trainings in this folder, which must not exist.",
+    help="Keep the logs of all trainings in this new folder.",
 )
 def check_method(
     method_name: str, image_size: int, seconds: float, memory_gib: float, folder: Path | None
 ) -> int:
-    """Prove a method fit for the bench, in minutes, before days are spent on it.
+    """Check a method in minutes, before days are spent on it.
 
-    It is trained some fifteen times on a small part of the synthetic set: as it is, again,
-    interrupted, with one thing changed each time. Exit 1 where a check failed.
+    Trains it some fifteen times on a small part of the synthetic dataset: as it is, again,
+    interrupted, and with one thing changed each time. Exit 1 if a check failed.
     """
-    from tempfile import TemporaryDirectory
+    from bench.workflows.methods import CheckOptions, check_method
 
-    from bench.data.synthetic import open_synthetic
-    from bench.run.check.check import Checkup, refuse_unknown
-
-    refuse_unknown(method_name, BASELINES)
-    with TemporaryDirectory(prefix="method-check-") as scratch:
-        place = folder or Path(scratch) / "check"
-        place.mkdir(parents=True)
-        source = open_synthetic()
-        os.environ["BENCH_CACHE"] = str(place.resolve() / "cache")  # nothing of a check stays
-        checkup = Checkup(
-            method_name, BASELINES, place.resolve(), image_size, seconds, memory_gib, _tell
-        )
-        failed = False
-        for verdict in checkup.verdicts(source):
-            failed = failed or verdict.passed is False
-            _print(verdict)
+    options = CheckOptions(image_size, seconds, memory_gib, folder)
+    failed = False
+    for verdict in check_method(method_name, options, _print_probe):
+        failed = failed or verdict.passed is False
+        _print_verdict(verdict)
     return 1 if failed else 0
 
 
-def _tell(probe: str) -> None:
-    """Say what is being tried, on a terminal alone."""
-    if sys.stderr.isatty():
-        click.echo(f"\x1b[2K\r  {probe} ...", err=True, nl=False)
+def _print_probe(event: Event) -> None:
+    """Show which probe runs, on a terminal only."""
+    from bench.workflows.events import Message
+
+    if isinstance(event, Message) and sys.stderr.isatty():
+        click.echo(f"\x1b[2K\r  {event.text} ...", err=True, nl=False)
 
 
-def _print(verdict: Any) -> None:
-    """A check in a line: green, or what is wrong and how to mend it."""
+def _print_verdict(verdict: Verdict) -> None:
+    """Print a check in one line: passed, or what is wrong and how to fix it."""
     word, colour = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("-", "yellow")}[
         verdict.passed
     ]
@@ -145,35 +145,35 @@ def _print(verdict: Any) -> None:
 @click.command()
 @results_option
 def doctor(results: Path) -> int:
-    """Say what this machine has, and what is missing for what.
+    """Show what this machine has, and what is missing for which command.
 
-    Exit 1 where the main job could not run (FAULT). Asks nothing of a network.
+    Exit 1 if the main job could not run (FAULT). Uses no network.
     """
     from bench.run.doctor import packages
 
-    if not _told(packages(ROOT / "requirements.in")):
-        return 1  # what looks further needs these packages
+    if not _print_findings(packages(ROOT / "requirements.in")):
+        return 1  # further checks need these packages
 
     from bench.run.doctor import examine
 
-    sound = _told(_scoring())
-    return 0 if _told(examine(ROOT, results)) and sound else 1
+    sound = _print_findings(_scoring())
+    return 0 if _print_findings(examine(ROOT, results)) and sound else 1
 
 
-def _told(findings: Iterable[Finding]) -> bool:
-    """Print findings as they come; whether the main job can run as far as they say."""
+def _print_findings(findings: Iterable[Finding]) -> bool:
+    """Print findings; return whether the main job can run."""
     from bench.io import strip_control
 
     sound = True
-    for one in findings:
-        sound &= one.state != "FAULT"
-        cure = f"\n{'':9}-> {one.cure}" if one.cure else ""
-        click.echo(strip_control(f"{one.state:8} {one.what}: {one.told}") + cure)
+    for finding in findings:
+        sound &= finding.state != "FAULT"
+        cure = f"\n{'':9}-> {finding.cure}" if finding.cure else ""
+        click.echo(strip_control(f"{finding.state:8} {finding.what}: {finding.told}") + cure)
     return sound
 
 
 def _scoring() -> Iterable[Finding]:
-    """Whether the loops of the scoring are compiled here."""
+    """Whether numba compiles the scoring kernels here."""
     from bench.run.doctor import Finding
     from bench.score.kernels import compiled
 

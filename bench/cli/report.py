@@ -1,12 +1,9 @@
-"""`report`, `compare`, `submit`: score and render what is in the results folder."""
+"""`report`, `compare`, `submit`, `ensemble`, `publish`: score rows and write pages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
-from math import isfinite
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,25 +16,22 @@ from bench.cli.options import (
     results_option,
     source_options,
 )
-from bench.cli.terminal import PIPE_WIDTH, print_arms, print_table
-from bench.data.open import DatasetSpec
-from bench.errors import PredictionError
-from bench.settings import BASELINES, COMMITTED
-from bench.workflows.report import (
-    gather,
-    keep_costs,
-    open_bench,
-    other_metric,
+from bench.cli.terminal import (
+    PIPE_WIDTH,
+    print_arms,
     print_data,
-    score_and_render,
-    write_board,
+    print_table,
+    stage_events,
 )
+from bench.errors import listing
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.data.open import DatasetSpec
     from bench.leaderboard import ComparisonReport, PairComparison
-    from bench.score.comparison import ComparisonRequest
+    from bench.workflows.open import OpenBench
+    from bench.workflows.submit import Pool
 
 
 @click.command()
@@ -47,19 +41,19 @@ if TYPE_CHECKING:
 @click.option(
     "--costs",
     type=click.Path(path_type=Path),
-    help="CSV of what each mistake costs: a header truth,<class>,... and a row a class. Kept as "
-    "costs.csv beside the leaderboard, and used until that is removed.",
+    help="CSV of the cost of each mistake: a header truth,<class>,... and a row for each class. "
+    "Kept as costs.csv beside the leaderboard, and used until that file is removed.",
 )
 @click.option(
     "--latex",
     is_flag=True,
-    help="Write the parts of a paper, too: tables, figures, methods, references.",
+    help="Also write LaTeX for a paper: tables, figures, methods, references.",
 )
 @click.option(
     "--with-images",
     is_flag=True,
-    help="Put small pictures of the lesions a row does worst on into its page, with Grad-CAM where "
-    "its checkpoints are. Needs the images.",
+    help="Put small pictures of the highest-loss lesions into each row's page, with Grad-CAM where "
+    "checkpoints are. Needs the images.",
 )
 @image_sizes_option
 def report(
@@ -72,60 +66,65 @@ def report(
     with_images: bool,
     image_sizes: bool,
 ) -> int:
-    """Score and render again from what is in the results folder, beside the committed rows.
+    """Score and render again from the results folder and the committed rows.
 
-    Exit 1 where a fold counts as missing because its record or predictions are damaged.
+    Exit 1 if a fold counts as missing because its record or predictions are damaged.
     """
     from bench.data.images import with_image_sizes
-    from bench.run.results import leaderboard_folder, refuse_unwritable
+    from bench.run.results import refuse_unwritable
+    from bench.workflows.open import open_bench
+    from bench.workflows.report import ReportOptions
+    from bench.workflows.report import report as write_report
 
     bench = open_bench(protocol_name, data, images=with_images or image_sizes)
     if image_sizes:
-        bench = replace(bench, source=with_image_sizes(bench.source))
+        bench = replace_fields(bench, source=with_image_sizes(bench.source))
     refuse_unwritable(results)
-    if costs is not None:
-        manifest = bench.source.manifest
-        board = leaderboard_folder(results, bench.protocol.name, manifest.name)
-        keep_costs(costs, board, manifest.classes)
     print_data(bench)
-    leaderboard, page, found = score_and_render(
-        bench, results, latex=latex, with_images=with_images
-    )
-    print_table(leaderboard)
-    print_arms(leaderboard)
-    click.echo(f"leaderboard: {page}")
+    with stage_events() as on_event:
+        written = write_report(bench, results, ReportOptions(costs, latex, with_images), on_event)
+    print_table(written.leaderboard)
+    print_arms(written.leaderboard)
+    click.echo(f"leaderboard: {written.page}")
     if latex:
-        click.echo(f"paper: {page.parent / 'paper' / 'main.tex'}")
-    return 1 if found.damaged else 0
+        click.echo(f"paper: {written.paper}")
+    return 1 if written.collected.damaged else 0
 
 
-FEWEST = 2
+def _report_again(bench: OpenBench, results: Path) -> None:
+    """Write the leaderboard with a new row; print its table."""
+    from bench.workflows.report import report as write_report
+
+    with stage_events() as on_event:
+        written = write_report(bench, results, on_event=on_event)
+    print_table(written.leaderboard)
+    click.echo(f"leaderboard: {written.page}")
+
+
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-WIDEST = 100.0
-"""Of a metric without an upper end: log loss, whose probabilities are clipped, has a third."""
 
 
 @click.command()
-@click.argument("asked", metavar="ROW ROW [ROW...]", nargs=-1, required=True)
+@click.argument("rows", metavar="ROW ROW [ROW...]", nargs=-1, required=True)
 @protocol_option
 @source_options
 @results_option
-@click.option("--metric", help="What the verdict is of. Default: the protocol's primary metric.")
+@click.option("--metric", help="Metric of the verdict. Default: the protocol's primary metric.")
 @click.option(
     "--margin",
     type=FiniteRange(0, min_open=True),
-    help="Also say whether the first of a pair is non-inferior to the second by this much of the "
-    "metric, 0.02 for 2 points.",
+    help="Also test whether the first row of a pair is non-inferior by this much of the metric; "
+    "0.02 for 2 points.",
 )
 @click.option(
     "--rope",
     type=FiniteRange(0, min_open=True),
     default=0.01,
     show_default=True,
-    help="Differences up to this count as alike in the Bayesian test.",
+    help="Differences up to this count as equivalent in the Bayesian test.",
 )
 def compare(
-    asked: tuple[str, ...],
+    rows: tuple[str, ...],
     protocol_name: str,
     data: DatasetSpec,
     results: Path,
@@ -133,50 +132,22 @@ def compare(
     margin: float | None,
     rope: float,
 ) -> None:
-    """Compare rows of the leaderboard, by name, or by method where it has one row only."""
-    from bench.report.comparison_page import render_comparison
-    from bench.report.render import write
-    from bench.run.results import compare_folder, leaderboard_folder, refuse_unwritable
-    from bench.score.comparison import ComparisonRequest, compare_rows_in_full, find_row
+    """Compare rows of the leaderboard, by name, or by method if it has one row."""
+    from bench.workflows.compare import FEWEST_ROWS, compare
+    from bench.workflows.open import open_bench
 
     bench = open_bench(protocol_name, data)
-    refuse_unwritable(results)
-    gathered = gather(bench, results)
-    names = [find_row(name, gathered.rows) for name in asked]
-    if len(names) < FEWEST or len(set(names)) < len(names):
-        raise PredictionError(f"compare takes two different rows or more, not {' '.join(names)}")
+    written = compare(bench, rows, results, metric=metric, margin=margin, rope=rope)
     print_data(bench)
-    primary = bench.protocol.metrics.primary
-    question = ComparisonRequest(metric or primary, rope, margin)
-    _refuse_as_wide(question)
-    about = (bench.protocol, bench.source.manifest, bench.roles)
-    found = compare_rows_in_full(*about, gathered.rows, gathered.facts, names, question)
-    board = leaderboard_folder(results, bench.protocol.name, bench.source.manifest.name)
-    folder = compare_folder(board, names, other_metric(question.metric, primary))
-    write(render_comparison(found), folder)
-    write_board(bench, results, gathered)
-    _print(found)
-    disputed = {image.image_id for pair in found.pairs for image in pair.disputed}
-    told = "that one alone gets right" if len(names) == FEWEST else "on which rows disagree"
-    click.echo(f"images {told}: {len(disputed)}, in {folder / 'disagreements.csv'}")
-    click.echo(f"comparison: {folder / 'index.html'}")
+    _print_comparison(written.report)
+    images = {image.image_id for pair in written.report.pairs for image in pair.disputed}
+    which = "that only one row gets right" if len(rows) == FEWEST_ROWS else "on which rows differ"
+    click.echo(f"images {which}: {len(images)}, in {written.folder / 'disagreements.csv'}")
+    click.echo(f"comparison: {written.page}")
 
 
-def _refuse_as_wide(question: ComparisonRequest) -> None:
-    """Raise PredictionError for a margin or a rope as wide as all that the metric can be."""
-    from bench.report.metric_info import metric
-
-    low, high = metric(question.metric).bounds
-    for option, width in (("--margin", question.margin), ("--rope", question.rope)):
-        if width is not None and width >= min(high - low, WIDEST):
-            about = f"{low:g} and {high:g}" if isfinite(high - low) else f"0 and about {WIDEST:g}"
-            raise PredictionError(
-                f"{option} {width:g}: {metric(question.metric).label} lies between {about}; "
-                "2 points are 0.02"
-            )
-
-
-def _print(found: ComparisonReport) -> None:
+def _print_comparison(found: ComparisonReport) -> None:
+    """Print the verdict, every pair, and the sources of variance."""
     from rich.console import Console
 
     from bench.report.comparison_text import headline, standfirst
@@ -192,7 +163,7 @@ def _print(found: ComparisonReport) -> None:
 
 
 def _print_pair(console: Console, found: ComparisonReport, pair: PairComparison) -> None:
-    """The metrics, the classes, the disagreements and the rest of a pair."""
+    """Print the metrics, the classes and the discordant images of a pair."""
     from bench.report.comparison_page import pair_view
 
     view = pair_view(found, pair)
@@ -212,23 +183,22 @@ def _print_pair(console: Console, found: ComparisonReport, pair: PairComparison)
             console, (title, view.a.full, view.b.full, "first minus second"), lines, view.title
         )
         if signs:
-            told = ", ".join(f"{sign} {mark}" for mark, sign in signs.items())
-            console.print(told, markup=False)
+            console.print(", ".join(f"{sign} {mark}" for mark, sign in signs.items()), markup=False)
     heads = ("true class", "images", "groups", "only first right", "only second right")
     tests = ("McNemar p, of images", "sign-flip p, of groups", "ICC", "design effect")
     disputes = [(one.label, *one.texts) for one in view.disputes]
-    _print_table(console, (*heads, *tests), disputes, "Where they disagree")
-    for term, told in view.more:
-        console.print(f"{term}: {told}", markup=False)
+    _print_table(console, (*heads, *tests), disputes, "Discordant images")
+    for term, sentence in view.more:
+        console.print(f"{term}: {sentence}", markup=False)
 
 
 def _print_spreads(console: Console, found: ComparisonReport) -> None:
-    """What a fold's value varies with."""
+    """Print the sources of variance of a fold's value."""
     from bench.report.comparison_page import spread_lines
 
     heads = ("standard deviation of", "between folds", "lesions", "training", "seed")
     lines = [(label, *texts) for label, texts in spread_lines(found)]
-    _print_table(console, heads, lines, f"What a fold's {found.metric} varies with")
+    _print_table(console, heads, lines, f"Sources of variance of {found.metric} by fold")
 
 
 def _print_table(
@@ -243,27 +213,24 @@ def _print_table(
     console.print(table)
 
 
-NOT_STATED = "not stated"
-
-
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", "row", required=True, help="Name of the row.")
+@click.option("--name", required=True, help="Name of the row.")
 @protocol_option
-@partial(source_options, name_option="--dataset-name")
+@source_options
 @results_option
-@click.option("--origin", default=NOT_STATED, help="Who made the predictions; paper or URL.")
-@click.option("--licence", default=NOT_STATED, help="Licence of the predictions.")
+@click.option("--origin", default="not stated", help="Author of the predictions; paper or URL.")
+@click.option("--licence", default="not stated", help="Licence of the predictions.")
 @click.option(
     "--pretraining-data",
     default="undeclared",
     show_default=True,
-    help='What the model saw before, such as "ImageNet-1k" or "none"; undeclared is not ranked.',
+    help='Data the model saw before, such as "ImageNet-1k" or "none"; undeclared is not ranked.',
 )
-@click.option("--replace", is_flag=True, help="Take the place of an earlier submission.")
+@click.option("--replace", is_flag=True, help="Replace an earlier submission of this name.")
 def submit(
     file: Path,
-    row: str,
+    name: str,
     protocol_name: str,
     data: DatasetSpec,
     results: Path,
@@ -272,47 +239,122 @@ def submit(
     pretraining_data: str,
     replace: bool,  # noqa: FBT001
 ) -> None:
-    """Take out-of-fold predictions made elsewhere (CSV or Parquet) as a row of the leaderboard.
+    """Add out-of-fold predictions made elsewhere (CSV or Parquet) as a row of the leaderboard.
 
-    One row a test image: image_id and p_<class> of every class (or the ISIC challenges' header),
-    with a column `fold` where the protocol tests an image more than once. Needs no images.
+    One line for each test image: image_id and p_<class> of every class (or the header of the ISIC
+    challenges), with a column `fold` if the protocol tests an image more than once. Needs no
+    images.
     """
-    from bench.io import sha256_of
-    from bench.run.registry import method_names
-    from bench.run.results import refuse_unwritable
-    from bench.run.submissions import (
-        Submission,
-        keep_submission,
-        read_submission,
-        refuse_committed,
-        refuse_name,
-        row_folder,
-    )
+    from bench.workflows.open import open_bench
+    from bench.workflows.submit import Origin, submit
 
     bench = open_bench(protocol_name, data)
-    refuse_unwritable(results)
     print_data(bench)
-    manifest = bench.source.manifest
-    folder = row_folder(results, protocol_name, manifest.name, row)
-    refuse_name(row, folder, method_names(BASELINES), replace=replace)
-    refuse_committed(row, row_folder(COMMITTED, protocol_name, manifest.name, row))
-    read_submission(file, bench.wanted)
-    submission = Submission(
-        name=row,
-        protocol=protocol_name,
-        dataset=manifest.name,
-        roster_sha256=manifest.roster_sha256,
-        roles_sha256=bench.roles_sha256,
-        file=f"submission{'.parquet' if file.suffix.lower() == '.parquet' else '.csv'}",
-        sha256=sha256_of(file),
-        original=file.name,
-        origin=origin,
-        licence=licence,
-        pretraining_data=pretraining_data,
-        accepted=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    keep_submission(folder, file, submission)
+    stated = Origin(origin, licence, pretraining_data)
+    folder = submit(bench, file, name, results, stated, replace=replace)
     click.echo(f"accepted: {folder}; submitted: training not verified")
-    leaderboard, page, _ = score_and_render(bench, results)
-    print_table(leaderboard)
-    click.echo(f"leaderboard: {page}")
+    _report_again(bench, results)
+
+
+@click.command()
+@click.argument("rows", metavar="ROW ROW [ROW...]", nargs=-1, required=True)
+@click.option("--name", required=True, help="Name of the new row.")
+@click.option(
+    "--pool",
+    type=click.Choice(["linear", "log"]),
+    default="linear",
+    show_default=True,
+    help="linear: weighted mean; log: weighted product, for independent evidence such as an image "
+    "and the patient's metadata.",
+)
+@protocol_option
+@source_options
+@results_option
+@click.option("--replace", is_flag=True, help="Replace an earlier ensemble of this name.")
+def ensemble(
+    rows: tuple[str, ...],
+    name: str,
+    pool: Pool,
+    protocol_name: str,
+    data: DatasetSpec,
+    results: Path,
+    replace: bool,  # noqa: FBT001
+) -> None:
+    """Join rows by weights chosen on val, fold by fold, as a new row.
+
+    Rows are named as in `compare`, and joined on the seeds that all of them have whole. Needs no
+    images, and trains nothing.
+    """
+    from bench.workflows.open import open_bench
+    from bench.workflows.submit import ensemble
+
+    bench = open_bench(protocol_name, data)
+    print_data(bench)
+    made = ensemble(bench, rows, name, results, pool=pool, data_words=data.words(), replace=replace)
+    if made.left_out_seeds:
+        seeds = listing(list(made.left_out_seeds))
+        click.echo(f"left out, because not all members have them whole: seeds {seeds}")
+    _report_again(bench, results)
+
+
+@click.command()
+@click.option(
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the site: a new or empty one, or a site that publish made.",
+)
+@source_options
+@click.option(
+    "--also",
+    "others",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="Folder of a further dataset; repeatable. The synthetic dataset needs none.",
+)
+@results_option
+@click.option("--protocol", "-p", "only", multiple=True, help="Only this protocol; repeatable.")
+@click.option(
+    "--with-images",
+    is_flag=True,
+    help="Show small copies of some images. Without it no image is published.",
+)
+@image_sizes_option
+def publish(
+    to: Path,
+    data: DatasetSpec,
+    others: tuple[Path, ...],
+    results: Path,
+    only: tuple[str, ...],
+    *,
+    with_images: bool,
+    image_sizes: bool,
+) -> None:
+    """Make a static site of every leaderboard, for any web host or as files.
+
+    Publishing again changes only what changed. A folder with other files is refused.
+    """
+    from bench.data.open import DatasetSpec
+    from bench.report.format import counted
+    from bench.workflows.publish import publish
+
+    specs = [data, *(DatasetSpec(folder) for folder in others)]
+    with stage_events() as on_event:
+        site = publish(
+            to,
+            specs,
+            results,
+            protocols=only,
+            with_images=with_images,
+            image_sizes=image_sizes,
+            on_event=on_event,
+        )
+    for sentence in site.left_out:
+        click.echo(f"left out: {sentence} (--data or --also DIR)", err=True)
+    changes = site.changes
+    pictures = "small copies of some images" if with_images else "no image"
+    click.echo(
+        f"site: {site.index} ({counted(site.boards, 'leaderboard')}, "
+        f"{changes.size / 2**20:.1f} MiB, {pictures}): {changes.new} files new, "
+        f"{changes.changed} changed, {changes.removed} removed, {changes.same} unchanged"
+    )

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite, isnan
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from bench.io import strip_control
-from bench.job import Job
-from bench.leaderboard import Estimate, Leaderboard
-from bench.run.supervisor import Outcome
+if TYPE_CHECKING:
+    from bench.job import Job
+    from bench.leaderboard import Estimate, Leaderboard
+    from bench.workflows.events import Event, Message, OnEvent, Outcome
+    from bench.workflows.open import OpenBench
 
 
 def title(job: Job) -> str:
-    """What a job is, in a few words."""
+    """Row, seed, repeat and fold of a job."""
     repeat = f" repeat {job.repeat}" if job.repeat else ""
     return f"{job.row} seed {job.seed}{repeat} fold {job.fold}"
 
@@ -32,7 +34,7 @@ def minutes(seconds: float) -> str:
 
 
 def _number(cell: str | None) -> float:
-    """A cell of a method's history as a number; NaN where it holds none."""
+    """A cell of history.csv as a number; NaN where it is not one."""
     try:
         return float(cell or "nan")
     except ValueError:
@@ -45,12 +47,14 @@ def _epoch(row: dict[str, str]) -> int:
 
 
 def _failure(outcome: Outcome) -> str:
+    from bench.io import strip_control
+
     log = outcome.folder / "log.txt"
     return strip_control(f"{title(outcome.job)}: FAILED: {outcome.fault} (log: {log})")
 
 
 class _Pace:
-    """Epochs done and to come over all jobs, and how long the rest will take."""
+    """Epochs done and left over all jobs, and the time the rest will take."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.begun = time.monotonic()
@@ -79,11 +83,11 @@ class LineProgress:
         pass
 
     def started(self, job: Job) -> None:
-        """Say that a job has begun."""
+        """Print that a job has started."""
         click.echo(f"{title(job)}: started")
 
     def epoch(self, job: Job, row: dict[str, str]) -> None:
-        """Say how an epoch went."""
+        """Print the scores of an epoch and the time left."""
         self.pace.epoch(job, row)
         shown = [f"{name} {_number(row[name]):.3f}" for name in _SHOWN if row.get(name)]
         click.echo(
@@ -92,7 +96,7 @@ class LineProgress:
         )
 
     def ended(self, outcome: Outcome) -> None:
-        """Say how a job ended."""
+        """Print that a job is done or has failed."""
         self.pace.left[outcome.job.id] = 0
         click.echo(_failure(outcome) if not outcome.ok else f"{title(outcome.job)}: done")
 
@@ -113,7 +117,7 @@ class BarProgress:
             console=console,
         )
         self.all = self.bars.add_task("jobs", total=len(jobs), note="")
-        self.tasks: dict[str, Any] = {}
+        self.tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self.bars.start()
@@ -123,7 +127,7 @@ class BarProgress:
         self.bars.stop()
 
     def started(self, job: Job) -> None:
-        """Show a bar for the job's epochs; one that begins once more keeps its bar."""
+        """Show a bar of the job's epochs; a job that starts again keeps its bar."""
         if job.id in self.tasks:
             return
         self.tasks[job.id] = self.bars.add_task(title(job), total=job.recipe.epochs, note="")
@@ -138,7 +142,7 @@ class BarProgress:
         self.bars.update(self.all, note=f"about {minutes(self.pace.seconds_left())} left")
 
     def ended(self, outcome: Outcome) -> None:
-        """Take the job's bar away; a failure stays on the screen as a line."""
+        """Remove the job's bar; a failure stays on the screen as a line."""
         self.pace.left[outcome.job.id] = 0
         self.bars.remove_task(self.tasks.pop(outcome.job.id))
         self.bars.advance(self.all)
@@ -146,18 +150,78 @@ class BarProgress:
             self.bars.console.print(_failure(outcome), markup=False)
 
 
-def progress_for(jobs: Sequence[Job]) -> LineProgress | BarProgress:
-    """Bars on a terminal, lines elsewhere."""
+def print_message(message: Message) -> None:
+    """Print a sentence to stderr."""
+    from bench.io import strip_control
+
+    prefix = "warning: " if message.level == "warning" else ""
+    click.echo(strip_control(f"{prefix}{message.text}"), err=True)
+
+
+@contextmanager
+def stage_events() -> Iterator[OnEvent]:
+    """Print messages; draw a bar for each stage if stderr is a terminal."""
+    from bench.workflows.events import Message
+    from bench.workflows.events import Progress as StageProgress
+
+    console = Console(stderr=True)
+    with Progress(transient=True, console=console, disable=not console.is_terminal) as bars:
+        stages: dict[str, TaskID] = {}
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Message):
+                print_message(event)
+            elif isinstance(event, StageProgress):
+                if event.stage not in stages:
+                    stages[event.stage] = bars.add_task(event.stage, total=event.total)
+                bars.update(stages[event.stage], completed=event.done)
+
+        yield on_event
+
+
+@contextmanager
+def job_events(jobs: Sequence[Job], *, lines: bool = False) -> Iterator[OnEvent]:
+    """Draw bars for jobs on a terminal; print a line for each epoch elsewhere, or if `lines`."""
+    from bench.workflows.events import JobEnded, JobEpoch, JobStarted, Message
+
     console = Console()
-    return BarProgress(jobs, console) if console.is_terminal else LineProgress(jobs)
+    bars = console.is_terminal and not lines
+    with BarProgress(jobs, console) if bars else LineProgress(jobs) as progress:
+
+        def on_event(event: Event) -> None:
+            match event:
+                case Message():
+                    print_message(event)
+                case JobStarted(job):
+                    progress.started(job)
+                case JobEpoch(job, history):
+                    progress.epoch(job, history)
+                case JobEnded(outcome):
+                    progress.ended(outcome)
+
+        yield on_event
+
+
+def print_data(bench: OpenBench) -> None:
+    """Print which data the numbers come from, and the unit of its groups."""
+    dataset = bench.dataset
+    groups = len(set(bench.roles.group_ids.tolist()))
+    click.echo(
+        f"{dataset.title}: {len(dataset)} images in {groups} groups, "
+        f"{dataset.unit}-level{' (SYNTHETIC data)' if dataset.synthetic else ''}"
+    )
+    for arm, columns in bench.protocol.split.arm_columns.items():
+        click.echo(f"arm {arm}: folds {', '.join(map(str, columns))}")
+    if dataset.ungrouped:
+        click.echo(f"grouping incomplete: {dataset.ungrouped} images without a group id")
 
 
 PIPE_WIDTH = 140
-"""Of what is printed into a pipe, which has no width of its own."""
+"""Width of tables when stdout is not a terminal."""
 
 
 def print_table(leaderboard: Leaderboard) -> None:
-    """The leaderboard's head in the terminal: primary metric, accuracy, marks."""
+    """Print the leaderboard: rank, row, primary metric, accuracies, marks."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -189,14 +253,13 @@ def print_table(leaderboard: Leaderboard) -> None:
             ", ".join([*map(escape, row.facts.badges), *marks]),
         )
     for name, what in leaderboard.absent.items():
-        click.echo(f"no fold is done of {name}: {what}", err=True)
+        click.echo(f"{name}: no fold is done: {what}", err=True)
     console = Console()
-    # a pipe has no width of its own: lines as long as they need to be
     Console(width=None if console.is_terminal else PIPE_WIDTH).print(table)
 
 
 def print_arms(leaderboard: Leaderboard) -> None:
-    """What the arms differ by in the primary metric, one line a row and arm."""
+    """Print the difference of each arm in the primary metric, one line for each row and arm."""
     report = leaderboard.arms
     for row in report.rows if report else ():
         if report and row.difference is not None:

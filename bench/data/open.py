@@ -199,7 +199,7 @@ class DatasetSpec:
             found += ["--columns", ",".join(pairs)]
         if self.layout:
             found += ["--layout", self.layout]
-        return found + (["--name", self.name] if self.name else [])
+        return found + (["--dataset-name", self.name] if self.name else [])
 
     def named(self, roster: ImageList) -> ImageList:
         """The roster with the user's name for it, or its folder's, where it has none."""
@@ -207,7 +207,7 @@ class DatasetSpec:
             return roster
         name = self.name or isic.slug(self.folder.resolve().stem)
         if name != isic.slug(name):
-            raise DataError(f"--name {name}: use lower-case letters, digits and hyphens")
+            raise DataError(f"--dataset-name {name}: use lower-case letters, digits and hyphens")
         return replace(roster, name=name)
 
 

@@ -174,10 +174,6 @@ def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
     return results / protocol / dataset / LEADERBOARD
 
 
-JOB_LIST = "plan.jobs"
-"""The job list that `plan` leaves in a results folder."""
-
-
 def compare_folder(leaderboard: Path, rows: Sequence[str], metric: str = "") -> Path:
     """Where the page of a comparison goes: a folder named after its rows, in their order, and after
     its metric where that is not the protocol's primary one.

@@ -1,30 +1,36 @@
-"""Checkpoints that a user names, Grad-CAM sheets and pictures for pages."""
+"""Use trained models: checkpoints that a user names, predictions, Grad-CAM, pictures for pages."""
 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
+import numpy as np
 
-from bench.errors import ResultsError, listing
-from bench.io import sha256_of
+from bench.data.images import SUFFIXES, decode, find_images, read_picture
+from bench.errors import BenchError, DataError, MethodError, ResultsError, listing
+from bench.io import safe_name, sha256_of, special_file_kind
+from bench.job import RunRecord
+from bench.leaderboard import HighLossImage, RowReport
+from bench.report.row_page import Pictured
+from bench.run.results import PREDICTIONS, read_predictions, read_record, records, visible
+from bench.workflows.events import Message, OnEvent, Progress, ignore
+from bench.workflows.open import OpenBench
 
-if TYPE_CHECKING:
-    import numpy as np
+if TYPE_CHECKING:  # torch is loaded only where a model is used
+    from bench.train.predictor import Classifier, EnsemblePredictor, Prediction
 
-    from bench.leaderboard import HighLossImage, RowReport
-    from bench.report.row_page import Pictured
-    from bench.workflows.report import Bench
-
-
+AT_ONCE = 64
+"""Images held in memory together."""
 SUFFIX = ".safetensors"
 
 
-def best_checkpoint(folder: Path, record: Any) -> Path | None:
-    """A job's best checkpoint, if it is there. Raises ResultsError where it is another."""
+def best_checkpoint(folder: Path, record: RunRecord) -> Path | None:
+    """A job's best checkpoint, if it is there. Raises ResultsError where its hash differs."""
     kind = "best_ema" if record.facts.get("selected_weights") == "ema" else "best"
     path = folder / "checkpoints" / f"{kind}{SUFFIX}"
     if not path.is_file():
@@ -32,22 +38,20 @@ def best_checkpoint(folder: Path, record: Any) -> Path | None:
     stated = record.files.get(path.relative_to(folder).as_posix())
     if stated != sha256_of(path):
         raise ResultsError(
-            f"{path}: is not the file that the record beside it was written for; "
-            f"remove {folder} and run again"
+            f"{path}: sha256 differs from record.json beside it; remove {folder} and run again"
         )
     return path
 
 
-def meant_checkpoints(given: Sequence[Path]) -> list[Path]:
-    """The files meant: each as it stands; of a folder, the best of every finished job below it,
-    else the checkpoints that lie in it.
+def find_checkpoints(given: Sequence[Path]) -> list[Path]:
+    """Checkpoints that paths name: a file, or the best of every finished job below a folder.
 
-    Raises ResultsError for what is neither, or a folder without any.
+    A folder without jobs gives the checkpoints in it. Raises ResultsError where there are none.
     """
-    return [found for path in given for found in _meant(path)]
+    return [found for path in given for found in _checkpoints_at(path)]
 
 
-def _meant(path: Path) -> list[Path]:
+def _checkpoints_at(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -55,7 +59,7 @@ def _meant(path: Path) -> list[Path]:
             f"{path}: no such checkpoint; give a best{SUFFIX}, or a folder of results that holds "
             "such files"
         )
-    found = list(_of_jobs(path)) or sorted(path.glob(f"*{SUFFIX}"))
+    found = list(_checkpoints_of_jobs(path)) or sorted(path.glob(f"*{SUFFIX}"))
     if not found:
         raise ResultsError(
             f"{path}: holds no checkpoint of a finished job; train one first (python bench.py run)"
@@ -63,9 +67,7 @@ def _meant(path: Path) -> list[Path]:
     return found
 
 
-def _of_jobs(folder: Path) -> Iterator[Path]:
-    from bench.run.results import read_record, visible
-
+def _checkpoints_of_jobs(folder: Path) -> Iterator[Path]:
     for mark in visible(folder, "**/record.json"):
         record = read_record(mark.parent)
         best = None if record is None else best_checkpoint(mark.parent, record)
@@ -74,18 +76,22 @@ def _of_jobs(folder: Path) -> Iterator[Path]:
 
 
 def finished_jobs(
-    bench: Bench, results: Path, rows: tuple[str, ...], folds: tuple[int, ...] | None
-) -> Iterator[tuple[Path, Any]]:
-    """The finished jobs that are asked for. Raises ResultsError for a row that is not there."""
-    from bench.run.results import records
+    bench: OpenBench,
+    results: Path,
+    rows: Sequence[str] = (),
+    folds: Sequence[int] | None = None,
+) -> Iterator[tuple[Path, RunRecord]]:
+    """Finished jobs of some rows and folds; empty or None: all.
 
-    manifest = bench.source.manifest
+    Raises ResultsError for an unknown row.
+    """
+    dataset = bench.dataset
     mine = [
         (folder, record)
-        for folder, record in records(results, bench.protocol.name, manifest.name)
-        if record.job.roster_sha256 == manifest.roster_sha256
+        for folder, record in records(results, bench.protocol.name, dataset.name)
+        if record.job.roster_sha256 == dataset.roster_sha256
         and record.job.roles_sha256 == bench.roles_sha256
-        and record.job.classes == manifest.classes
+        and record.job.classes == dataset.classes
     ]
     known = {record.job.row for _, record in mine}
     unknown = [row for row in rows if row not in known]
@@ -98,35 +104,161 @@ def finished_jobs(
             yield folder, record
 
 
+@dataclass
+class ImagePredictions:
+    """Predictions of image files, by file; files that cannot be read, each with its fault.
+
+    reading, inference  seconds
+    """
+
+    predictions: dict[Path, Prediction] = field(default_factory=dict)
+    faults: dict[Path, str] = field(default_factory=dict)
+    reading: float = 0.0
+    inference: float = 0.0
+
+
+def image_files(given: Sequence[Path]) -> list[Path]:
+    """The files given, and image files below the folders given, each once.
+
+    Raises DataError for a path that does not exist or is not a file, or a folder without images.
+    """
+    found: list[Path] = []
+    for path in given:
+        kind = special_file_kind(path)
+        if kind or not path.exists():
+            what = f"is {kind}, not a file" if kind else "no such file or folder"
+            raise DataError(f"{path}: {what}; give image files, or folders of them")
+        if not path.is_dir():
+            found.append(path)
+            continue
+        below = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
+        below = [each for each in below if each.is_file()]
+        if not below:
+            raise DataError(f"{path}: no JPEG or PNG file below this folder")
+        found += below
+    return list(dict.fromkeys(found))
+
+
+def predict_files(
+    predictor: EnsemblePredictor,
+    files: Sequence[Path],
+    gradcam: Path | None = None,
+    on_event: OnEvent = ignore,
+) -> ImagePredictions:
+    """Predict image files, some at a time; with `gradcam`, write a picture of each into it.
+
+    Raises DataError where two files of one name would share a picture.
+    """
+    from bench.train.predictor import write_sheet
+
+    if gradcam is not None:
+        _refuse_same_stem(files)
+    found = ImagePredictions()
+    for start in range(0, len(files), AT_ONCE):
+        begun = time.perf_counter()
+        images = dict(_decoded(files[start : start + AT_ONCE], found.faults))
+        read = time.perf_counter()
+        if images:
+            predictions = predictor.opinions(list(images.values()))
+            found.predictions |= dict(zip(images, predictions, strict=True))
+        found.reading += read - begun
+        found.inference += time.perf_counter() - read
+        if gradcam is not None:
+            for path, image in images.items():
+                picture = predictor.picture(path.name, image, found.predictions[path])
+                write_sheet(picture, gradcam / f"{path.stem}.png")
+        on_event(Progress("predictions", min(start + AT_ONCE, len(files)), len(files)))
+    return found
+
+
+def _refuse_same_stem(files: Sequence[Path]) -> None:
+    names = [path.stem for path in files]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"--gradcam: images of the same name would share a picture: {listing(twice)}; "
+            "predict their folders one at a time"
+        )
+
+
+def _decoded(files: Sequence[Path], faults: dict[Path, str]) -> Iterator[tuple[Path, np.ndarray]]:
+    """Images that can be read; the fault of every other goes into `faults`."""
+    for path in files:
+        try:
+            yield path, decode(read_picture(path))
+        except (OSError, ValueError) as error:
+            faults[path] = getattr(error, "strerror", None) or str(error)
+
+
+def draw_gradcam(
+    bench: OpenBench, folder: Path, record: RunRecord, checkpoint: Path, device: str
+) -> Path:
+    """Write Grad-CAM sheets of a job, one a class; give their folder.
+
+    Each shows the most confident right and the most confident wrong test image of the class.
+    """
+    from bench.score.row_report import most_confident
+    from bench.train.predictor import Example, load_classifier, sheet, write_sheet
+
+    dataset, job = bench.dataset, record.job
+    predictions = read_predictions(folder / PREDICTIONS, job.classes)
+    code = dict(zip(dataset.image_ids.tolist(), dataset.labels.tolist(), strict=True))
+    labels = np.array([code[image_id] for image_id in predictions.image_ids])
+    files = find_images(bench.source)
+    classifier = load_classifier(checkpoint, device)
+    data = "SYNTHETIC data" if dataset.synthetic else dataset.name
+    title = (
+        f"{job.row}, fold {job.fold}, {data}: image, map of the predicted class, of the true class"
+    )
+    for label, name in enumerate(job.classes):
+        examples = []
+        pairs = zip(("right", "wrong"), most_confident(predictions, labels, label), strict=True)
+        for word, shown in pairs:
+            if shown is None:
+                examples.append(Example(f"{word}: no test image of {name}"))
+                continue
+            caption = (
+                f"{word}: {shown.image_id}, {name}, predicted {job.classes[shown.called]} "
+                f"(p {shown.probability:.2f})"
+            )
+            image = decode(files[shown.image_id].read_bytes())
+            examples.append(Example(caption, image, label, shown.called))
+        target = folder / "gradcam" / f"{safe_name([name])}.png"
+        write_sheet(sheet(classifier, title, examples), target)
+    return folder / "gradcam"
+
+
 SIDE = 128
 QUALITY = 80
 
 
-def pictures(
-    bench: Bench, results: Path, looks: Mapping[str, RowReport]
+def highest_loss_pictures(
+    bench: OpenBench,
+    results: Path,
+    reports: Mapping[str, RowReport],
+    on_event: OnEvent = ignore,
 ) -> dict[str, dict[str, Pictured]]:
-    """The hardest images of every row as small pictures, by row and image id.
+    """Small pictures of every row's highest-loss images, by row and image id.
 
-    With Grad-CAM of the called class where the checkpoint that tested an image lies in `results`.
-    Raises DataError for images that are not there, ResultsError for a checkpoint that is another.
+    With Grad-CAM of the predicted class where `results` holds the checkpoint that tested an image.
+    Raises DataError for missing images, ResultsError for a checkpoint of another hash.
     """
-    from bench.data.images import decode, find_images
     from bench.report.row_page import images_to_picture
 
     files = find_images(bench.source)
-    checkpoints = _checkpoints(bench, results)
+    checkpoints = _checkpoints_by_fold(bench, results)
     found: dict[str, dict[str, Pictured]] = {}
-    for row, look in looks.items():
-        images = images_to_picture(look)
-        pixels = {one.image_id: decode(files[one.image_id].read_bytes()) for one in images}
-        found[row] = _pictured(row, images, pixels, checkpoints)
+    for row, report in reports.items():
+        images = images_to_picture(report)
+        pixels = {image.image_id: decode(files[image.image_id].read_bytes()) for image in images}
+        found[row] = _pictures_of(row, images, pixels, checkpoints, on_event)
     return found
 
 
-def _checkpoints(bench: Bench, results: Path) -> dict[tuple[str, int], Path]:
+def _checkpoints_by_fold(bench: OpenBench, results: Path) -> dict[tuple[str, int], Path]:
     """The best checkpoint of every row and fold, of the first of the protocol's seeds."""
     found = {}
-    for folder, record in finished_jobs(bench, results, (), None):
+    for folder, record in finished_jobs(bench, results):
         job = record.job
         if job.seed == bench.protocol.run.seeds[0] and job.repeat == 0:
             path = best_checkpoint(folder, record)
@@ -135,45 +267,43 @@ def _checkpoints(bench: Bench, results: Path) -> dict[tuple[str, int], Path]:
     return found
 
 
-def _pictured(
+def _pictures_of(
     row: str,
     images: Sequence[HighLossImage],
     pixels: Mapping[str, np.ndarray],
     checkpoints: Mapping[tuple[str, int], Path],
+    on_event: OnEvent,
 ) -> dict[str, Pictured]:
-    from bench.report.row_page import Pictured
-
-    looking: dict[int, Any] = {}
+    classifiers: dict[int, Classifier | None] = {}
     found = {}
-    for one in images:
-        path = checkpoints.get((row, one.fold))
-        if path is not None and one.fold not in looking:
-            looking[one.fold] = _classifier(path)
-        classifier = looking.get(one.fold)
-        cam = b"" if classifier is None else _cam(classifier, pixels[one.image_id], one.called)
-        found[one.image_id] = Pictured(_jpeg(pixels[one.image_id]), cam)
+    for image in images:
+        path = checkpoints.get((row, image.fold))
+        if path is not None and image.fold not in classifiers:
+            classifiers[image.fold] = _classifier(path, on_event)
+        classifier = classifiers.get(image.fold)
+        own = pixels[image.image_id]
+        heat = b"" if classifier is None else _gradcam(classifier, own, image.called, on_event)
+        found[image.image_id] = Pictured(_jpeg(own), heat)
     return found
 
 
-def _classifier(path: Path) -> Any:
-    from bench.errors import BenchError
+def _classifier(path: Path, on_event: OnEvent) -> Classifier | None:
     from bench.train.predictor import load_classifier
 
     try:
         return load_classifier(path)
     except BenchError as error:
-        click.echo(f"no Grad-CAM: {error}", err=True)
+        on_event(Message(f"no Grad-CAM: {error}", "warning"))
         return None
 
 
-def _cam(classifier: Any, image: np.ndarray, called: str) -> bytes:
-    from bench.errors import MethodError
+def _gradcam(classifier: Classifier, image: np.ndarray, predicted: str, on_event: OnEvent) -> bytes:
     from bench.train.predictor import explained
 
     try:
-        return _jpeg(explained(classifier, image, classifier.classes.index(called)))
+        return _jpeg(explained(classifier, image, classifier.classes.index(predicted)))
     except MethodError as error:
-        click.echo(f"no Grad-CAM: {error}", err=True)
+        on_event(Message(f"no Grad-CAM: {error}", "warning"))
         return b""
 
 

@@ -94,7 +94,7 @@ def asked(
 
 
 def serve(blocks: Any, host: str, port: int | None, *, wait: bool = True) -> str:
-    """Serve the page; gives its address. Waits until it is stopped, unless told not to.
+    """Serve the page; gives its address. Waits until it is stopped, if `wait`.
 
     Raises BenchError where the port is taken.
     """
@@ -143,7 +143,7 @@ APP = '''"""The page of this Space. It runs anywhere: python app.py"""
 
 from pathlib import Path
 
-from bench.cli.demo_page import folder_page, serve
+from bench.workflows.demo import folder_page, serve
 
 if __name__ == "__main__":
     serve(folder_page(Path(__file__).parent), "0.0.0.0", 7860)
@@ -170,7 +170,7 @@ warns that the image is unlike those it was trained on. No image is kept by this
 {models}
 
 The code (`bench/`) is MIT licensed, see `LICENSE`. A model inherits what its training data allows:
-{licence}. The example images are synthetic, drawn by a program; no patient stands behind them.
+{licence}. The example images are synthetic, drawn by a program; no patient is behind them.
 """
 
 
@@ -221,7 +221,7 @@ def licence_of(datasets: Sequence[str], given: str | None) -> str:
     known = {LICENCES.get(name) for name in datasets}
     if len(known) != 1 or None in known:
         raise ResultsError(
-            f"--export-space: nobody knows what the data of {', '.join(sorted(set(datasets)))} "
-            "allows; say it in the hub's words (--licence cc-by-nc-4.0)"
+            f"--export-space: the licence of the data of {', '.join(sorted(set(datasets)))} "
+            "is unknown; give it as the hub names it (--licence cc-by-nc-4.0)"
         )
     return str(known.pop())

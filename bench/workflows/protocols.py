@@ -1,20 +1,163 @@
-"""Files of frozen roles and lists of known duplicates."""
+"""Protocols: list, verify, export and freeze them; lists of known duplicates beside them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.audit import MissedPair
 from bench.data.issues import raise_blocking
+from bench.data.open import DatasetSpec
 from bench.data.readers.base import control_fault, read_lines, read_text
+from bench.dataset import Dataset
 from bench.errors import ProtocolError, RolesError
+from bench.io import write_atomically
+from bench.protocol import (
+    NAME,
+    Protocol,
+    format_roles,
+    load_protocol,
+    load_roles,
+    parse_protocol,
+)
 from bench.settings import PROTOCOLS
+from bench.workflows.open import load_known_protocol
 
 ARCHIVE = "ISIC_"
-"""What the image ids of the ISIC Archive begin with."""
+"""Prefix of image ids of the ISIC Archive."""
+
+
+@dataclass(frozen=True)
+class VerifiedRoles:
+    """Roles proven sound: their file, what was proven, and known duplicates in two groups."""
+
+    file: str
+    proven: tuple[str, ...]
+    apart: tuple[MissedPair, ...]
+
+
+@dataclass(frozen=True)
+class FrozenRoles:
+    """Roles that were written: their file, its hash, the protocol's file, and what was proven."""
+
+    file: Path
+    sha256: str
+    protocol_file: Path
+    proven: tuple[str, ...]
+
+
+def list_protocols() -> tuple[list[Protocol], list[ProtocolError | OSError]]:
+    """Every protocol, and the error of each that is broken."""
+    known: list[Protocol] = []
+    broken: list[ProtocolError | OSError] = []
+    for path in sorted(PROTOCOLS.glob("*.toml")):
+        try:
+            known.append(load_known_protocol(path.stem))
+        except (ProtocolError, OSError) as error:
+            broken.append(error)
+    return known, broken
+
+
+def verify_roles(
+    protocol_name: str, data: DatasetSpec, duplicates: Path | None = None
+) -> VerifiedRoles:
+    """Prove frozen roles sound and drawn for this dataset. Raises RolesError if they are not.
+
+    duplicates  CSV of image pairs that must share a group; default: the committed lists
+    """
+    from bench.folds.verify import verify
+
+    protocol = load_known_protocol(protocol_name)
+    dataset = data.open(images=False).manifest
+    roles = load_roles(protocol, dataset.name, PROTOCOLS)
+    roles.refuse_other_roster(dataset)
+    ids = dataset.image_ids.tolist()
+    proven = verify(roles, dataset, protocol, known_pairs(duplicates, dataset.name, ids))
+    group_of = dict(zip(roles.image_ids, roles.group_ids, strict=True))
+    apart = tuple(
+        pair
+        for pair in missed_pairs(dataset.name, ids)
+        if group_of[pair.image_a] != group_of[pair.image_b]
+    )
+    return VerifiedRoles(protocol.roles[dataset.name].file, tuple(proven), apart)
+
+
+def freeze_roles(
+    protocol_name: str,
+    data: DatasetSpec,
+    *,
+    new_name: str | None = None,
+    folds: int | None = None,
+    assigner: str | None = None,
+    duplicates: Path | None = None,
+) -> FrozenRoles:
+    """Draw the roles of a dataset once, by a protocol's rules, and write them beside it.
+
+    new_name  name of a new protocol with the same rules; needed for other `folds` or `assigner`
+
+    Raises ProtocolError where roles exist already, RolesError where drawn roles are not sound.
+    """
+    from bench.folds.kinds import freeze
+    from bench.folds.verify import absent_classes, verify
+
+    dataset = data.open(images=False).manifest
+    target = new_name or protocol_name
+    toml = PROTOCOLS / f"{target}.toml"
+    rules = load_protocol(protocol_name, PROTOCOLS)
+    _refuse_target(rules, dataset, toml, new_name, folds, assigner)
+    text = (PROTOCOLS / f"{protocol_name}.toml").read_text(encoding="utf-8")
+    if new_name is not None:
+        text = renamed(text, new_name, folds, assigner)
+        rules = parse_protocol(text, str(toml))
+    ids = dataset.image_ids.tolist()
+    pairs = known_pairs(duplicates, dataset.name, ids)
+    if duplicates is None:  # older roles keep these apart; new roles need not
+        pairs += [(pair.image_a, pair.image_b) for pair in missed_pairs(dataset.name, ids)]
+    roles = freeze(dataset, rules.split, pairs)
+    content = format_roles(roles).encode()
+    file = f"{target}/{dataset.name}.csv"
+    sha256 = hashlib.sha256(content).hexdigest()
+    by_source = rules.split.kind == "source-holdout"
+    absent = absent_classes(roles, dataset) if by_source else {}
+    text = with_roles(text, dataset.name, file, sha256, absent)
+    try:
+        proven = verify(roles, dataset, parse_protocol(text, str(toml)), pairs)
+    except RolesError as error:
+        raise RolesError(f"the drawn roles are not sound, nothing is written: {error}") from None
+    write_atomically(PROTOCOLS / file, content)
+    write_atomically(toml, text.encode())
+    return FrozenRoles(PROTOCOLS / file, sha256, toml, tuple(proven))
+
+
+def _refuse_target(
+    rules: Protocol,
+    dataset: Dataset,
+    toml: Path,
+    new_name: str | None,
+    folds: int | None,
+    assigner: str | None,
+) -> None:
+    """Raise ProtocolError where new roles would replace others, or need a new protocol."""
+    if new_name is None:
+        if dataset.name in rules.roles:
+            raise ProtocolError(
+                f"{rules.name} has roles for {dataset.name}, and frozen roles never change; "
+                "give the new protocol a name: --as NAME"
+            )
+        for option, value in (("--folds", folds), ("--dealer", assigner)):
+            if value is not None:
+                raise ProtocolError(f"{option} {value}: makes a new protocol; name it: --as NAME")
+        return
+    if not re.fullmatch(NAME, new_name):
+        raise ProtocolError(
+            f"--as {new_name!r}: a protocol is named by lower-case letters, digits and hyphens"
+        )
+    if toml.exists():
+        raise ProtocolError(f"{toml} exists; choose another name")
 
 
 def with_roles(
@@ -50,7 +193,7 @@ def renamed(text: str, name: str, folds: int | None = None, dealer: str | None =
         raise ProtocolError("--folds: the arms of this protocol name its folds; write its TOML")
     old = re.search(r'(?m)^name = "(.*)"', text)
     title = f"{folds} folds, by the rules of {old[1] if old else 'another protocol'}"
-    made = re.sub(r"\A(#.*\n)+", "", made)  # what was said of the old folds
+    made = re.sub(r"\A(#.*\n)+", "", made)  # comments on the old folds
     made = re.sub(r'(?m)^title = ".*"', f'title = "{title}"', made, count=1)
     return re.sub(r"(?m)^folds = \d+", f"folds = {folds}", made, count=1)
 
@@ -71,7 +214,7 @@ def known_pairs(
 def missed_pairs(dataset: str, image_ids: Sequence[str]) -> tuple[MissedPair, ...]:
     """Pairs that were found after the dataset's roles had been frozen, and whose images it has.
 
-    They stand in `<dataset>_duplicates_missed.csv` beside the roles, which never change.
+    They are in `<dataset>_duplicates_missed.csv` beside the roles, which never change.
     """
     listed = _committed("duplicates_missed", dataset, image_ids)
     return tuple(
