@@ -76,6 +76,20 @@ def compare(
     return WrittenComparison(report, folder)
 
 
+def compare_rows(
+    bench: OpenBench,
+    rows: Sequence[str],
+    results: Path,
+    *,
+    metric: str | None = None,
+    margin: float | None = None,
+    rope: float = 0.01,
+) -> ComparisonReport:
+    """Compare rows of a results folder and the committed rows. Writes nothing."""
+    request = ComparisonRequest(metric or bench.protocol.metrics.primary, rope, margin)
+    return compare_collected(bench, collect(bench, results), rows, request)
+
+
 def compare_collected(
     bench: OpenBench, collected: CollectedRows, rows: Sequence[str], request: ComparisonRequest
 ) -> ComparisonReport:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from bench.calibrate import fit_pool
 from bench.errors import PredictionError
@@ -102,6 +104,23 @@ def submit(
     )
     keep_submission(folder, file, submission)
     return folder
+
+
+def submit_frame(
+    bench: OpenBench,
+    predictions: pd.DataFrame,
+    name: str,
+    results: Path,
+    origin: Origin,
+    *,
+    replace: bool = False,
+) -> Path:
+    """Submit a DataFrame: image_id as a column or the index, and p_<class> of every class."""
+    table = predictions if "image_id" in predictions.columns else predictions.reset_index()
+    with TemporaryDirectory(prefix="submission-") as folder:
+        file = Path(folder) / f"{name if name.isidentifier() else 'predictions'}.parquet"
+        table.to_parquet(file, index=False)
+        return submit(bench, file, name, results, origin, replace=replace)
 
 
 def ensemble(
