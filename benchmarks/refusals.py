@@ -1,9 +1,9 @@
-"""What `submit` says of broken files: writes docs/submissions.md.
+"""Error messages of `submit` for broken files: writes docs/verification/submission_errors.md.
 
-    python -m benchmarks.refusals > docs/submissions.md
+    python -m benchmarks.refusals > docs/verification/submission_errors.md
 
-A sound file of random predictions for the synthetic set, broken in one way after the other; each is
-read as `submit` reads it. A test compares the committed page with what this prints.
+A valid file of random predictions for the synthetic set, with one fault at a time; each is read as
+`submit` reads it. A test compares the committed page with the output of this script.
 """
 
 from __future__ import annotations
@@ -20,26 +20,11 @@ from bench.errors import PredictionError
 from bench.run.submissions import read_submission
 from bench.workflows.report import open_bench
 
-PAGE = """# Predictions made elsewhere
+PAGE = """# Error messages of broken submissions
 
-    python bench.py protocol show groupkfold5 --data DIR --export folds.csv
-    python bench.py submit preds.csv --name theirs --protocol groupkfold5 --data DIR \\
-        --origin "who made them; paper or URL" --licence CC-BY-4.0 --pretraining-data ImageNet-1k
-
-A file is CSV or Parquet: `image_id` and one `p_<class>` column a class, or the ISIC challenges' own
-header (`image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`) in any order, and every test image of the protocol
-once, predicted by a model that had it in its test part. Where a protocol tests an image several
-times, a column `fold` says which column of the roles file a row is for. An accepted file is copied
-with its hash, its stated origin and licence, and its row is marked "submitted: training not
-verified". It is numbers and ids: nothing in it is ever executed.
-
-Predictions count as out-of-fold because you say so. The bench cannot see how they were made.
-
-## What is refused, and what is said of it
-
-Each file below is a sound one (1,253 images of the synthetic set, seven classes) with one thing
-wrong. `submit` then ends with exit code 2, and nothing is written. It tells the first 20 faults,
-of which this page shows a few. It is what `python -m benchmarks.refusals` prints.
+Each file below is a valid submission for the synthetic set (1,253 images, seven classes) with one
+fault. `submit` exits with code 2 and writes nothing. It lists the first 20 faults; this page shows
+a few. `python -m benchmarks.refusals` prints this page.
 """
 
 
