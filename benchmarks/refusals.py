@@ -18,7 +18,7 @@ import pandas as pd
 from bench.data.open import DatasetSpec
 from bench.errors import PredictionError
 from bench.run.submissions import read_submission
-from bench.workflows.report import open_bench
+from bench.workflows.open import OpenBench, open_bench
 
 PAGE = """# Error messages of broken submissions
 
@@ -31,10 +31,10 @@ a few. `python -m benchmarks.refusals` prints this page.
 LINES_SHOWN = 4
 
 
-def sound(bench: object) -> pd.DataFrame:
+def sound(bench: OpenBench) -> pd.DataFrame:
     """Random probabilities for every image, written with six digits."""
-    ids = bench.roles.image_ids  # type: ignore[attr-defined]
-    classes = bench.source.manifest.classes  # type: ignore[attr-defined]
+    ids = bench.roles.image_ids
+    classes = bench.dataset.classes
     probs = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(ids)).round(6)
     frame = pd.DataFrame(probs, columns=[f"p_{name}" for name in classes])
     frame.insert(0, "image_id", ids)
@@ -103,7 +103,7 @@ def refusals() -> dict[str, tuple[str, str]]:
             path.write_text(text, encoding="utf-8")
             lines = path.read_text(encoding="utf-8").splitlines()[:2]
             try:
-                read_submission(path, bench.wanted)
+                read_submission(path, bench.submission_spec)
             except PredictionError as error:
                 told[wrong] = "\n".join(lines), str(error).replace(str(path), "preds.csv")
             else:
