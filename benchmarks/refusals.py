@@ -1,9 +1,9 @@
-"""What `submit` says of broken files: writes docs/submissions.md.
+"""Error messages of `submit` for broken files: writes docs/verification/submission_errors.md.
 
-    python -m benchmarks.refusals > docs/submissions.md
+    python -m benchmarks.refusals > docs/verification/submission_errors.md
 
-A sound file of random predictions for the synthetic set, broken in one way after the other; each is
-read as `submit` reads it. A test compares the committed page with what this prints.
+A valid file of random predictions for the synthetic set, with one fault at a time; each is read as
+`submit` reads it. A test compares the committed page with the output of this script.
 """
 
 from __future__ import annotations
@@ -18,38 +18,23 @@ import pandas as pd
 from bench.data.open import DatasetSpec
 from bench.errors import PredictionError
 from bench.run.submissions import read_submission
-from bench.workflows.report import open_bench
+from bench.workflows.open import OpenBench, open_bench
 
-PAGE = """# Predictions made elsewhere
+PAGE = """# Error messages of broken submissions
 
-    python bench.py protocol show groupkfold5 --data DIR --export folds.csv
-    python bench.py submit preds.csv --name theirs --protocol groupkfold5 --data DIR \\
-        --origin "who made them; paper or URL" --licence CC-BY-4.0 --pretraining-data ImageNet-1k
-
-A file is CSV or Parquet: `image_id` and one `p_<class>` column a class, or the ISIC challenges' own
-header (`image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`) in any order, and every test image of the protocol
-once, predicted by a model that had it in its test part. Where a protocol tests an image several
-times, a column `fold` says which column of the roles file a row is for. An accepted file is copied
-with its hash, its stated origin and licence, and its row is marked "submitted: training not
-verified". It is numbers and ids: nothing in it is ever executed.
-
-Predictions count as out-of-fold because you say so. The bench cannot see how they were made.
-
-## What is refused, and what is said of it
-
-Each file below is a sound one (1,253 images of the synthetic set, seven classes) with one thing
-wrong. `submit` then ends with exit code 2, and nothing is written. It tells the first 20 faults,
-of which this page shows a few. It is what `python -m benchmarks.refusals` prints.
+Each file below is a valid submission for the synthetic set (1,253 images, seven classes) with one
+fault. `submit` exits with code 2 and writes nothing. It lists the first 20 faults; this page shows
+a few. `python -m benchmarks.refusals` prints this page.
 """
 
 
 LINES_SHOWN = 4
 
 
-def sound(bench: object) -> pd.DataFrame:
+def sound(bench: OpenBench) -> pd.DataFrame:
     """Random probabilities for every image, written with six digits."""
-    ids = bench.roles.image_ids  # type: ignore[attr-defined]
-    classes = bench.source.manifest.classes  # type: ignore[attr-defined]
+    ids = bench.roles.image_ids
+    classes = bench.dataset.classes
     probs = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(ids)).round(6)
     frame = pd.DataFrame(probs, columns=[f"p_{name}" for name in classes])
     frame.insert(0, "image_id", ids)
@@ -118,7 +103,7 @@ def refusals() -> dict[str, tuple[str, str]]:
             path.write_text(text, encoding="utf-8")
             lines = path.read_text(encoding="utf-8").splitlines()[:2]
             try:
-                read_submission(path, bench.wanted)
+                read_submission(path, bench.submission_spec)
             except PredictionError as error:
                 told[wrong] = "\n".join(lines), str(error).replace(str(path), "preds.csv")
             else:

@@ -68,6 +68,6 @@ def test_a_submission_named_like_a_committed_row_is_refused_before_anything_is_w
 def test_the_page_of_refusals_shows_what_is_said_today():
     assert len(refusals.BROKEN) >= 10
     told = refusals.page()
-    assert (ROOT / "docs" / "submissions.md").read_text(encoding="utf-8") == told
+    assert (ROOT / "docs/verification/submission_errors.md").read_text(encoding="utf-8") == told
     for said in (part[1] for part in refusals.refusals().values()):
         assert ";" in said, "a refusal names the cure"

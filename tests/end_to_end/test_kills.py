@@ -1,6 +1,6 @@
 """Jobs killed at random moments, again and again, end in the bits of the unbroken ones.
 
-    python -m pytest tests/end_to_end/test_kills.py -m slow -s > docs/kills.txt
+    python -m pytest tests/end_to_end/test_kills.py -m slow -s > docs/verification/kills.txt
 
 One fold of the synthetic set a baseline; a state is kept every tenth of a second, so most kills
 fall into an epoch, and some into the writing of a checkpoint.

@@ -1,7 +1,7 @@
 """A run on two nodes of Ray whose workers, nodes and driver die ends as a local run does.
 
     pip install -r requirements-ray.txt
-    python -m pytest tests/end_to_end/test_ray.py -m slow -s > docs/ray.txt
+    python -m pytest tests/end_to_end/test_ray.py -m slow -s > docs/verification/ray.txt
 
 Ray's own test cluster: several raylets on this machine, each a node with one CPU.
 """

@@ -1,7 +1,7 @@
 """A plan done by SLURM: an array on two nodes, one of which dies, ends as a local run does.
 
     apt-get install slurmctld slurmd slurm-client munge
-    python -m pytest tests/end_to_end/test_slurm.py -m slow -s > docs/slurm.txt
+    python -m pytest tests/end_to_end/test_slurm.py -m slow -s > docs/verification/slurm.txt
 
 Debian's slurmctld and two slurmd run on this machine, for this test alone, on ports of their own.
 Skips where they are not installed.

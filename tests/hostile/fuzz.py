@@ -4,7 +4,7 @@
     python -m tests.hostile.fuzz PARSER [-max_total_time=SECONDS] [-runs=N]
 
 Any exception but a BenchError stops it, and leaves the input as crash-<hash>. Times and counts of
-the last runs stand in docs/fuzzing.txt.
+the last runs are in docs/verification/fuzzing.txt.
 """
 
 from __future__ import annotations

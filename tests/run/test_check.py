@@ -1,6 +1,6 @@
 """`method check`: sound methods are green; each broken one fails the check meant for it.
 
-    python -m pytest tests/run/test_check.py -m slow -s > docs/check.txt
+    python -m pytest tests/run/test_check.py -m slow -s > docs/verification/check.txt
 
 checks the large baselines, too.
 """
