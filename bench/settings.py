@@ -23,6 +23,12 @@ DEFAULT_METHODS = ("custom_cnn", "resnet18", "efficientnet_phase4")
 DEFAULT_GRID = ("optimizer=adamw,sgd", "lr=3e-4,1e-3,3e-3,1e-2")
 """Grid of `sweep`."""
 
+
+def workspace() -> Path:
+    """Folder of the protocols, roles, caches and settings that a user makes."""
+    return Path(os.environ.get("BENCH_WORKSPACE") or "lesion-bench")
+
+
 DISCLAIMER = (
     "Research software, no medical device: what it says of a picture is no diagnosis and must not "
     "decide about anyone's care. See a doctor about any spot that worries you."

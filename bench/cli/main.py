@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -35,8 +37,12 @@ VERBS = {
     "merge": ("results", "Copy one results folder into another."),
     "plan": ("run", "Plan the jobs of a run for a cluster's scheduler."),
     "job": ("run", "Do one job, by its JOB.json or its number in a plan."),
+    "init": ("workspace", "Write bench.toml: options that commands would repeat."),
     "doctor": ("method", "Show what this machine has, and what is missing for which command."),
 }
+
+
+GROUPS = ("protocol", "data", "method")
 
 
 class LazyGroup(click.Group):
@@ -52,6 +58,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for an unknown one suggest the nearest names."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from bench.errors import suggest
+
+            message = f"{error.message.rstrip('.')}{suggest(args[0], list(VERBS))}"
+            raise click.UsageError(message, ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in VERBS.items()])
@@ -63,8 +81,40 @@ class Terminated(BaseException):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of a user's mistake, too.")
-def cli(debug: bool) -> None:  # noqa: FBT001 - main reads it, whatever the verb does
+@click.option(
+    "--workspace",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="BENCH_WORKSPACE",
+    help="Folder of your protocols, frozen roles, caches and bench.toml. Also set by "
+    "$BENCH_WORKSPACE. Default: ./lesion-bench",
+)
+@click.pass_context
+def cli(ctx: click.Context, debug: bool, workspace: Path | None) -> None:  # noqa: ARG001, FBT001
     """Patient-level cross-validation for skin-lesion classifiers."""
+    if workspace is not None:
+        os.environ["BENCH_WORKSPACE"] = str(workspace)
+    ctx.default_map = _Defaults()
+
+
+class _Defaults(dict[str, object]):
+    """Defaults of every command, from the workspace's bench.toml; read when first needed."""
+
+    def get(self, key: str, default: object = None) -> object:
+        """Defaults of a command; of a group: of every command in it."""
+        from bench.workflows.workspace import read_config
+
+        if key == "init":
+            return default
+        values = read_config().model_dump(exclude_none=True)
+        return _GroupDefaults(values) if key in GROUPS else values or default
+
+
+class _GroupDefaults(dict[str, object]):
+    """The same defaults for every command of a group."""
+
+    def get(self, key: str, default: object = None) -> object:  # noqa: ARG002
+        """Defaults of a command of the group."""
+        return dict(self)
 
 
 def main() -> None:
@@ -118,7 +168,7 @@ def in_one_line(error: click.ClickException, words: Sequence[str]) -> str:
     """Describe an error of the command line, and name the --help that explains it."""
     from bench.io import strip_control
 
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".?")
     if not isinstance(error, click.UsageError):
         return strip_control(message)
     verb = error.ctx.command_path.split()[1:] if error.ctx else []

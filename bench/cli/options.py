@@ -62,6 +62,7 @@ def source_options(command: Command) -> Command:
         groups: Path | None,
         columns: str | None,
         layout: str | None,
+        malignant: str | None,
         **rest: Any,
     ) -> object:
         from bench.data.open import LAYOUTS, DatasetSpec
@@ -71,7 +72,9 @@ def source_options(command: Command) -> Command:
         if layout is not None and layout not in LAYOUTS:
             raise DataError(f"--layout {layout}: unknown; known are {', '.join(LAYOUTS)}")
         known = parse_columns(columns)
-        return command(data=DatasetSpec(data, dataset_name, groups, known, layout), **rest)
+        classes = tuple(filter(None, (malignant or "").split(",")))
+        spec = DatasetSpec(data, dataset_name, groups, known, layout, classes)
+        return command(data=spec, **rest)
 
     options = (
         click.option(
@@ -100,6 +103,11 @@ def source_options(command: Command) -> Command:
             "--layout",
             help="Metadata layout, if the folder holds several: ham10000, isic2018, isic2019, "
             "isic2020, archive, manifest.",
+        ),
+        click.option(
+            "--malignant",
+            metavar="CLASS,...",
+            help="Malignant classes. Default: those that the dataset is known for.",
         ),
     )
     made: Callable[..., object] = with_choice

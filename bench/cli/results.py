@@ -30,10 +30,10 @@ def status(results: Path) -> int:
 
     from bench.cli.terminal import minutes, title
     from bench.io import strip_control
-    from bench.protocol import load_protocols
     from bench.run.status import read_status
+    from bench.workflows.workspace import find_protocols
 
-    rows = read_status(results, load_protocols(PROTOCOLS))
+    rows = read_status(results, find_protocols())
     if not rows:
         click.echo(f"{results}: no jobs yet")
         return 0
@@ -77,10 +77,10 @@ def verify_results(results: Path) -> int:
     Exit 1 if a number is in doubt. Needs neither metadata nor images.
     """
     from bench.io import strip_control
-    from bench.protocol import load_protocols
     from bench.run.integrity import verify_results as verify
+    from bench.workflows.workspace import find_protocols
 
-    checked = verify(results, load_protocols(PROTOCOLS), PROTOCOLS)
+    checked = verify(results, find_protocols(), PROTOCOLS)
     for finding in checked.findings:
         kind = "FAULT" if finding.grave else "note"
         click.echo(strip_control(f"{kind}: {finding.path}: {finding.what}"))

@@ -36,7 +36,6 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import cv2
 import numpy as np
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
 from bench.data.images import decode_picture, find_images, read_picture
 from bench.data.open import OpenDataset
@@ -44,6 +43,7 @@ from bench.data.preprocess import Chain, preprocess_image_cv, recorded, side_of
 from bench.errors import DataError, listing
 from bench.io import map_on_all_cores, sha256_of, thread_pool
 from bench.job import digest
+from bench.settings import workspace
 
 FORMAT = 2
 """Of what this code writes; 2 turns images upright by EXIF and lays transparent ones over black."""
@@ -51,7 +51,7 @@ FORMAT = 2
 
 def cache_folder() -> Path:
     """Where stores and the synthetic set are kept: $BENCH_CACHE, else the user's cache folder."""
-    return Path(os.environ.get("BENCH_CACHE") or user_cache_path("lesion-bench"))
+    return Path(os.environ.get("BENCH_CACHE") or workspace() / "cache")
 
 
 def caches_folder() -> Path:

@@ -139,6 +139,7 @@ class DatasetSpec:
     groups   a file that says which patient or group an image belongs to
     columns  which column holds what, by field of Record
     layout   the reader, one of LAYOUTS, where the folder fits several
+    malignant  malignant classes; empty: those that the source knows
     """
 
     folder: Path | None = None
@@ -146,13 +147,17 @@ class DatasetSpec:
     groups: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     layout: str | None = None
+    malignant: tuple[str, ...] = ()
 
     def open(self, *, images: bool = True) -> OpenDataset:
         """The dataset. Without `images` nothing is drawn or written. Raises DataError."""
         source = self._open(images=images)
-        if self.groups is None:
-            return source
-        return replace(source, manifest=with_groups(source.manifest, read_grouping(self.groups)))
+        dataset = source.manifest
+        if self.groups is not None:
+            dataset = with_groups(dataset, read_grouping(self.groups))
+        if self.malignant:
+            dataset = replace(dataset, malignant=self.malignant)
+        return replace(source, manifest=dataset)
 
     def _open(self, *, images: bool) -> OpenDataset:
         if self.folder is None:
@@ -199,6 +204,8 @@ class DatasetSpec:
             found += ["--columns", ",".join(pairs)]
         if self.layout:
             found += ["--layout", self.layout]
+        if self.malignant:
+            found += ["--malignant", ",".join(self.malignant)]
         return found + (["--dataset-name", self.name] if self.name else [])
 
     def named(self, roster: ImageList) -> ImageList:

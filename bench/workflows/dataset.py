@@ -18,11 +18,12 @@ from bench.errors import ProtocolError
 from bench.folds.assign import join_groups
 from bench.io import write_atomically
 from bench.leaderboard import Association
-from bench.protocol import Protocol, Roles, load_protocol, load_roles
+from bench.protocol import Protocol, Roles, load_roles
 from bench.report.eda_tables import EdaReport
 from bench.settings import PROTOCOLS
 from bench.workflows.events import OnEvent, Progress, Steps, ignore
 from bench.workflows.protocols import known_pairs, missed_pairs
+from bench.workflows.workspace import find_protocol
 
 SEED = 20180814
 EXAMPLES = 6
@@ -104,7 +105,7 @@ def _known_pairs(dataset: Dataset, protocol_name: str | None) -> KnownPairs:
     if protocol_name is None:
         group_of = dict(zip(ids, join_groups(dataset, listed), strict=True))
     else:
-        roles = load_roles(load_protocol(protocol_name, PROTOCOLS), dataset.name, PROTOCOLS)
+        roles = load_roles(find_protocol(protocol_name), dataset.name, PROTOCOLS)
         group_of = dict(zip(roles.image_ids, roles.group_ids, strict=True))
     united = frozenset((a, b) for a, b in listed if group_of.get(a, a) == group_of.get(b, b))
     return KnownPairs(group_of, united, missed_pairs(dataset.name, ids))
@@ -131,7 +132,7 @@ def groups_of(dataset: Dataset, protocol_name: str | None) -> Mapping[str, str]:
     """Group of every image: as a protocol's roles have it, else the dataset's own."""
     if protocol_name is None:
         return dict(zip(dataset.image_ids, dataset.native_groups, strict=True))
-    roles = load_roles(load_protocol(protocol_name, PROTOCOLS), dataset.name, PROTOCOLS)
+    roles = load_roles(find_protocol(protocol_name), dataset.name, PROTOCOLS)
     roles.refuse_other_roster(dataset)
     return dict(zip(roles.image_ids, roles.group_ids, strict=True))
 
@@ -146,7 +147,7 @@ def explore(
     from bench.score.leaderboard import score
     from bench.score.reference_rows import references
 
-    protocol = load_protocol(protocol_name, PROTOCOLS)
+    protocol = find_protocol(protocol_name)
     source = data.open(images=images)
     dataset = source.manifest
     roles, frozen = _roles_for(protocol, source)

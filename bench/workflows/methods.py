@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.data.synthetic import open_synthetic
-from bench.errors import MethodError
+from bench.errors import MethodError, suggest
 from bench.recipe import Recipe
 from bench.run.check.check import Checkup, refuse_unknown
 from bench.run.check.verdicts import Verdict
@@ -74,8 +73,7 @@ def recipe_options(name: str | None = None) -> list[RecipeOption]:
     ]
     found = [option for option in options if name in (None, option.name)]
     if not found:
-        near = get_close_matches(str(name), [option.name for option in options])
-        cure = f"; did you mean {' or '.join(near)}?" if near else ""
+        cure = suggest(str(name), [option.name for option in options])
         raise MethodError(f"{name}: unknown recipe option{cure}")
     return found
 

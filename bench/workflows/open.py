@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from bench.data.open import DatasetSpec, OpenDataset
 from bench.dataset import Dataset
-from bench.protocol import Protocol, Roles, load_protocol, load_roles
+from bench.protocol import Protocol, Roles, load_roles
 from bench.run.submissions import SubmissionSpec
 from bench.settings import PROTOCOLS
+from bench.workflows.workspace import find_protocol
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def load_known_protocol(name: str) -> Protocol:
     """Read a protocol. Raises ProtocolError for an unknown protocol or unknown metrics in it."""
     from bench.score.metrics import refuse_unknown
 
-    protocol = load_protocol(name, PROTOCOLS)
+    protocol = find_protocol(name)
     refuse_unknown(
         (protocol.metrics.primary, *protocol.metrics.others), f"[metrics] of protocol {name}"
     )

@@ -19,13 +19,20 @@ from bench.io import write_atomically
 from bench.protocol import (
     NAME,
     Protocol,
+    RolesFile,
     format_roles,
-    load_protocol,
     load_roles,
     parse_protocol,
 )
 from bench.settings import PROTOCOLS
 from bench.workflows.open import load_known_protocol
+from bench.workflows.workspace import (
+    add_roles,
+    find_protocol,
+    own_protocols,
+    pair_files,
+    protocol_files,
+)
 
 ARCHIVE = "ISIC_"
 """Prefix of image ids of the ISIC Archive."""
@@ -54,9 +61,9 @@ def list_protocols() -> tuple[list[Protocol], list[ProtocolError | OSError]]:
     """Every protocol, and the error of each that is broken."""
     known: list[Protocol] = []
     broken: list[ProtocolError | OSError] = []
-    for path in sorted(PROTOCOLS.glob("*.toml")):
+    for name in protocol_files():
         try:
-            known.append(load_known_protocol(path.stem))
+            known.append(load_known_protocol(name))
         except (ProtocolError, OSError) as error:
             broken.append(error)
     return known, broken
@@ -95,7 +102,7 @@ def freeze_roles(
     assigner: str | None = None,
     duplicates: Path | None = None,
 ) -> FrozenRoles:
-    """Draw the roles of a dataset once, by a protocol's rules, and write them beside it.
+    """Draw the roles of a dataset once, by a protocol's rules, and write them into the workspace.
 
     new_name  name of a new protocol with the same rules; needed for other `folds` or `assigner`
 
@@ -106,13 +113,13 @@ def freeze_roles(
 
     dataset = data.open(images=False).manifest
     target = new_name or protocol_name
-    toml = PROTOCOLS / f"{target}.toml"
-    rules = load_protocol(protocol_name, PROTOCOLS)
-    _refuse_target(rules, dataset, toml, new_name, folds, assigner)
-    text = (PROTOCOLS / f"{protocol_name}.toml").read_text(encoding="utf-8")
+    rules = find_protocol(protocol_name)
+    _refuse_target(rules, dataset, new_name, folds, assigner)
+    text = ""
     if new_name is not None:
-        text = renamed(text, new_name, folds, assigner)
-        rules = parse_protocol(text, str(toml))
+        source = protocol_files()[protocol_name].path
+        text = renamed(source.read_text(encoding="utf-8"), new_name, folds, assigner)
+        rules = parse_protocol(text, new_name)
     ids = dataset.image_ids.tolist()
     pairs = known_pairs(duplicates, dataset.name, ids)
     if duplicates is None:  # older roles keep these apart; new roles need not
@@ -123,20 +130,25 @@ def freeze_roles(
     sha256 = hashlib.sha256(content).hexdigest()
     by_source = rules.split.kind == "source-holdout"
     absent = absent_classes(roles, dataset) if by_source else {}
-    text = with_roles(text, dataset.name, file, sha256, absent)
+    section = roles_section(dataset.name, file, sha256, absent)
+    entry = RolesFile(file=file, sha256=sha256, absent=absent)
+    named = rules.model_copy(update={"roles": {**rules.roles, dataset.name: entry}})
     try:
-        proven = verify(roles, dataset, parse_protocol(text, str(toml)), pairs)
+        proven = verify(roles, dataset, named, pairs)
     except RolesError as error:
         raise RolesError(f"the drawn roles are not sound, nothing is written: {error}") from None
-    write_atomically(PROTOCOLS / file, content)
-    write_atomically(toml, text.encode())
-    return FrozenRoles(PROTOCOLS / file, sha256, toml, tuple(proven))
+    write_atomically(own_protocols() / file, content)
+    if new_name is None:
+        toml = add_roles(protocol_name, section)
+    else:
+        toml = own_protocols() / f"{new_name}.toml"
+        write_atomically(toml, f"{text.rstrip()}\n\n{section}".encode())
+    return FrozenRoles(own_protocols() / file, sha256, toml, tuple(proven))
 
 
 def _refuse_target(
     rules: Protocol,
     dataset: Dataset,
-    toml: Path,
     new_name: str | None,
     folds: int | None,
     assigner: str | None,
@@ -156,14 +168,14 @@ def _refuse_target(
         raise ProtocolError(
             f"--as {new_name!r}: a protocol is named by lower-case letters, digits and hyphens"
         )
-    if toml.exists():
-        raise ProtocolError(f"{toml} exists; choose another name")
+    if new_name in protocol_files():
+        raise ProtocolError(
+            f"--as {new_name}: {protocol_files()[new_name].path} exists; choose another name"
+        )
 
 
-def with_roles(
-    text: str, dataset: str, file: str, sha256: str, absent: Mapping[str, Sequence[str]]
-) -> str:
-    """A protocol's TOML with the roles of one more dataset, and the classes its parts lack."""
+def roles_section(dataset: str, file: str, sha256: str, absent: Mapping[str, Sequence[str]]) -> str:
+    """TOML section of the roles of one dataset, with the classes that its parts lack."""
     section = f'[roles.{dataset}]\nfile = "{file}"\nsha256 = "{sha256}"\n'
     entries = [
         f'"{place}" = [{", ".join(json.dumps(name) for name in names)}]'
@@ -171,7 +183,7 @@ def with_roles(
     ]
     if entries:
         section += f"absent = {{ {', '.join(entries)} }}\n"
-    return f"{text.rstrip()}\n\n{section}"
+    return section
 
 
 def renamed(text: str, name: str, folds: int | None = None, dealer: str | None = None) -> str:
@@ -234,7 +246,7 @@ def _committed(
     have = set(image_ids)
     return [
         (path, line)
-        for path in sorted(PROTOCOLS.glob(f"*/*_{what}.csv"))
+        for path in pair_files(f"*/*_{what}.csv")
         for line in _read_lines(path)
         if have.issuperset(pair := (line["image_a"], line["image_b"]))
         and (path.name == f"{dataset}_{what}.csv" or all(map(_is_of_the_archive, pair)))

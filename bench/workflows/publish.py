@@ -12,17 +12,17 @@ from bench.data.images import with_image_sizes
 from bench.data.open import DatasetSpec, OpenDataset
 from bench.errors import DataError, ResultsError, listing
 from bench.io import Changes, files_in, put_right, replace_folder
-from bench.protocol import load_protocol, load_protocols
 from bench.report.eda_page import Gallery
 from bench.report.site import MARK, SUMS, Board, is_mark, listed_files, render_site
 from bench.run.published import asked_comparisons, boards_in, downloads
 from bench.run.results import leaderboard_folder
-from bench.settings import COMMITTED, DEFAULT_RESULTS, PROTOCOLS
+from bench.settings import COMMITTED, DEFAULT_RESULTS
 from bench.workflows.collect import collect
 from bench.workflows.compare import refreshed
 from bench.workflows.events import Message, OnEvent, ignore
 from bench.workflows.open import prove_bench
 from bench.workflows.report import board_files
+from bench.workflows.workspace import find_protocol, find_protocols
 
 EXAMPLES = 6
 SEED = 20180814
@@ -133,8 +133,8 @@ def _open(specs: Sequence[DatasetSpec], *, images: bool) -> dict[str, OpenDatase
 def _known_boards(results: Path, only: Sequence[str]) -> list[tuple[str, str]]:
     """Protocol and dataset of every leaderboard with a row, here or committed."""
     for name in only:
-        load_protocol(name, PROTOCOLS)
-    known = load_protocols(PROTOCOLS)
+        find_protocol(name)
+    known = find_protocols()
     every = sorted({*boards_in(results), *boards_in(COMMITTED)})
     return [
         (protocol, dataset)

@@ -20,11 +20,11 @@ from bench.report.dataset_report import DatasetReport, KnownPairs
 from bench.run import results as results_folder
 from bench.run.published import asked_comparisons, compared_pages, leakage_meters
 from bench.run.results import leaderboard_folder
-from bench.settings import PROTOCOLS
 from bench.workflows.collect import CollectedRows, collect
 from bench.workflows.compare import outdated, refreshed
 from bench.workflows.events import Message, OnEvent, ignore
 from bench.workflows.open import OpenBench
+from bench.workflows.workspace import pair_files
 
 COSTS = "costs.csv"
 """The cost matrix, kept beside the leaderboard that uses it."""
@@ -212,8 +212,7 @@ def committed_pairs(dataset: Dataset) -> KnownPairs:
 def _pairs(pattern: str, dataset: Dataset) -> pd.DataFrame:
     """Read lists of pairs beside the protocols; keep pairs whose images the dataset has."""
     tables = [
-        pd.read_csv(path, dtype={"image_a": str, "image_b": str})
-        for path in sorted(PROTOCOLS.glob(pattern))
+        pd.read_csv(path, dtype={"image_a": str, "image_b": str}) for path in pair_files(pattern)
     ]
     if not tables:
         return pd.DataFrame({"image_a": [], "image_b": []}, dtype=str)
