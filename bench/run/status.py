@@ -14,7 +14,7 @@ from bench.errors import ResultsError
 from bench.job import Job, RunRecord
 from bench.protocol import Protocol
 from bench.run import results
-from bench.run.supervisor import clock_file, fault_in_log, read_usage
+from bench.run.supervisor import fault_in_log, read_usage, usage_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _done(folder: Path, record: RunRecord, *, hashed: bool) -> JobState:
 
 def _undone(folder: Path, job: Job, fault_of_record: str) -> JobState:
     if results.is_locked(folder):
-        worker = read_usage(clock_file(folder)).worker
+        worker = read_usage(usage_file(folder)).worker
         return JobState(folder, "running", job, heartbeat=_seconds_silent(folder), worker=worker)
     if fault_of_record:
         return JobState(folder, "damaged", job, fault_of_record)
