@@ -239,7 +239,7 @@ def test_what_killed_processes_left_half_written_is_swept(small_source, tmp_path
     (row,) = read_status(root, {})
     assert len(row.jobs) == 1
     assert len(list(results.records(root, "p", "small"))) == 1
-    assert results.unreadable_records(root, "p", "small") == []
+    assert results.damaged_folds(results.scan_jobs(root, "p", "small")) == []
     results.sweep(root)
     assert [path.exists() for path in (old, full, half, new)] == [False, False, False, True]
     do_all(files)

@@ -114,7 +114,7 @@ def test_a_done_job_that_lost_predictions_is_damaged(tmp_path, known, job):
     lose_predictions(finish(tmp_path, job(0)))
     ((row,),) = [read_status(tmp_path, known)]
     assert row.jobs[0].state == "damaged"
-    assert "predictions.parquet: is gone; run again" in row.jobs[0].detail
+    assert "predictions.parquet: is missing; run again" in row.jobs[0].detail
 
 
 def test_a_whole_folder_is_sound(tmp_path, known, protocols, job):
