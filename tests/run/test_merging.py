@@ -152,7 +152,9 @@ def test_a_job_that_begins_while_others_are_copied_is_left_alone(here, there, mo
         finish(there, make_job(fold))
     lock = FileLock(place / results.LOCK)
     meanwhile(monkeypatch, lock.acquire)
-    with pytest.raises(ResultsError, match="fold1: a job is running there, since the merge started"):
+    with pytest.raises(
+        ResultsError, match="fold1: a job is running there, since the merge started"
+    ):
         merge_results(there, here)
     assert lock.is_locked
     assert results.is_locked(place)  # the file is still the one that the job has locked
