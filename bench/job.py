@@ -1,13 +1,14 @@
-"""Jobs: one training of one method on one fold. What to do, where, and what happened.
+"""Jobs: one training of one method on one fold, its inputs and outputs, and its record.
 
-A Job's id is the hash of all that could change its predictions. Where its files lie, on which
-device it runs and how many run beside it are no part of it.
+The id of a Job is the hash of all that could change its predictions. File locations, device and the
+number of jobs at the same time do not change it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,9 +20,9 @@ from bench.method import Recipe
 from bench.predictions import TrainingKey
 
 MEMBERS = "ensemble of"
-"""What an ensemble's variant calls its members."""
+"""Key of the members in the variant of an ensemble."""
 BETWEEN = " + "
-T = TypeVar("T", bound="_Frozen")
+T = TypeVar("T", "JobFile", "RunRecord")
 
 
 def digest(content: Any) -> str:
@@ -31,29 +32,29 @@ def digest(content: Any) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """A name that may be that of a folder. Raises ValueError for what leads elsewhere."""
+    """A name that is valid for a folder. Raises ValueError for a path."""
     if name in {"", ".", ".."} or any(mark in name for mark in "/\\") or not name.isprintable():
-        raise ValueError("is no name of a folder")
+        raise ValueError("not a valid name of a folder")
     return name
 
 
 def _below(path: str) -> str:
-    """A path of a file below a job's folder. Raises ValueError for one that leaves it."""
+    """A path below a job's folder. Raises ValueError for a path outside of it."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\\" in path:
-        raise ValueError("is no path below the job's folder")
+        raise ValueError("not a path below the job's folder")
     return path
 
 
 def _path(path: str) -> str:
-    """A path on this machine. Raises ValueError for what no file can have."""
+    """A path on this machine. Raises ValueError for a null byte."""
     if "\0" in path:
-        raise ValueError("is no path")
+        raise ValueError("not a path")
     return path
 
 
 def class_name(name: str) -> str:
-    """A class's name as a manifest may have it. Raises ValueError that says what is wrong."""
+    """A valid class name. Raises ValueError with the fault."""
     if fault := class_fault(name):
         raise ValueError(f"{name!r} {fault}")
     return name
@@ -75,19 +76,19 @@ class _Frozen(BaseModel):
 
 
 class Job(_Frozen):
-    """What to do.
+    """One training of one method on one fold.
 
-    row             name of the row in the results: the method's, or method@<8 hex of the variant>
-    variant         what differs from the method's own recipe on the dataset's own pixels
-    method_source   sha256 of the method's code below its passport
+    row             name of the row in the results: the method, or method@<8 hex of the variant>
+    variant         differences to the method's recipe and to the dataset's original pixels
+    method_source   sha256 of the method's code below its docstring
     roles_sha256    the frozen roles: membership of every fold
-    classes         their names, in the order of every probability column
-    roster_sha256, pixels_sha256  the data: who is in it; files and preprocessing
-    weights_sha256  pretrained weights, or "" where training starts from scratch
+    classes         class names in the order of the probability columns
+    roster_sha256, pixels_sha256  the data: image list and labels; files and preprocessing
+    weights_sha256  pretrained weights, "" for training from scratch
     column          the fold over all repeats: repeat x folds + fold
-    twin            the column of the first arm with which this one shares test part and random
-                    draws; None where the protocol has no arms
-    devices         processes that share one training, each on a device of its own
+    twin            paired column: the column of the first arm, which has the same test part and
+                    random draws; None for a protocol without arms
+    devices         processes that share one training, each on a separate device
     """
 
     protocol: Name
@@ -120,43 +121,52 @@ class Job(_Frozen):
 
     @property
     def draws_column(self) -> int:
-        """The column whose random draws the training makes: arms differ in images alone."""
+        """The column that seeds the random draws: arms differ in images alone."""
         return self.column if self.twin is None else self.twin
 
     @property
     def row_id(self) -> str:
-        """Hash (16 hex) of what all jobs of one row share: rows with different ones never pool."""
+        """Hash (16 hex) of what all jobs of a row share; different row ids are never pooled."""
         return digest(self._identity())[:16]
 
     @property
     def slot(self) -> TrainingKey:
-        """Which seed, repeat and fold this is."""
+        """Seed, repeat and fold."""
         return TrainingKey(self.seed, self.repeat, self.fold)
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The rows that an ensemble joins; none where the job is no ensemble's."""
+        """The rows that an ensemble pools; empty for a trained method."""
         named = str(self.variant.get(MEMBERS, ""))
         return tuple(named.split(BETWEEN)) if named else ()
 
     def _identity(self) -> dict[str, Any]:
         apart = {"variant", "row", "recipe", "seed", "repeat", "fold", "column", "twin"}
         if self.devices == 1:
-            apart.add("devices")  # jobs that were done before there were others keep their ids
+            apart.add("devices")  # a hash of a job on one device does not contain it
         return self.model_dump(exclude=apart) | {"recipe": self.recipe.switches()}
 
 
+@dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """Limits of one process of a job; None: no limit. Memory excludes mapped files."""
+
+    seconds: float | None = None
+    memory_gib: float | None = None
+    disk_gib: float | None = None
+
+
 class JobLocation(_Frozen):
-    """Where a job finds its data and leaves its results: paths on this machine, and the device.
+    """Inputs and outputs of a job on this machine: paths, device and limits.
 
     method_file  the method's Python file, or `bench.methods:NAME` of an installed package
-    store        folder of the pixels, without labels
-    fold_table   file with the labels of train and val, and the test part without them
-    folder       where the results go
-    checkpoint_seconds  longest time that an interruption may undo
-    timeout_seconds, memory_gib, disk_gib  what one process of the job may take at most; None: all
-    tensorboard   whether the training tells TensorBoard how it goes
-    unlabelled    folder of the pixels of images without labels; None: the job has none
+    store        folder of the image cache: pixels without labels
+    fold_table   file with the labels of train and val, and the test part without labels
+    folder       folder of the results
+    checkpoint_seconds  interval of checkpoints: the most work that an interruption loses
+    timeout_seconds, memory_gib, disk_gib  limits of one process of the job; None: no limit
+    tensorboard   whether the training writes TensorBoard events
+    unlabelled    folder of the image cache of unlabelled images; None: the job has none
     """
 
     method_file: AnyPath
@@ -172,11 +182,16 @@ class JobLocation(_Frozen):
     tensorboard: bool = True
     unlabelled: AnyPath | None = None
 
+    @property
+    def limits(self) -> ResourceLimits:
+        """The limits of one process of the job."""
+        return ResourceLimits(self.timeout_seconds, self.memory_gib, self.disk_gib)
+
 
 class JobFile(_Frozen):
-    """The content of job.json: all that `bench.py job JOB.json` needs to repeat a job by hand.
+    """The content of job.json: all that `bench.py job JOB.json` needs.
 
-    command  gives the whole row again, by anyone who has the data
+    command  the command line that reproduces the row
     """
 
     id: str
@@ -186,14 +201,14 @@ class JobFile(_Frozen):
 
 
 class RunRecord(_Frozen):
-    """What happened: the content of record.json, written last.
+    """The result of a job: the content of record.json, written last.
 
-    started, finished  UTC, ISO 8601: the first process's start, the last one's end
+    started, finished  UTC, ISO 8601: start of the first process, end of the last one
     wall_seconds, cpu_seconds  summed over all processes that worked on the job
-    resumed  processes that were interrupted before the one that finished
-    facts    what the method said of itself: selected epoch, val score, parameters, ...
+    resumed  number of processes that were interrupted before the last one
+    facts    reported by the method: selected epoch, val score, parameters, ...
     notes    sentences that every page about this row shows
-    command  gives the whole row again, by anyone who has the data
+    command  the command line that reproduces the row
     files    sha256 of every file beside the record
     """
 
@@ -223,25 +238,22 @@ def to_json(content: JobFile | RunRecord) -> str:
 
 def parse_job_file(text: str, where: str) -> JobFile:
     """Read a job.json. Raises ResultsError that names the file and the fault."""
-    parsed = _parse(JobFile, text, where)
-    if parsed.id != parsed.job.id:
-        raise ResultsError(f"{where}: says id {parsed.id}, but its content has {parsed.job.id}")
-    return parsed
+    return _parse(JobFile, text, where)
 
 
 def parse_record(text: str, where: str) -> RunRecord:
     """Read a record.json. Raises ResultsError that names the file and the fault."""
-    parsed = _parse(RunRecord, text, where)
-    if parsed.id != parsed.job.id:
-        raise ResultsError(f"{where}: says id {parsed.id}, but its content has {parsed.job.id}")
-    return parsed
+    return _parse(RunRecord, text, where)
 
 
 def _parse(kind: type[T], text: str, where: str) -> T:
     try:
-        return kind.model_validate_json(text)
+        parsed = kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        places = [where, ".".join(map(str, first["loc"]))]
-        said = [*filter(None, places), str(first["msg"]).lower()]
-        raise ResultsError(": ".join(said)) from None
+        place = ".".join(map(str, first["loc"]))
+        message = ": ".join(filter(None, [where, place, str(first["msg"]).lower()]))
+        raise ResultsError(message) from None
+    if parsed.id != parsed.job.id:
+        raise ResultsError(f"{where}: id {parsed.id} does not match its content ({parsed.job.id})")
+    return parsed

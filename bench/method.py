@@ -1,7 +1,7 @@
-"""Methods: what they are told to do (Recipe), what they are given (FoldTask), what they are.
+"""Methods: options (Recipe), input (FoldTask), reports (Journal) and the method itself (Method).
 
-A method sees images, age, sex and localization, and the labels of train and val. Of a test image
-it never sees a label, a diagnosis type, a source or a group.
+A method receives images, age, sex and localization, and the labels of train and val. It never
+receives the label, diagnosis type, source or group of a test image.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 OWN_MODEL = "build_model"
-"""What a recipe calls its model where the method's file builds it."""
+"""`model` of a recipe whose method file defines build_model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Some images of a store: pixels (M, H, W, 3) uint8 RGB of all, rows (N,) of the ones meant."""
+    """N images of a cache of M: pixels (M, H, W, 3) uint8 RGB, rows (N,) indices into them."""
 
     pixels: np.ndarray
     rows: np.ndarray
@@ -50,7 +50,7 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Images without labels, and what may be known of them. N images in image-id order."""
+    """N images without labels and their metadata, in image-id order."""
 
     records: tuple[UnlabelledRecord, ...]
     images: Images
@@ -73,36 +73,37 @@ class LabelledPart(Part):
 
 
 class Journal(Protocol):
-    """Where a method tells what it does while it learns. All of it ends up in the job's folder."""
+    """Receives the reports of a training and keeps them in the job's folder."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """One row of history.csv: `epoch`, `seconds`, losses, val metrics, whatever there is."""
+        """Add a row to history.csv: `epoch`, `seconds`, losses, val metrics, other numbers."""
 
     def fact(self, name: str, value: Any) -> None:
-        """A fact for record.json: `selected_epoch`, `val_score`, `parameters`, ..."""
+        """Add a fact to record.json: `selected_epoch`, `val_score`, `parameters`, ..."""
 
     def note(self, sentence: str) -> None:
-        """A sentence that must be seen: in the log, in the record and on the page."""
+        """Add a sentence to the log, the record and the row's page."""
 
     def val_predictions(self, predictions: Predictions) -> None:
-        """Predictions of the val part, for thresholds and calibration."""
+        """Keep the predictions of the val part, for thresholds and calibration."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldTask:
-    """What a method is given: learn from train, choose on val, predict test.
+    """The input of a method: train on train, select on val, predict test.
 
-    classes   the order of every probability column
+    classes   class names in the order of the probability columns
     seed      with column, the number of the fold, the only source of randomness
-    device    "cpu" or "cuda"; threads: as many as the job may use
-    weights   file of pretrained weights, or None: then train from scratch and say so
-    folder    a folder of the job's own, kept over interruptions: checkpoints go here
-    chain     what was done to every image before: the store's preprocessing, step by step
-    devices   processes that share the job, each on a device of its own; this is one of them
-    checkpoint_seconds  longest time that an interruption may undo
-    tensorboard  folder for TensorBoard's events, or None: tell it nothing
-    dataset   its name, for what is written down
-    unlabelled  images of no part of the fold, which nobody has labelled; None: there are none
+    device    "cpu" or "cuda"
+    threads   number of CPU threads that the job may use
+    weights   file of pretrained weights; None: train from scratch and report it
+    folder    folder for checkpoints, kept over interruptions
+    chain     the preprocessing of the images, step by step
+    devices   processes that share the job, each on a separate device; this is one of them
+    checkpoint_seconds  interval of checkpoints: the most work that an interruption loses
+    tensorboard  folder for TensorBoard events; None: write none
+    dataset   name of the dataset, for reports
+    unlabelled  unlabelled images, in no part of the fold; None: there are none
     """
 
     classes: tuple[str, ...]
@@ -127,7 +128,7 @@ class FoldTask:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method of the bench. fit_predict gives the predictions of the test part."""
+    """A method of the bench; fit_predict returns the predictions of the test part."""
 
     name: str
     recipe: Recipe

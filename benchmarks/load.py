@@ -36,8 +36,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from bench.run.nursery import JOB_MARK, mark_of
-from bench.run.supervisor import held_bytes
+from bench.run.supervisor import JOB_MARK, held_bytes, mark_of
 from benchmarks import machine
 
 ROOT = Path(__file__).resolve().parents[1]

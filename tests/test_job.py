@@ -54,7 +54,7 @@ def test_an_id_is_the_same_in_every_version():
 def test_a_job_file_reads_back_and_a_changed_one_is_refused():
     text = to_json(job_file(some_job()))
     assert parse_job_file(text, "job.json").job == some_job()
-    with pytest.raises(ResultsError, match="says id"):
+    with pytest.raises(ResultsError, match="does not match its content"):
         parse_job_file(text.replace('"seed": 0', '"seed": 1'), "job.json")
     with pytest.raises(ResultsError, match=r"job.json: job.seed"):
         parse_job_file(text.replace('"seed": 0', '"seed": "x"'), "job.json")

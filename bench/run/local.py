@@ -1,18 +1,16 @@
-"""The local executor: every job in a process of its own, several at once."""
+"""The local executor: one process a job, several at once."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.job import JobFile
-from bench.run.nursery import Nursery, Starter, start_anew
 from bench.run.results import is_locked, prepare
 from bench.run.supervisor import JobProcess, Outcome, Watcher
 
@@ -20,7 +18,7 @@ POLL_SECONDS = 0.05
 
 
 def gpu_count() -> int:
-    """GPUs that the driver shows, without loading torch; CUDA_VISIBLE_DEVICES limits them."""
+    """Number of GPUs of the driver within CUDA_VISIBLE_DEVICES; does not load torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([name for name in visible.split(",") if name.strip() not in {"", "-1"}])
@@ -31,7 +29,7 @@ def gpu_count() -> int:
 
 
 def gpu_slots(jobs_per_device: int, devices_per_job: int = 1) -> list[str]:
-    """CUDA_VISIBLE_DEVICES of every job that may run at once on the GPUs of this machine."""
+    """CUDA_VISIBLE_DEVICES of each job that may run at the same time on this machine's GPUs."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(index) for index in range(gpu_count())]
     if not gpu_count():
@@ -41,20 +39,8 @@ def gpu_slots(jobs_per_device: int, devices_per_job: int = 1) -> list[str]:
 
 
 @contextmanager
-def _starter(job_files: Sequence[JobFile]) -> Iterator[Starter]:
-    """How jobs' processes are started: by forks where that spares work, and where it is safe."""
-    # with more threads, libraries have begun some by the time that they are loaded
-    single = all(file.job.threads == 1 for file in job_files)
-    if single and len(job_files) > 1 and sys.platform == "linux":
-        with Nursery() as nursery:
-            yield nursery.start
-    else:
-        yield start_anew
-
-
-@contextmanager
 def _ending(running: list[JobProcess]) -> Iterator[None]:
-    """Stop whatever still runs when the runner itself is stopped; all are asked first."""
+    """Stop the running jobs when the runner itself is stopped; all receive the request first."""
     try:
         yield
     finally:
@@ -67,21 +53,21 @@ def _ending(running: list[JobProcess]) -> Iterator[None]:
 def run_local(
     job_files: Sequence[JobFile], bench: Path, slots: Sequence[str], watcher: Watcher
 ) -> list[Outcome]:
-    """Run jobs in the order given, as many at once as there are slots; tell the watcher.
+    """Run jobs in the given order, one a slot at the same time, and report to the watcher.
 
-    bench is the command line's file; a slot is the GPU a job sees, or "" for none in particular.
-    A failed job leaves the others alone. A job that another runner is at work on is waited for,
-    and not done again.
+    bench is the file of the command line; a slot is the CUDA_VISIBLE_DEVICES of a job, "" to leave
+    it as it is. A failed job does not stop the others. A job that another runner is working on is
+    waited for, and not done twice.
     """
     waiting, free = list(job_files), list(slots)
     running: list[JobProcess] = []
     outcomes: list[Outcome] = []
-    with _starter(job_files) as start, _ending(running):
+    with _ending(running):
         while waiting or running:
             while waiting and free:
                 at = next((n for n, file in enumerate(waiting) if not _is_busy(file)), None)
                 if at is None:
-                    break  # another runner is at work on all that is left: wait for it
+                    break  # other runners are working on all remaining jobs
                 job_file = waiting.pop(at)
                 prepared = prepare(job_file)
                 if prepared == "done":
@@ -89,7 +75,7 @@ def run_local(
                 elif prepared == "busy":
                     waiting.append(job_file)
                 else:
-                    running.append(JobProcess(job_file, bench, free.pop(0), start))
+                    running.append(JobProcess(job_file, bench, free.pop(0)))
                     watcher.started(job_file.job)
             time.sleep(POLL_SECONDS)
             for each in list(running):

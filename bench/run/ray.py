@@ -1,9 +1,9 @@
-"""The Ray executor: jobs on the machines of a Ray cluster, or of one that is started here.
+"""The Ray executor: jobs on the nodes of a Ray cluster, or of one started on this machine.
 
-Ray only decides where and when. A task does its job as the local executor does, in a process of the
-job's own, which writes its results and its log itself; so results folder, cache and project must
-lie at the same paths on all nodes. Ray does a task again when its worker or node is lost, and the
-job goes on from its last checkpoint; a method's own error is an outcome, and not tried again.
+Ray decides only where and when a job runs. A task runs its job with the local executor, in a
+separate process that writes results and log; so results folder, cache and project need the same
+paths on all nodes. Ray repeats a task whose worker or node was lost, and the job continues from its
+last checkpoint; an error of the method is a result and is not repeated.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from bench.errors import BenchError
 from bench.job import JobFile, parse_job_file
 from bench.run.local import run_local
 from bench.run.results import is_done, is_locked
-from bench.run.supervisor import STOP_SECONDS, History, Outcome, Unwatched, Watcher
+from bench.run.supervisor import STOP_SECONDS, HistoryReader, Outcome, SilentWatcher, Watcher
 
 POLL_SECONDS = 0.2
 RETRIES = 5
-"""How often a job may lose its worker or its node."""
+"""Retries of a job after it lost its worker or node."""
 
 
 class JobLostError(Exception):
-    """A job's process was killed from outside: the machine's doing, not the method's."""
+    """A job's process was killed from outside, not by an error of the method."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What each job takes of a node; gpus may be a fraction, where jobs share one.
+    """Resources of one job; gpus is a fraction if several jobs share a GPU.
 
-    may_do_without_gpus  a cluster that has none will do
+    may_do_without_gpus  use the CPU on a cluster without GPUs
     """
 
     cpus: int
@@ -51,23 +51,23 @@ def run_ray(
     needs: Needs,
     at_once: int | None = None,
 ) -> list[Outcome]:
-    """Run jobs on a Ray cluster, submitted in the order given; tell the watcher.
+    """Submit jobs to a Ray cluster in the given order and report to the watcher.
 
-    Without an address Ray is started on this machine, and ends with the run. Raises BenchError
-    where Ray is not installed, not to be reached, or has no node that a job fits on.
+    Without an address, Ray is started on this machine and ends with the run. Raises BenchError if
+    Ray is not installed or not reachable, or if no node is large enough for a job.
     """
     ray = _connect(bench, address)
     try:
         if needs.may_do_without_gpus and not ray.cluster_resources().get("GPU"):
             needs = replace(needs, gpus=0)
-        _refuse_what_fits_nowhere(ray, needs)
+        _refuse_too_large(ray, needs)
         return _follow(ray, job_files, bench, watcher, needs, at_once or len(job_files))
     finally:
         ray.shutdown()
 
 
 def _connect(bench: Path, address: str | None) -> Any:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anyone
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # send no usage statistics
     try:
         import ray
     except ImportError:
@@ -84,11 +84,11 @@ def _connect(bench: Path, address: str | None) -> Any:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
-        raise BenchError(f"--address {address}: no Ray cluster is to be reached: {first}") from None
+        raise BenchError(f"--address {address}: cannot reach a Ray cluster: {first}") from None
     return ray
 
 
-def _refuse_what_fits_nowhere(ray: Any, needs: Needs) -> None:
+def _refuse_too_large(ray: Any, needs: Needs) -> None:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     wanted = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": (needs.memory_gib or 0) * 2**30}
     if any(all(node.get(name, 0) >= wanted[name] for name in wanted) for node in nodes):
@@ -100,17 +100,17 @@ def _refuse_what_fits_nowhere(ray: Any, needs: Needs) -> None:
     )
     raise BenchError(
         f"a job needs {needs.cpus} CPUs, {needs.gpus:g} GPUs and {needs.memory_gib or 0:g} GiB, "
-        f"and no node of the Ray cluster has them ({offered})"
+        f"but the nodes of the Ray cluster have only: {offered}"
     )
 
 
 def do_job(text: str, bench: str) -> tuple[bool, str]:
-    """Do the job of a job file's text on this node: whether it is done, or else its fault.
+    """Run the job of a job file's text on this node; returns whether it is done, and its fault.
 
-    Raises JobLostError where its process was killed from outside.
+    Raises JobLostError if its process was killed from outside.
     """
-    job_file = parse_job_file(text, "the job that Ray was given")
-    (outcome,) = run_local([job_file], Path(bench), [""], Unwatched())
+    job_file = parse_job_file(text, "job file of the Ray task")
+    (outcome,) = run_local([job_file], Path(bench), [""], SilentWatcher())
     if outcome.killed:
         raise JobLostError(outcome.fault)
     return outcome.ok, outcome.fault
@@ -124,7 +124,7 @@ def _follow(
     needs: Needs,
     at_once: int,
 ) -> list[Outcome]:
-    """Submit jobs as others end, tell of those that work, gather how they ended."""
+    """Submit jobs while others end, report the progress of all, and collect the outcomes."""
     task = ray.remote(do_job).options(
         num_cpus=needs.cpus,
         num_gpus=needs.gpus,
@@ -144,42 +144,42 @@ def _follow(
                 )
             over, _ = ray.wait(list(submitted), num_returns=len(submitted), timeout=POLL_SECONDS)
             for each in submitted.values():
-                each.tell()
+                each.report()
             for reference in over:
                 outcomes.append(submitted.pop(reference).outcome(ray, reference))
                 watcher.ended(outcomes[-1])
     finally:
         for reference in submitted:
-            ray.cancel(reference)  # as an interrupt: the job keeps its state and ends
+            ray.cancel(reference)  # by an interrupt: the job saves its state and ends
         if submitted:
             ray.wait(list(submitted), num_returns=len(submitted), timeout=STOP_SECONDS)
     return outcomes
 
 
 class _Submitted:
-    """A job that Ray has been given."""
+    """A job that was submitted to Ray."""
 
     def __init__(self, job_file: JobFile, watcher: Watcher) -> None:
         self.job_file, self.watcher = job_file, watcher
         self.folder = Path(job_file.place.folder)
-        self.history = History(self.folder)
+        self.history = HistoryReader(self.folder)
         self.started = False
 
-    def tell(self) -> None:
-        """Tell that the job works, and the epochs it has done since the last call."""
-        self._tell_start(is_at_work=self.started or is_locked(self.folder))
+    def report(self) -> None:
+        """Report the job's start and its epochs since the last call."""
+        self._report_start(is_at_work=self.started or is_locked(self.folder))
         for row in self.history.new_rows():
-            self._tell_start(is_at_work=True)
+            self._report_start(is_at_work=True)
             self.watcher.epoch(self.job_file.job, row)
 
-    def _tell_start(self, *, is_at_work: bool) -> None:
+    def _report_start(self, *, is_at_work: bool) -> None:
         if is_at_work and not self.started:
             self.started = True
             self.watcher.started(self.job_file.job)
 
     def outcome(self, ray: Any, reference: Any) -> Outcome:
-        """How the job ended, as its task and the results folder tell."""
-        self._tell_start(is_at_work=True)
+        """The outcome by its task and by the results folder."""
+        self._report_start(is_at_work=True)
         job, killed = self.job_file.job, False
         try:
             ok, fault = ray.get(reference)
@@ -187,5 +187,8 @@ class _Submitted:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             ok, fault, killed = False, f"given up after {RETRIES} retries: {lines[-1]}", True
         if ok and not is_done(self.folder, job):
-            ok, fault = False, "done on its node, but not to be seen here: share the results folder"
+            ok, fault = (
+                False,
+                "done on its node, but its files are not visible here; share the results folder",
+            )
         return Outcome(job, self.folder, ok, fault, killed)

@@ -1,17 +1,13 @@
 """The results folder: the only module that knows its layout.
 
-A file of a few bytes can state any number of rows, and hold a text that unpacks to gigabytes, once
-or in every row; so its footer is looked at first, and its texts are counted before they are
-unpacked. A footer that states too little costs the pages it hides, of 2 GiB each at most.
-
-<results>/<protocol>/<dataset>/<row>/seed<s>/[r<r>/]fold<f>/
+    <results>/<protocol>/<dataset>/<row>/seed<s>/[r<r>/]fold<f>/
         job.json  record.json  log.txt  history.csv
         predictions.parquet  val_predictions.parquet  test_predictions.csv
         classification_report.txt  checkpoints/  tensorboard/  gradcam/
     <results>/<protocol>/<dataset>/<row>/{test_predictions.csv,classification_report.txt}
     <results>/<protocol>/<dataset>/leaderboard/
 
-record.json is written last and atomically: it is the mark of done.
+record.json is written last and atomically: it marks a finished job.
 """
 
 from __future__ import annotations
@@ -21,6 +17,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -50,17 +47,22 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 200_000_000
 CELL_BYTES = 256
-"""Of a cell, unpacked, on average: a number has 8, an id rarely more than 40."""
+"""Allowed average size of an unpacked cell: a number has 8 bytes, an id rarely more than 40."""
 FREE_BYTES = 1 << 20
 LONGEST_NUMBER = 16
 
 
 def read_parquet(content: bytes, where: str) -> pd.DataFrame:
-    """The table of a Parquet file. Raises PredictionError where it is none, or one too large."""
+    """The table of a Parquet file. Raises PredictionError for another or too large a file.
+
+    A file of a few bytes can declare any number of rows, or repeat a text that unpacks to
+    gigabytes; so the footer is checked first, and the texts are counted before they are unpacked.
+    A footer that declares too little costs at most the pages it hides, 2 GiB each.
+    """
     try:
-        fault = _fault(content)
+        fault = _parquet_fault(content)
         table = None if fault else _table(content)
-    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes its reader raise
+    except Exception as error:  # noqa: BLE001 - a damaged file makes its reader raise anything
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise PredictionError(f"{where}: cannot be read as Parquet: {first}") from None
     if table is None:
@@ -69,10 +71,10 @@ def read_parquet(content: bytes, where: str) -> pd.DataFrame:
 
 
 def _table(content: bytes) -> pd.DataFrame:
-    """The table, read by this thread alone.
+    """The table, read in this thread.
 
-    pandas has it read by threads of Arrow's: where the process ended soon after, as that of a
-    refused submission does, one that still held the file aborted it (exit code 134).
+    pandas reads it in threads of Arrow; one that still held the file aborted the process of a
+    refused submission at its end (exit code 134).
     """
     from pyarrow.parquet import ParquetFile
 
@@ -82,15 +84,15 @@ def _table(content: bytes) -> pd.DataFrame:
     return table
 
 
-def _fault(content: bytes) -> str:
-    """What of a file is not to be unpacked, "" where all is."""
+def _parquet_fault(content: bytes) -> str:
+    """Why a file must not be unpacked, "" if it may."""
     from pyarrow.parquet import ParquetFile
 
     stated = ParquetFile(io.BytesIO(content)).metadata
     columns = [stated.schema.column(place) for place in range(stated.num_columns)]
     for column in columns:
         if column.max_repetition_level or column.path != column.name:
-            return f"column {column.path!r} holds lists or tables; give a number or text a cell"
+            return f"column {column.path!r} holds lists or tables; give one number or text per cell"
         if (column.length or 0) > LONGEST_NUMBER:
             return f"column {column.name!r} holds neither numbers nor text"
     groups = [stated.row_group(place) for place in range(stated.num_row_groups)]
@@ -109,7 +111,7 @@ def _fault(content: bytes) -> str:
 
 
 def _stated_bytes(stated: FileMetaData) -> int:
-    """What the columns unpack to by the footer, each text of a dictionary counted once."""
+    """Unpacked bytes of the columns by the footer; each text of a dictionary counts once."""
     groups = [stated.row_group(place) for place in range(stated.num_row_groups)]
     return sum(
         max(
@@ -121,7 +123,7 @@ def _stated_bytes(stated: FileMetaData) -> int:
 
 
 def _text_bytes(column: ChunkedArray) -> int:
-    """The length of all texts of a column that was read as a dictionary and places in it."""
+    """Length of all texts of a column that was read as a dictionary and indices."""
     import pyarrow.compute as pc
 
     lengths = [pc.take(pc.binary_length(part.dictionary), part.indices) for part in column.chunks]
@@ -130,6 +132,7 @@ def _text_bytes(column: ChunkedArray) -> int:
 
 LEADERBOARD = "leaderboard"
 BOARD = "leaderboard.json"
+RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
 HISTORY = "history.csv"
 TABLE = "test_predictions.csv"
@@ -138,12 +141,12 @@ TENSORBOARD = "tensorboard"
 LOCK = "job.lock"
 ABANDONED_SECONDS = 24 * 3600
 SLOT = re.compile(r"/seed(\d+)(?:/r(\d+))?/fold(\d+)$", re.ASCII)
-UNHASHED = frozenset({"record.json", "log.txt", REPORT, LOCK})
-"""Files that may change after the record: the log's end, what scoring adds, the lock."""
+UNHASHED = frozenset({RECORD, "log.txt", REPORT, LOCK})
+"""Files that change after the record: the log's end, the reports of scoring, the lock."""
 
 
 def job_folder(results: Path, job: Job, repeats: int) -> Path:
-    """Where a job leaves what it makes."""
+    """Folder of a job."""
     folder = row_folder(results, job) / f"seed{job.seed}"
     if repeats > 1:
         folder /= f"r{job.repeat}"
@@ -151,80 +154,111 @@ def job_folder(results: Path, job: Job, repeats: int) -> Path:
 
 
 def row_folder(results: Path, job: Job) -> Path:
-    """Where all jobs of a row lie."""
+    """Folder of all jobs of a row."""
     return results / job.protocol / job.dataset / job.row
 
 
-def lies_right(folder: Path, results: Path, job: Job, repeats: int | None = None) -> bool:
-    """Whether a folder is the job's own; with or without a folder of the repeat, where the number
-    of repeats is not known.
+def is_place_of(folder: Path, results: Path, job: Job, repeats: int | None = None) -> bool:
+    """Whether a folder is the place of a job.
+
+    If the number of repeats is unknown, a folder of the repeat is optional.
     """
     possible = [repeats] if repeats else [1, 2] if job.repeat == 0 else [2]
     return any(folder == job_folder(results, job, number) for number in possible)
 
 
-def slot_at(folder: Path) -> TrainingKey | None:
-    """The slot that a job's folder is named after; None for a folder of another name."""
-    found = SLOT.search(folder.as_posix())
-    return found and TrainingKey(*(int(number or 0) for number in found.groups()))
+def key_of_folder(folder: Path) -> TrainingKey | None:
+    """The seed, repeat and fold in the name of a job's folder; None for another name."""
+    match = SLOT.search(folder.as_posix())
+    return match and TrainingKey(*(int(number or 0) for number in match.groups()))
 
 
 def leaderboard_folder(results: Path, protocol: str, dataset: str) -> Path:
-    """Where the pages go."""
+    """Folder of the pages of a leaderboard."""
     return results / protocol / dataset / LEADERBOARD
 
 
 def compare_folder(leaderboard: Path, rows: Sequence[str], metric: str = "") -> Path:
-    """Where the page of a comparison goes: a folder named after its rows, in their order, and after
-    its metric where that is not the protocol's primary one.
+    """Folder of the page of a comparison, named after its rows in order, and after its metric if
+    that is not the protocol's primary one.
 
-    Names that make no good folder, or too long a one, are told apart by a hash.
+    A hash replaces names that are too long or not valid for a folder.
     """
     return leaderboard / "compare" / "~".join(filter(None, (safe_name(rows), metric)))
 
 
 def sweep_file(results: Path, protocol: str, dataset: str, method: str) -> Path:
-    """Where a sweep keeps what its folds chose."""
+    """File of the options that a sweep selected in each fold."""
     return results / protocol / dataset / "sweep" / f"{method}.json"
 
 
-def job_folders(results: Path) -> Iterator[Path]:
-    """Every folder of a job below a results folder, in path order."""
-    marks = ("job.json", "record.json")
-    paths = visible(results, *(f"*/*/*/seed*/**/{mark}" for mark in marks))
-    yield from sorted({path.parent for path in paths})
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A folder of a job, its record read and its predictions hashed once.
+
+    record  None if it is missing or unreadable
+    faults  why the record is unreadable, or which files of predictions are missing or changed
+    """
+
+    folder: Path
+    record: RunRecord | None
+    faults: tuple[str, ...]
 
 
-def ownerless(results: Path) -> Iterator[Path]:
-    """Folders named as a job's that hold files and neither its job nor its record, in path order.
+def scan_jobs(results: Path, *board: str, hashed: bool = True) -> list[StoredJob]:
+    """Every job below a results folder, or of one board (protocol, dataset), in path order.
 
-    Not one that a process is about to begin in, which has its lock alone, nor what it left half
-    made.
+    hashed  compare the predictions with the hashes in the record; else only their presence
+    """
+    jobs = []
+    for folder in job_folders(results, *board):
+        record, faults = None, []
+        try:
+            record = open_record(folder)
+            faults = file_faults(folder, record, hashed=hashed)
+        except ResultsError as error:
+            if (folder / RECORD).exists():
+                faults = [str(error)]
+        jobs.append(StoredJob(folder, record, tuple(faults)))
+    return jobs
+
+
+def job_folders(results: Path, *board: str) -> list[Path]:
+    """Every folder of a job below a results folder, or of one board, in path order."""
+    rows = "*" if board else "*/*/*"
+    marks = (f"{rows}/seed*/**/{mark}" for mark in ("job.json", RECORD))
+    return sorted({path.parent for path in visible(results.joinpath(*board), *marks)})
+
+
+def folders_without_job(results: Path) -> Iterator[Path]:
+    """Folders named like a job's that hold files but neither job.json nor record, in path order.
+
+    Excludes a folder with nothing but a lock or partial files: a process is about to start in it.
     """
     owned = set(job_folders(results))
     for folder in visible(results, "*/*/*/seed*/fold*", "*/*/*/seed*/r*/fold*"):
-        held = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
-        if folder not in owned and not all(map(is_scratch, held)):
+        files = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
+        if folder not in owned and not all(map(is_scratch, files)):
             yield folder
 
 
 def visible(folder: Path, *patterns: str) -> list[Path]:
-    """What fits a pattern below a folder, in path order; not what is hidden, as a half-made copy
-    of a job's folder is.
+    """Paths below a folder that match a pattern, in path order, without hidden ones, such as the
+    partial copy of a job's folder.
     """
-    found = {path for pattern in patterns for path in folder.glob(pattern)}
+    paths = {path for pattern in patterns for path in folder.glob(pattern)}
     return sorted(
         path
-        for path in found
+        for path in paths
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 
-def half_made(results: Path) -> Iterator[Path]:
-    """What processes are writing, or were killed in writing, in path order.
+def partial_files(results: Path) -> Iterator[Path]:
+    """Files that processes are writing, or were killed while writing, in path order.
 
-    Looked for where a job, a submission or a leaderboard lies only: whatever folder somebody gave
-    as the results, other programs' files in it are theirs.
+    Searches only boards with a job, a submission or a leaderboard: a folder that a user gives as
+    results may hold files of other programs.
     """
     marks = visible(results, "*/*/*/submission.json", f"*/*/{LEADERBOARD}/{BOARD}")
     boards = {path.relative_to(results).parts[:2] for path in [*marks, *job_folders(results)]}
@@ -233,7 +267,7 @@ def half_made(results: Path) -> Iterator[Path]:
 
 
 def refuse_unwritable(results: Path) -> None:
-    """Raise ResultsError unless files can be made in the results folder; makes the folder."""
+    """Raise ResultsError unless the results folder is writable; creates the folder."""
     probe = results / f".writable-{os.getpid()}"
     try:
         results.mkdir(parents=True, exist_ok=True)
@@ -241,23 +275,23 @@ def refuse_unwritable(results: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise ResultsError(
-            f"--results {results}: cannot be written ({error.strerror}); "
-            "name another folder, or make this one writable"
+            f"--results {results}: not writable ({error.strerror}); "
+            "give another folder, or make this one writable"
         ) from None
 
 
 def sweep(results: Path) -> None:
-    """Remove what killed processes have half written and nobody has touched for a day."""
-    for scratch in half_made(results):
+    """Remove partial files of killed processes that have not changed for a day."""
+    for scratch in partial_files(results):
         try:
             if time.time() - scratch.lstat().st_mtime > ABANDONED_SECONDS:
                 remove(scratch)
         except OSError:
-            continue  # gone meanwhile, or not ours to remove
+            continue  # removed meanwhile, or without permission
 
 
 def text_of(path: Path) -> str:
-    """The text of a file of JSON. Raises ResultsError that says why it cannot be read."""
+    """The text of a JSON file. Raises ResultsError with the reason if it cannot be read."""
     try:
         return read_text(path)
     except OSError as error:
@@ -267,18 +301,18 @@ def text_of(path: Path) -> str:
 
 
 def open_record(folder: Path) -> RunRecord:
-    """The record of a job folder. Raises ResultsError that says why it cannot be read."""
-    path = folder / "record.json"
+    """The record of a job folder. Raises ResultsError with the reason if it cannot be read."""
+    path = folder / RECORD
     return parse_record(text_of(path), str(path))
 
 
 def open_job(path: Path) -> JobFile:
-    """The job of a job.json. Raises ResultsError that says why it cannot be read."""
+    """The job of a job.json. Raises ResultsError with the reason if it cannot be read."""
     return parse_job_file(text_of(path), str(path))
 
 
 def read_record(folder: Path) -> RunRecord | None:
-    """The record of a job folder; None where there is none, or none that can be read."""
+    """The record of a job folder; None if it is missing or unreadable."""
     try:
         return open_record(folder)
     except ResultsError:
@@ -286,35 +320,31 @@ def read_record(folder: Path) -> RunRecord | None:
 
 
 def is_done(folder: Path, job: Job) -> bool:
-    """Whether this very job has been done here, and its predictions are still what it wrote."""
+    """Whether exactly this job is finished here and its predictions are unchanged."""
     record = read_record(folder)
     return record is not None and record.id == job.id and not file_faults(folder, record)
 
 
 def file_faults(folder: Path, record: RunRecord, *, hashed: bool = True) -> list[str]:
-    """A sentence for each file of predictions that is gone or, where they are hashed, is another.
-
-    Without a fault, the predictions in the folder are what the record was written for.
-    """
-    cure = "run again, which makes this fold anew (verify-results names all that is damaged)"
+    """A message for each file of predictions that is missing or, if hashed, has changed."""
+    cure = "run again, which repeats this fold (verify-results lists all damaged files)"
     faults = []
     for name in dict.fromkeys([PREDICTIONS, *record.files]):
         path = folder / name
         if not name.endswith(".parquet"):
             continue
         if not path.is_file():
-            faults.append(f"{path}: is gone; {cure}")
+            faults.append(f"{path}: is missing; {cure}")
         elif hashed and sha256_of(path) != record.files.get(name):
-            told = "is not the file that the record beside it was written for"
-            faults.append(f"{path}: {told}; {cure}")
+            faults.append(f"{path}: does not match its hash in {RECORD}; {cure}")
     return faults
 
 
 def prepare(job_file: JobFile) -> Literal["ready", "done", "busy"]:
-    """Make a job's folder ready and write its job.json; what another job left there is removed.
+    """Make a job's folder ready and write its job.json; removes the files of another job there.
 
-    "done" where the job has been done meanwhile, "busy" where a process is working on it: then
-    nothing is touched. Looking and making ready are one under the job's lock.
+    Returns "done" if the job is finished, "busy" if another process is working on it; then nothing
+    changes. Check and change happen under the job's lock.
     """
     folder = Path(job_file.place.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -338,7 +368,7 @@ def _make_ready(folder: Path, job_file: JobFile) -> None:
         for entry in folder.iterdir():
             if entry.name != LOCK:
                 remove(entry)
-    (folder / "record.json").unlink(missing_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
     for scratch in filter(is_scratch, sorted(folder.glob("**/.*.tmp"))):  # of killed processes
         remove(scratch)
     write_atomically(path, to_json(job_file).encode())
@@ -355,17 +385,17 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def predictions_table(predictions: Predictions) -> pd.DataFrame:
-    """`image_id`, the class called, then `p_<class>` in class order, float32."""
+    """Columns `image_id`, `predicted` (class name) and `p_<class>` in class order, float32."""
     table = predictions.to_frame()
     probs = table.columns[1:]
     table[probs] = table[probs].astype("float32")
-    called = predictions.probs.argmax(axis=1)
-    table.insert(1, "predicted", [predictions.classes[index] for index in called])
+    predicted = predictions.probs.argmax(axis=1)
+    table.insert(1, "predicted", [predictions.classes[index] for index in predicted])
     return table
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV: numbers as short as they can be read back exactly, no formulas."""
+    """Write a table as CSV: shortest exact numbers; texts cannot act as formulas."""
     texts = table.select_dtypes(exclude="number").columns
     table = table.assign(**{name: table[name].map(text_cell) for name in texts})
     write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
@@ -385,7 +415,7 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
 
 
 def read_history(path: Path) -> dict[str, tuple[float, ...]]:
-    """The columns of a history.csv, a value an epoch; those that hold no numbers are left out."""
+    """The numeric columns of a history.csv, one value per epoch."""
     try:
         table = pd.read_csv(io.BytesIO(read_file(path, MOST_TEXT)))
     except (OSError, ValueError):
@@ -395,7 +425,7 @@ def read_history(path: Path) -> dict[str, tuple[float, ...]]:
 
 
 def files_beside_record(folder: Path) -> dict[str, str]:
-    """sha256 by name of every file of a job folder that the record vouches for."""
+    """sha256 by name of every file of a job folder that its record lists."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     return {
@@ -406,7 +436,7 @@ def files_beside_record(folder: Path) -> dict[str, str]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether another process works on the job of this folder right now; leaves no trace."""
+    """Whether another process is working on the job of this folder; changes nothing."""
     lock = folder / LOCK
     if not lock.exists():
         return False
@@ -416,11 +446,11 @@ def is_locked(folder: Path) -> bool:
     except Timeout:
         return True
     except OSError:
-        return False  # a folder that cannot be written: nobody works there
+        return False  # a job cannot run in a read-only folder
 
 
 def refuse_replacing(jobs: Sequence[tuple[Path, Job]]) -> None:
-    """Raise ResultsError where a finished job of other code, threads or weights would be lost."""
+    """Raise ResultsError if a finished job of other code, threads or weights would be lost."""
     lost = [
         folder
         for folder, job in jobs
@@ -428,44 +458,31 @@ def refuse_replacing(jobs: Sequence[tuple[Path, Job]]) -> None:
     ]
     if lost:
         raise ResultsError(
-            f"{len(lost)} finished jobs here were made by other code, threads, weights or pixels, "
-            f"first {lost[0]}; name another folder with --results, or give --replace to train "
-            "them again"
+            f"{len(lost)} finished jobs used other code, threads, weights or pixels (first: "
+            f"{lost[0]}); give another folder with --results, or --replace to train them again"
         )
 
 
-def damaged_folds(results: Path, protocol: str, dataset: str) -> list[str]:
-    """A sentence for each fold that counts as missing: its record, or a file of its predictions,
-    is damaged.
-    """
-    return unreadable_records(results, protocol, dataset) + [
-        f"damaged file, its fold counts as missing: {fault}"
-        for folder, record in records(results, protocol, dataset)
-        for fault in file_faults(folder, record)
+def damaged_folds(jobs: Sequence[StoredJob]) -> list[str]:
+    """A message for each unreadable record, then for each damaged file of predictions."""
+    unreadable = [job for job in jobs if job.record is None]
+    readable = [job for job in jobs if job.record is not None]
+    return [
+        f"{what}, its fold counts as missing: {fault}"
+        for what, some in (("unreadable record", unreadable), ("damaged file", readable))
+        for job in some
+        for fault in job.faults
     ]
-
-
-def unreadable_records(results: Path, protocol: str, dataset: str) -> list[str]:
-    """A sentence for each record that is damaged, or of a version that this one cannot read."""
-    faults = []
-    for path in visible(results / protocol / dataset, "*/seed*/**/record.json"):
-        try:
-            open_record(path.parent)
-        except ResultsError as error:
-            faults.append(f"unreadable record, its fold counts as missing: {error}")
-    return faults
 
 
 def records(results: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, RunRecord]]:
     """Every readable record of a protocol and dataset, with its folder, in path order."""
-    for path in visible(results / protocol / dataset, "*/seed*/**/record.json"):
-        record = read_record(path.parent)
+    for folder in job_folders(results, protocol, dataset):
+        record = read_record(folder)
         if record is not None:
-            yield path.parent, record
-
-
-def whole_records(results: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, RunRecord]]:
-    """Those of the records whose predictions are what they were written for."""
-    for folder, record in records(results, protocol, dataset):
-        if not file_faults(folder, record):
             yield folder, record
+
+
+def whole_records(jobs: Sequence[StoredJob]) -> list[tuple[Path, RunRecord]]:
+    """The folders and records of the jobs whose predictions are complete and unchanged."""
+    return [(job.folder, job.record) for job in jobs if job.record is not None and not job.faults]

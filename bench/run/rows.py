@@ -1,4 +1,4 @@
-"""Rows: records of a results folder and committed records, with their predictions."""
+"""Rows of the leaderboard: own and committed records with their predictions."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from bench.job import Job, RunRecord
 from bench.leaderboard import RowFacts
 from bench.predictions import RowPredictions, TrainingKey
 from bench.run import results
+from bench.run.results import StoredJob
 
 UNDECLARED = "undeclared"
 OVERLAPPING = (
     *("ham10000", "ham10k", "hmnist", "dermamnist", "medmnist"),
     *("isic", "bcn20000", "bcn20k", "msk"),
 )
-"""What in a declaration, its letters and digits alone, means that test images may have been seen:
-HAM10000 in all its forms, DermaMNIST's among them, and collections that it went into or shares
-images with."""
+"""Names of datasets (letters and digits alone) that share images with the test images: HAM10000 in
+all forms, DermaMNIST included, and collections that contain or overlap it."""
 
 
 def fault_of_pretraining(declared: str) -> str:
-    """Why a row whose weights were made from this data takes no part in the ranking, "" if it does.
+    """Why a row with this declared pretraining data is not ranked, "" if it is.
 
-    "none" declares a training from scratch.
+    "none" declares training from scratch.
     """
-    said = declared.strip().lower()
-    if said in {"", UNDECLARED}:
+    data = declared.strip().lower()
+    if data in {"", UNDECLARED}:
         return "its pretraining data is not declared"
-    letters = "".join(character for character in said if character.isalnum())
+    letters = "".join(character for character in data if character.isalnum())
     if any(word in letters for word in OVERLAPPING):
-        return f"its pretraining data ({said}) overlaps the test images"
+        return f"its pretraining data ({data}) overlaps the test images"
     return ""
 
 
 BESIDE_OWN = " (committed)"
-"""What a committed row's name ends in where it stands beside one of the user's own."""
+"""Suffix of a committed row's name if an own row has the same name."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a record must have been made for to stand on a leaderboard.
+    """What a record must match to appear on a leaderboard.
 
-    seeds  the protocol's: whose trainings a row's numbers are of
+    seeds  the protocol's seeds; the numbers of a row are of these trainings
     """
 
     protocol: str
@@ -64,18 +64,21 @@ class _Run:
 
 
 def collect_rows(
-    results_folder: Path, committed: Path, expected: Expected, passports: Mapping[str, str]
+    own_jobs: Sequence[StoredJob],
+    committed_jobs: Sequence[StoredJob],
+    expected: Expected,
+    passports: Mapping[str, str],
 ) -> list[tuple[RowPredictions, RowFacts]]:
-    """Every row of the results folder and of the committed ones.
+    """The rows of an own and of the committed results folder, as `scan_jobs` gives them.
 
-    Records of one name that were made by different code, threads, weights or pixels (their row ids
-    differ) are never pooled. Of one folder, the ones with the most slots stand for the row, and the
-    rest is counted in a note; a committed row that differs from the user's own keeps its place as
-    "<row> (committed)".
+    Records of one name with different row ids (other code, threads, weights or pixels) are never
+    pooled. In one folder, the row id with the most folds is the row, and a note counts the rest; a
+    committed row that differs from the own one is named "<row> (committed)".
 
-    A fold whose predictions are damaged counts as missing: `results.damaged_folds` names them.
+    A damaged fold counts as missing: `results.damaged_folds` names it.
     """
-    own, public = _chosen(results_folder, expected), _chosen(committed, expected)
+    own, public = _chosen(own_jobs, expected), _chosen(committed_jobs, expected)
+    committed = frozenset(job.folder for job in committed_jobs)
     rows = []
     for name, choice in own.items():
         published = public.get(name)
@@ -91,16 +94,16 @@ def collect_rows(
 
 @dataclass(frozen=True)
 class _Choice:
-    """The runs of one row id that stand for a row, and how many of others were left out."""
+    """The runs of one row id that make the row, and the number of excluded runs."""
 
     row_id: str
     runs: dict[TrainingKey, _Run]
-    strangers: int
+    excluded: int
 
 
-def _chosen(root: Path, expected: Expected) -> dict[str, _Choice]:
+def _chosen(jobs: Sequence[StoredJob], expected: Expected) -> dict[str, _Choice]:
     choices = {}
-    for name, runs in _by_row(root, expected).items():
+    for name, runs in _by_row(jobs, expected).items():
         by_id: dict[str, list[_Run]] = {}
         for run in runs:
             by_id.setdefault(run.record.job.row_id, []).append(run)
@@ -112,9 +115,9 @@ def _chosen(root: Path, expected: Expected) -> dict[str, _Choice]:
     return choices
 
 
-def _by_row(root: Path, expected: Expected) -> dict[str, list[_Run]]:
+def _by_row(jobs: Sequence[StoredJob], expected: Expected) -> dict[str, list[_Run]]:
     rows: dict[str, list[_Run]] = {}
-    for folder, record in results.whole_records(root, expected.protocol, expected.dataset):
+    for folder, record in results.whole_records(jobs):
         job = record.job
         if (job.roster_sha256, job.roles_sha256) == (expected.roster_sha256, expected.roles_sha256):
             rows.setdefault(job.row, []).append(_Run(folder, record))
@@ -126,7 +129,7 @@ def _row(
     choice: _Choice,
     expected: Expected,
     passports: Mapping[str, str],
-    committed: Path,
+    committed: frozenset[Path],
 ) -> tuple[RowPredictions, RowFacts]:
     runs = list(choice.runs.values())
     first = runs[0].record.job
@@ -139,29 +142,29 @@ def _row(
         for name in (results.PREDICTIONS, f"val_{results.PREDICTIONS}")
     )
     row = RowPredictions(name, first.method, "trained", test, val)
-    return row, _facts(runs, passports.get(first.method, ""), choice.strangers, committed, expected)
+    return row, _facts(runs, passports.get(first.method, ""), choice.excluded, committed, expected)
 
 
 def _facts(
-    runs: list[_Run], passport: str, strangers: int, committed: Path, expected: Expected
+    runs: list[_Run], passport: str, excluded: int, committed: frozenset[Path], expected: Expected
 ) -> RowFacts:
     records = [run.record for run in runs]
     first = records[0]
     members = first.job.members
     notes = _notes(records)
-    if strangers:
+    if excluded:
         notes.append(
-            f"{strangers} folds made by other code, threads, weights or pixels are left out"
+            f"{excluded} folds made by other code, threads, weights or pixels are left out"
         )
     if any(record.git_dirty for record in records):
         notes.append("made by code with changes that are not committed")
     notes += _differing_machines(records)
     badges = ["from scratch"] if first.facts.get("initial_weights") == "random" else []
-    public = [run.record.job.slot for run in runs if run.folder.is_relative_to(committed)]
+    public = [run.record.job.slot for run in runs if run.folder in committed]
     if len(public) == len(runs):
         badges.append("committed")
     elif public:
-        notes.append(_told_committed(public, [run.record.job.slot for run in runs]))
+        notes.append(_committed_note(public, [run.record.job.slot for run in runs]))
     return RowFacts(
         variant=first.job.variant,
         badges=tuple(badges),
@@ -198,21 +201,19 @@ def _facts(
     )
 
 
-def _told_committed(public: Sequence[TrainingKey], every: Sequence[TrainingKey]) -> str:
-    """Which folds of a row of one's own are the committed ones; seed and repeat where it has
-    several.
-    """
+def _committed_note(public: Sequence[TrainingKey], every: Sequence[TrainingKey]) -> str:
+    """The folds of an own row that are committed; with seed and repeat if there are several."""
     places: dict[str, list[str]] = {}
     for slot in sorted(public):
         seed = f" of seed {slot.seed}" if len({each.seed for each in every}) > 1 else ""
         repeat = f" of repeat {slot.repeat}" if len({each.repeat for each in every}) > 1 else ""
         places.setdefault(f"{seed}{repeat}", []).append(str(slot.fold))
-    told = [
+    names = [
         f"fold{'s' if folds[1:] else ''} {_enumerated(folds)}{where}"
         for where, folds in places.items()
     ]
     return (
-        f"{_enumerated(told)} {'are the committed ones' if public[1:] else 'is the committed one'}"
+        f"{_enumerated(names)} {'are the committed ones' if public[1:] else 'is the committed one'}"
     )
 
 
@@ -222,83 +223,78 @@ def _enumerated(words: Sequence[str]) -> str:
 
 
 def _recipe(job: Job) -> dict[str, Any]:
-    """The row's switches; of an ensemble, which trained nothing, what its members' weights saw."""
-    switches = job.recipe.model_dump()
-    return {"pretraining_data": switches["pretraining_data"]} if job.members else switches
+    """The options of a row's recipe; of an ensemble only the pretraining data of its members."""
+    options = job.recipe.model_dump()
+    return {"pretraining_data": options["pretraining_data"]} if job.members else options
 
 
 def _histories(runs: Sequence[_Run]) -> dict[str, Mapping[str, tuple[float, ...]]]:
-    """The learning curves of the trainings whose history is still what the record vouches for."""
-    found: dict[str, Mapping[str, tuple[float, ...]]] = {}
+    """The learning curves of the trainings whose history matches its hash in the record."""
+    histories: dict[str, Mapping[str, tuple[float, ...]]] = {}
     for run in runs:
         path = run.folder / results.HISTORY
-        stated = run.record.files.get(path.name)
-        if stated is not None and path.is_file() and sha256_of(path) == stated:
-            slot = run.record.job.slot
-            found[f"seed {slot.seed} fold {run.record.job.column}"] = results.read_history(path)
-    return found
+        sha256 = run.record.files.get(path.name)
+        if sha256 is not None and path.is_file() and sha256_of(path) == sha256:
+            job = run.record.job
+            histories[f"seed {job.seed} fold {job.column}"] = results.read_history(path)
+    return histories
 
 
 def _notes(records: Sequence[RunRecord]) -> list[str]:
-    """What was noted, each once, but for what guards said: that stands apart."""
-    told = {(record.id, sentence) for record in records for sentence in _said(record).values()}
-    notes = [note for record in records for note in record.notes if (record.id, note) not in told]
+    """The notes of the jobs, each once, without training warnings, which are listed separately."""
+    warnings = {(record.id, text) for record in records for text in _warnings(record).values()}
+    notes = [note for job in records for note in job.notes if (job.id, note) not in warnings]
     return list(dict.fromkeys(notes))
 
 
 def _guards(records: Sequence[RunRecord]) -> dict[str, str] | None:
-    """The first thing that each guard said, and in how many jobs it spoke; None: nobody watched.
+    """Each training warning of a row with the number of its jobs; None if none were recorded.
 
-    Its sentences hold numbers of their fold, so they differ.
+    Shows the text of the first job, since the texts contain numbers of their fold.
     """
     if not any("guards" in record.facts for record in records):
         return None
-    by_guard: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for record in records:
-        for guard, sentence in _said(record).items():
-            by_guard.setdefault(guard, []).append(sentence)
+        for name, text in _warnings(record).items():
+            texts.setdefault(name, []).append(text)
     return {
-        guard: sentences[0]
-        + (f" (one of {len(sentences)} jobs that say so)" if sentences[1:] else "")
-        for guard, sentences in by_guard.items()
+        name: first + (f" (one of {len(rest) + 1} jobs that say so)" if rest else "")
+        for name, (first, *rest) in texts.items()
     }
 
 
-def _said(record: RunRecord) -> dict[str, str]:
-    """What the guards of a training said, by guard; those of its stages, too (`teacher_guards`)."""
-    told = [
+def _warnings(record: RunRecord) -> dict[str, str]:
+    """The training warnings of a job by name, those of its stages included (`teacher_guards`)."""
+    stages = [
         value
         for name, value in record.facts.items()
         if name.endswith("guards") and isinstance(value, Mapping)
     ]
-    return {str(guard): str(sentence) for said in told for guard, sentence in said.items()}
+    return {str(name): str(text) for stage in stages for name, text in stage.items()}
 
 
 def _differing_machines(records: Sequence[RunRecord]) -> list[str]:
-    """A note where the row's folds were not all made on one kind of machine by one software."""
+    """A note for each property of machine or software that differs between the row's folds."""
     places = {
         "devices": {record.device for record in records},
         "processors": {str(record.host.get("processor")) for record in records},
         "versions of torch": {record.versions.get("torch", "?") for record in records},
     }
     return [
-        f"made on several {what}: {', '.join(sorted(found))}"
-        for what, found in places.items()
-        if len(found) > 1
+        f"made on several {what}: {', '.join(sorted(values))}"
+        for what, values in places.items()
+        if len(values) > 1
     ]
 
 
 def _counted(records: Sequence[RunRecord], seeds: Sequence[int]) -> Sequence[RunRecord]:
-    """The trainings that a row's numbers are of: those of these seeds, else all that it has."""
+    """The trainings with one of these seeds; all trainings if there are none."""
     return [record for record in records if record.job.seed in seeds] or records
 
 
 def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
-    """What the trainings of the protocol's seeds took, or all where there is none of them.
-
-    Sums over these jobs for times, the largest peak memory, means for the rest: a cost stands
-    beside numbers of these seeds alone, and further seeds make no method dearer.
-    """
+    """The cost of these trainings: sums of times, maxima of memory, means of the rest."""
     cost: dict[str, float] = {
         "jobs": len(records),
         "wall_seconds": round(sum(record.wall_seconds for record in records), 1),
@@ -312,16 +308,16 @@ def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
         ("gpu_peak_memory_bytes", max),
         ("utilisation", fmean),
     ):
-        told = [record.facts.get(name) for record in records]
-        values = [float(value) for value in told if isinstance(value, int | float)]
+        facts = [record.facts.get(name) for record in records]
+        values = [float(value) for value in facts if isinstance(value, int | float)]
         if len(values) == len(records):
             cost[name] = round(combine(values), 3 if name == "utilisation" else 1)
     return cost
 
 
 def _why_unranked(record: RunRecord) -> str:
-    """The bench's engine vouches for random weights; of all others somebody says what they saw."""
+    """Why a row is not ranked, "" if it is; the engine itself records random initial weights."""
     if record.facts.get("initial_weights") == "random":
         return ""
-    told = record.facts.get("pretraining_data") or record.job.recipe.pretraining_data or UNDECLARED
-    return fault_of_pretraining(str(told))
+    data = record.facts.get("pretraining_data") or record.job.recipe.pretraining_data or UNDECLARED
+    return fault_of_pretraining(str(data))

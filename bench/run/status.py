@@ -1,4 +1,4 @@
-"""Status of jobs in a results folder, from its files alone."""
+"""Status of the jobs in a results folder, from its files alone."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from stat import S_ISREG
 from statistics import fmean
 
 from bench.errors import ResultsError
-from bench.job import Job, RunRecord
+from bench.job import Job
 from bench.protocol import Protocol
 from bench.run import results
-from bench.run.supervisor import clock_file, fault_in_log, read_usage
+from bench.run.results import StoredJob
+from bench.run.supervisor import fault_in_log, read_usage, usage_file
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """One job as its folder tells it.
+    """Status of one job.
 
-    state      "done", "running", "failed", "interrupted" (killed: the same command goes on from its
-               last checkpoint), "waiting" (planned, never begun) or "damaged"
+    state      "done", "running", "failed", "interrupted" (killed: the same command continues from
+               the last checkpoint), "waiting" (planned, not started) or "damaged"
     detail     the fault of a failed or damaged job
     seconds    wall time of a done job
-    heartbeat  seconds since a running job last wrote something
-    worker     host and process that do a running job; "" where it has not said yet
+    heartbeat  seconds since a running job last wrote a file
+    worker     host and process of a running job; "" until it is known
     """
 
     folder: Path
@@ -40,10 +41,10 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class RowState:
-    """A row's jobs, and the slots of the protocol that no job was ever planned for.
+    """The jobs of a row, and the seeds and folds of the protocol that were never planned.
 
-    seconds_left  about how long the rest takes if its jobs ran one after another, by the mean of
-                  the done ones; None where none is done
+    seconds_left  estimated time of the remaining jobs, one at a time, by the mean of the done
+                  jobs; None without a done job
     """
 
     protocol: str
@@ -53,12 +54,12 @@ class RowState:
     missing: tuple[str, ...]
 
     def count(self, state: str) -> int:
-        """How many jobs are in a state."""
+        """Number of jobs in a state."""
         return sum(job.state == state for job in self.jobs)
 
     @property
     def seconds_left(self) -> float | None:
-        """Processor-free estimate of the time left; see the class."""
+        """Estimated seconds of the remaining jobs; see the class."""
         known = [job.seconds for job in self.jobs if job.seconds is not None]
         left = len(self.jobs) - self.count("done") + len(self.missing)
         if not left:
@@ -67,63 +68,50 @@ class RowState:
 
 
 def read_status(root: Path, protocols: Mapping[str, Protocol]) -> list[RowState]:
-    """The state of every trained row below a results folder, in path order."""
-    folders: dict[tuple[str, str, str], list[Path]] = {}
-    for path in results.job_folders(root):
-        protocol, dataset, row = path.relative_to(root).parts[:3]
-        folders.setdefault((protocol, dataset, row), []).append(path)
-    rows = []
-    for (protocol, dataset, row), found in folders.items():
-        jobs = tuple(_state(folder) for folder in found)
-        missing = _missing(protocols.get(protocol), jobs)
-        rows.append(RowState(protocol, dataset, row, jobs, missing))
-    return rows
+    """The status of every trained row below a results folder, in path order; hashes nothing."""
+    by_row: dict[tuple[str, str, str], list[JobState]] = {}
+    for stored in results.scan_jobs(root, hashed=False):
+        protocol, dataset, row = stored.folder.relative_to(root).parts[:3]
+        by_row.setdefault((protocol, dataset, row), []).append(job_state(stored))
+    return [
+        RowState(protocol, dataset, row, tuple(jobs), _missing(protocols.get(protocol), jobs))
+        for (protocol, dataset, row), jobs in by_row.items()
+    ]
 
 
-def unfinished(root: Path, protocol: str, dataset: str) -> dict[str, list[str]]:
-    """What became of the jobs that a protocol's rows here have begun and not done, by row."""
-    found: dict[str, list[str]] = {}
-    for folder in results.job_folders(root):
-        *where, row = folder.relative_to(root).parts[:3]
-        if where == [protocol, dataset]:
-            state = _state(folder, hashed=True)
-            if state.state != "done":
-                place = "/".join(folder.relative_to(root).parts[3:])
-                detail = f": {state.detail}" if state.detail else ""
-                found.setdefault(row, []).append(f"{place} {state.state}{detail}")
-    return found
+def unfinished(root: Path, jobs: Sequence[StoredJob]) -> dict[str, list[str]]:
+    """Place, state and fault of each job below `root` that is not done, by row."""
+    by_row: dict[str, list[str]] = {}
+    for state in map(job_state, jobs):
+        if state.state != "done":
+            _, _, row, *place = state.folder.relative_to(root).parts
+            detail = f": {state.detail}" if state.detail else ""
+            by_row.setdefault(row, []).append(f"{'/'.join(place)} {state.state}{detail}")
+    return by_row
 
 
-def _state(folder: Path, *, hashed: bool = False) -> JobState:
-    """What a folder tells; `hashed`: predictions that are not what was made are damaged, too."""
+def job_state(stored: StoredJob) -> JobState:
+    """The status of a scanned job."""
+    folder, record, fault = stored.folder, stored.record, next(iter(stored.faults), "")
     try:
-        record, fault = results.open_record(folder), ""
+        job = results.open_job(folder / "job.json").job
     except ResultsError as error:
-        record, fault = None, str(error) if (folder / "record.json").exists() else ""
-    try:
-        job_file = results.open_job(folder / "job.json")
-    except ResultsError as error:
-        if record is not None:  # committed rows keep the record only
-            return _done(folder, record, hashed=hashed)
-        return JobState(folder, "damaged", detail=fault or str(error))
-    if record is not None and record.id == job_file.job.id:  # a job that begins again has none
-        return _done(folder, record, hashed=hashed)
-    return _undone(folder, job_file.job, fault)
+        if record is None:
+            return JobState(folder, "damaged", detail=fault or str(error))
+        job = record.job  # committed rows keep only the record
+    if record is None or record.id != job.id:  # without a record, or planned again
+        return _undone(folder, job, fault if record is None else "")
+    if fault:
+        return JobState(folder, "damaged", job, fault)
+    return JobState(folder, "done", job, seconds=record.wall_seconds)
 
 
-def _done(folder: Path, record: RunRecord, *, hashed: bool) -> JobState:
-    faults = results.file_faults(folder, record, hashed=hashed)
-    if faults:
-        return JobState(folder, "damaged", record.job, faults[0])
-    return JobState(folder, "done", record.job, seconds=record.wall_seconds)
-
-
-def _undone(folder: Path, job: Job, fault_of_record: str) -> JobState:
+def _undone(folder: Path, job: Job, record_fault: str) -> JobState:
     if results.is_locked(folder):
-        worker = read_usage(clock_file(folder)).worker
+        worker = read_usage(usage_file(folder)).worker
         return JobState(folder, "running", job, heartbeat=_seconds_silent(folder), worker=worker)
-    if fault_of_record:
-        return JobState(folder, "damaged", job, fault_of_record)
+    if record_fault:
+        return JobState(folder, "damaged", job, record_fault)
     log = folder / "log.txt"
     if not log.exists():
         return JobState(folder, "waiting", job)
@@ -132,19 +120,19 @@ def _undone(folder: Path, job: Job, fault_of_record: str) -> JobState:
 
 
 def _seconds_silent(folder: Path) -> float:
-    """Seconds since any file of a job's folder was written; never negative, clocks may differ."""
+    """Seconds since a file of a job's folder was written; at least 0, since clocks may differ."""
     latest = 0.0
     for path in folder.iterdir():
-        with suppress(OSError):  # the job at work renames and removes files
-            found = path.stat()
-            latest = max(latest, found.st_mtime if S_ISREG(found.st_mode) else 0.0)
+        with suppress(OSError):  # the running job renames and removes files
+            stat = path.stat()
+            latest = max(latest, stat.st_mtime if S_ISREG(stat.st_mode) else 0.0)
     return max(0.0, time.time() - latest)
 
 
 def _missing(protocol: Protocol | None, jobs: Sequence[JobState]) -> tuple[str, ...]:
     if protocol is None:
         return ()
-    have = {each.job.slot if each.job else results.slot_at(each.folder) for each in jobs}
+    have = {job.job.slot if job.job else results.key_of_folder(job.folder) for job in jobs}
     return tuple(
         f"seed {seed} {f'repeat {repeat} ' if protocol.split.repeats > 1 else ''}fold {fold}"
         for seed in protocol.run.seeds

@@ -1,4 +1,4 @@
-"""Read the table of a submission: CSV or Parquet, image ids and their spelling."""
+"""Read the table of a submission (CSV or Parquet) and match its image ids."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bench.run.results import read_parquet
 
 MAX_BYTES = 1 << 30
 IMAGE_COLUMNS = ("image_id", "image", "isic_id")
-"""The column of the image ids as we call it, the ISIC challenges, the ISIC Archive."""
+"""Names of the image id column: of the bench, of the ISIC challenges, of the ISIC Archive."""
 
 PARQUET = b"PAR1"
 UTF_16 = ("UTF-16 text, not UTF-8", "save it as UTF-8")
-OTHERS = {
+OTHER_FORMATS = {
     b"\x1f\x8b": ("packed by gzip", "unpack it (gunzip) and submit what is in it"),
     b"BZh": ("packed by bzip2", "unpack it (bunzip2) and submit what is in it"),
     b"\xfd7zXZ": ("packed by xz", "unpack it (unxz) and submit what is in it"),
@@ -33,17 +33,21 @@ OTHERS = {
     b"\xff\xfe": UTF_16,
     b"\xfe\xff": UTF_16,
 }
-"""What a file is by how it begins, and what to do about it."""
+"""Format by the first bytes of a file, and how to fix it."""
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-LOOKED_AT = 1000
-"""Bytes within which text in UTF-16 without a mark shows: it holds zeros, UTF-8 none."""
+CHECKED_BYTES = 1000
+"""Bytes searched for zeros, which UTF-16 text without a byte order mark contains."""
+ENDING = re.compile(r"\.(?:jpe?g|png)$", re.IGNORECASE)
+FEW = 3
+"""Number of examples in a message about one kind of fault."""
+LONGEST = 80
 
 
 def read_submission_table(path: Path) -> pd.DataFrame:
-    """All cells as text (CSV) or as they are typed (Parquet), by the number of their row.
+    """The cells as text (CSV) or with their types (Parquet); the index is the row number.
 
-    A CSV file's header is row 1; Parquet has none, its first row is 1. Raises PredictionError.
+    The header of a CSV file is row 1; the first row of a Parquet file is 1. Raises PredictionError.
     """
     try:
         content = read_file(path, MAX_BYTES)
@@ -65,10 +69,10 @@ def _parquet(content: bytes, where: str) -> pd.DataFrame:
 
 
 def _text(content: bytes, where: str) -> str:
-    for mark, (what, cure) in OTHERS.items():
-        if content.startswith(mark):
+    for start, (what, cure) in OTHER_FORMATS.items():
+        if content.startswith(start):
             raise PredictionError(f"{where}: is {what}; {cure}")
-    if b"\0" in content[:LOOKED_AT]:
+    if b"\0" in content[:CHECKED_BYTES]:
         raise PredictionError(f"{where}: holds zero bytes, as UTF-16 does; {UTF_16[1]}")
     try:
         return content.decode("utf-8-sig")
@@ -79,17 +83,22 @@ def _text(content: bytes, where: str) -> str:
 
 
 def _csv(text: str, where: str) -> pd.DataFrame:
-    _refuse_other_separators(text, where)
+    first_line = text.lstrip().split("\n", 1)[0].strip()
+    for mark, name in SEPARATORS.items():
+        if mark in first_line and "," not in first_line:
+            raise PredictionError(
+                f"{where}: is separated by {name}; write commas, and points in numbers"
+            )
     rows = _rows(text, where)
     if len(rows) < 2:  # noqa: PLR2004 - a header and something below it
         raise PredictionError(f"{where}: no rows below a header")
     (_, header), *below = rows
-    # pandas fills short rows and shifts long ones without a word
+    # pandas would fill short rows and shift long ones silently
     for number, row in below:
         if len(row) != len(header):
             raise PredictionError(
                 f"{where}: row {number} has {len(row)} cells, the header has {len(header)}; give "
-                "every row a cell for each column"
+                "one cell per column in every row"
             )
     return pd.DataFrame(
         [row for _, row in below],
@@ -98,18 +107,8 @@ def _csv(text: str, where: str) -> pd.DataFrame:
     )
 
 
-def _refuse_other_separators(text: str, where: str) -> None:
-    """Raise PredictionError for a header that something else than commas separates."""
-    header = text.lstrip().split("\n", 1)[0].strip()
-    for mark, name in SEPARATORS.items():
-        if mark in header and "," not in header:
-            raise PredictionError(
-                f"{where}: is separated by {name}; write commas, and points in numbers"
-            )
-
-
 def _rows(text: str, where: str) -> list[tuple[int, list[str]]]:
-    """The rows that are not empty, with their numbers."""
+    """The non-empty rows with their numbers."""
     number, rows = 0, []
     try:
         for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), 1):
@@ -123,60 +122,56 @@ def _rows(text: str, where: str) -> list[tuple[int, list[str]]]:
 
 
 def _fault(error: str, text: str) -> str:
-    """What is wrong with a row that Python cannot read, in words that lead to the place."""
+    """The fault of a row that Python cannot read, and its fix."""
     if "end of data" in error or ("field limit" in error and '"' in text):
-        return 'has a quote (") that is not closed; close it, or remove it'
+        return 'has a quote (") that is not closed; close or remove it'
     if "field limit" in error:
         return f"has a cell of more than {csv.field_size_limit()} characters; give ids and numbers"
-    return f"has a quote in a wrong place ({error}); mend its quotes"
-
-
-ENDING = re.compile(r"\.(?:jpe?g|png)$", re.IGNORECASE)
-FEW = 3
-"""Offenders that are named where all have one fault."""
-LONGEST = 80
+    return f"has a quote in a wrong place ({error}); correct its quotes"
 
 
 def refuse_rows_without_id(ids: pd.Series, where: str) -> None:
-    """Raise PredictionError that names the rows whose image id is empty."""
+    """Raise PredictionError with the numbers of the rows without an image id."""
     empty = ids.isna() | (ids.astype(str).str.strip() == "")
     if empty.any():
-        told = listing([f"row {number}" for number in ids.index[empty]], FEW)
-        raise PredictionError(f"{where}: no image id in {told}; give it, or remove the row")
+        rows = listing([f"row {number}" for number in ids.index[empty]], FEW)
+        raise PredictionError(f"{where}: no image id in {rows}; give it, or remove the row")
 
 
 def refuse_other_spelling(ids: pd.Series, known: Sequence[str], where: str) -> None:
-    """Raise PredictionError where ids are the dataset's but for what people and programs change.
+    """Raise PredictionError for ids that differ from the dataset's only in file ending, white space
+    or letter case.
 
-    To say of each that it is unknown, and of each image that it is missing, would hide the cure.
+    A message per unknown and per missing image would hide this one cause.
     """
-    count = Counter(map(_plain, known))
-    meant = {_plain(name): name for name in known if count[_plain(name)] == 1}
-    strange = [each for each in ids[~ids.isin(known)] if _plain(each) in meant]
-    if not strange:
+    count = Counter(map(_normalised, known))
+    match = {_normalised(name): name for name in known if count[_normalised(name)] == 1}
+    differing = [each for each in ids[~ids.isin(known)] if _normalised(each) in match]
+    if not differing:
         return
-    cures = {cure for each in strange for cure in _cures(each, meant[_plain(each)])}
-    told = [f"{each[:LONGEST]!a} for {meant[_plain(each)]}" for each in strange]
+    pairs = [(each, match[_normalised(each)]) for each in differing]
+    fixes = {fix for given, expected in pairs for fix in _fixes(given, expected)}
+    examples = [f"{given[:LONGEST]!a} for {expected}" for given, expected in pairs]
     raise PredictionError(
-        f"{where}: image ids that differ from the dataset's in spelling alone ({len(strange)} of "
-        f"{len(ids)}): {listing(told, FEW)}; give ids {' and '.join(sorted(cures))}"
+        f"{where}: image ids that differ from the dataset's in spelling alone ({len(differing)} of "
+        f"{len(ids)}): {listing(examples, FEW)}; give ids {' and '.join(sorted(fixes))}"
     )
 
 
-def _plain(image_id: str) -> str:
-    """An id without what people and programs change in it."""
+def _normalised(image_id: str) -> str:
+    """An id without white space, letter case and file ending."""
     return ENDING.sub("", image_id.strip().casefold())
 
 
-def _cures(given: str, meant: str) -> Iterator[str]:
-    """What to do about an id that is another only in spelling."""
+def _fixes(given: str, expected: str) -> Iterator[str]:
+    """How to change an id into the dataset's spelling."""
     bare = given.strip()
     if given != bare:
         yield "without white space around them"
-    theirs, own = ("".join(ENDING.findall(each)) for each in (bare, meant))
-    other_ending = theirs.lower() != own.lower()
+    ending, right = ("".join(ENDING.findall(each)) for each in (bare, expected))
+    other_ending = ending.lower() != right.lower()
     if other_ending:
-        yield f"with {own}" if own else f"without {theirs}"
-    stems = bare.removesuffix(theirs), meant.removesuffix(own)
-    if stems[0] != stems[1] or (theirs != own and not other_ending):
+        yield f"with {right}" if right else f"without {ending}"
+    same_stem = bare.removesuffix(ending) == expected.removesuffix(right)
+    if not same_stem or (ending != right and not other_ending):
         yield "in the dataset's letter case"

@@ -1,10 +1,10 @@
 """Submissions: predictions made elsewhere as a row of the leaderboard.
 
-<results>/<protocol>/<dataset>/<row>/submission.json   who, whence, licence, hash
-    <results>/<protocol>/<dataset>/<row>/submission.csv    the file as it came (or .parquet)
+    <results>/<protocol>/<dataset>/<row>/submission.json   name, origin, licence, hash
+    <results>/<protocol>/<dataset>/<row>/submission.csv    the submitted file (or .parquet)
 
-The file is kept as it came and read again, checked, whenever rows are collected. Nothing in it is
-ever executed: it is CSV or Parquet, numbers and ids.
+The file is kept unchanged, and read and checked again whenever rows are collected. It holds ids and
+numbers; nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from bench.run.rows import UNDECLARED, fault_of_pretraining
 from bench.run.submission_reader import (
     FEW,
     IMAGE_COLUMNS,
+    LONGEST,
     MAX_BYTES,
     read_submission_table,
     refuse_other_spelling,
@@ -40,17 +41,16 @@ from bench.run.submission_reader import (
 
 MARK = "submission.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-LONGEST_SHOWN = 80
 UNKNOWN = "unk"
-"""ISIC 2019's column for images of none of the classes: passed over where nothing is in it."""
+"""Column of ISIC 2019 for images of another class; ignored if all its values are 0."""
 
 
 class Submission(BaseModel):
     """The content of submission.json.
 
-    file, sha256      the kept file beside it
-    original          the file's name as it was handed in
-    origin, licence, pretraining_data   as stated by who submitted; "not stated" where they are not
+    file, sha256      the kept file in the same folder
+    original          name of the submitted file
+    origin, licence, pretraining_data   as declared by the submitter; "not stated" by default
     accepted          UTC, ISO 8601
     """
 
@@ -72,10 +72,10 @@ class Submission(BaseModel):
 
 @dataclass(frozen=True)
 class SubmissionSpec:
-    """What a submission must hold: every test image of every fold column once.
+    """What a submission must contain: each test image of each fold column once.
 
-    folds  of one repeat; the roles' columns are repeat-major
-    seed   the seed that the row stands under; a submission is one training of the method
+    folds  number of folds of one repeat; the columns of the roles are repeat-major
+    seed   the seed of the row; a submission is one training of the method
     """
 
     roles: Roles
@@ -84,7 +84,7 @@ class SubmissionSpec:
     seed: int
 
     def test_rows(self) -> pd.DataFrame:
-        """Columns `image_id` and `fold` of every prediction that is wanted."""
+        """Columns `image_id` and `fold` of every required prediction."""
         parts = [(k, self.roles.rows(k, "test")) for k in range(self.roles.columns)]
         ids = np.concatenate([self.roles.image_ids[rows] for _, rows in parts])
         fold = np.concatenate([np.full(len(rows), k) for k, rows in parts])
@@ -92,39 +92,40 @@ class SubmissionSpec:
 
 
 def row_folder(results: Path, protocol: str, dataset: str, name: str) -> Path:
-    """Where a submission is kept."""
+    """Folder of a submission."""
     return results / protocol / dataset / name
 
 
 def refuse_odd_name(name: str) -> None:
-    """Raise PredictionError for a name that no folder of a row can have."""
+    """Raise PredictionError for a name that is not valid for a row."""
     if not NAME.fullmatch(name):
         raise PredictionError(
-            f"--name {_shown(name)}: use up to 64 letters, digits, '_', '.' and '-', a letter or "
-            "digit first"
+            f"--name {_shown(name)}: use up to 64 letters, digits, '_', '.' and '-'; start with a "
+            "letter or digit"
         )
 
 
 def refuse_name(name: str, folder: Path, methods: Sequence[str], *, replace: bool) -> None:
-    """Raise PredictionError for a name that is none, or that another row has."""
+    """Raise PredictionError for an invalid name, or for the name of another row."""
     refuse_odd_name(name)
     if name in RESERVED or name in methods:
-        raise PredictionError(f"--name {name}: is the name of a row of the bench; take another")
+        raise PredictionError(
+            f"--name {name}: is the name of a row of the bench; give another name"
+        )
     if holds_submission(folder) and not replace:
         raise PredictionError(
-            f"--name {name}: {folder} holds a submission already; take another name, or give "
-            "--replace"
+            f"--name {name}: {folder} holds a submission already; give another name, or --replace"
         )
     if folder.exists() and not holds_submission(folder) and any(folder.iterdir()):
-        raise PredictionError(f"--name {name}: {folder} holds a trained row; take another name")
+        raise PredictionError(f"--name {name}: {folder} holds a trained row; give another name")
 
 
 def refuse_committed(name: str, folder: Path) -> None:
-    """Raise PredictionError where `folder`, a name's among the committed rows, holds one."""
+    """Raise PredictionError if `folder`, a name's folder among the committed rows, exists."""
     if folder.exists():
         raise PredictionError(
             f"--name {name}: is the name of a committed row ({folder}), which every leaderboard "
-            "shows; take another"
+            "shows; give another name"
         )
 
 
@@ -134,10 +135,13 @@ def holds_submission(folder: Path) -> bool:
 
 
 def read_submission(path: Path, wanted: SubmissionSpec) -> dict[TrainingKey, Predictions]:
-    """The predictions of a file, by slot. Raises PredictionError with the first twenty faults."""
+    """The predictions of a file by seed, repeat and fold.
+
+    Raises PredictionError with the first twenty faults.
+    """
     table = read_submission_table(path)
     frame, fold = _columns(table, wanted, str(path))
-    faults = list(_faults(frame, fold, wanted))
+    faults = [*_id_faults(frame["image_id"], fold, wanted), *_probability_faults(frame)]
     if len(faults) == 1:
         raise PredictionError(f"{path}: {faults[0]}")
     if faults:
@@ -156,13 +160,13 @@ def read_submission(path: Path, wanted: SubmissionSpec) -> dict[TrainingKey, Pre
 def _columns(
     table: pd.DataFrame, wanted: SubmissionSpec, where: str
 ) -> tuple[pd.DataFrame, pd.Series]:
-    """The columns `image_id`, `p_<class>` as text or numbers, and the fold column of every row."""
+    """The columns `image_id` and `p_<class>` as numbers, and the fold column of each row."""
     table = table.rename(columns=str)
     twice = sorted(name for name, count in Counter(table.columns).items() if count > 1)
     if twice:
-        raise PredictionError(f"{where}: columns that stand there twice: {', '.join(twice)}")
+        raise PredictionError(f"{where}: columns that occur twice: {', '.join(twice)}")
     by_class = {f"p_{name}": f"p_{name}" for name in wanted.classes}
-    if "image_id" not in table.columns:  # the ISIC challenges' header: image,MEL,NV,...
+    if "image_id" not in table.columns:  # header of the ISIC challenges: image,MEL,NV,...
         lower = {str(name).strip().lower(): name for name in table.columns}
         by_class = {f"p_{name}": lower.get(name, f"p_{name}") for name in wanted.classes}
     ids = next((name for name in IMAGE_COLUMNS if name in table.columns), "image_id")
@@ -175,15 +179,15 @@ def _columns(
             f"{','.join(name.upper() for name in wanted.classes)})"
         )
     known = {*needed, "fold"}
-    if ids != "image_id":  # ISIC 2019 asked for a column of what is none of the classes
+    if ids != "image_id":  # ISIC 2019 has a column for other classes
         known |= {
             name for name in table.columns if name.lower() == UNKNOWN and _all_zero(table[name])
         }
-    strange = [_shown(name) for name in table.columns if name not in known]
-    if strange:
+    unknown = [_shown(name) for name in table.columns if name not in known]
+    if unknown:
         raise PredictionError(
-            f"{where}: unknown columns: {', '.join(strange[:OFFENDERS_SHOWN])}; remove them, or "
-            "name each class as the dataset does"
+            f"{where}: unknown columns: {', '.join(unknown[:OFFENDERS_SHOWN])}; remove them, or "
+            "use the dataset's class names"
         )
     refuse_rows_without_id(table[ids], where)
     frame = pd.DataFrame({"image_id": table[ids].astype(str)})
@@ -200,80 +204,82 @@ def _all_zero(column: pd.Series) -> bool:
 def _folds(
     table: pd.DataFrame, image_ids: pd.Series, wanted: SubmissionSpec, where: str
 ) -> pd.Series:
-    """The fold column of every row: as stated, else the one that tests the image (-1: none)."""
+    """The fold column of each row: as given, else the one that tests the image (-1: none)."""
     if "fold" in table.columns:
-        stated = pd.to_numeric(table["fold"], errors="coerce")
-        odd = table["fold"][~stated.isin(range(wanted.roles.columns))]
-        if len(odd):
-            told = [f"row {number} has {_shown(value)!r}" for number, value in odd.items()]
+        folds = pd.to_numeric(table["fold"], errors="coerce")
+        invalid = table["fold"][~folds.isin(range(wanted.roles.columns))]
+        if len(invalid):
+            rows = [f"row {number} has {_shown(value)!r}" for number, value in invalid.items()]
             raise PredictionError(
-                f"{where}: `fold` is none of 0 to {wanted.roles.columns - 1}: {listing(told, FEW)};"
+                f"{where}: `fold` is none of 0 to {wanted.roles.columns - 1}: {listing(rows, FEW)};"
                 " give the column of the roles file that tests the image"
             )
-        return stated.astype(np.int64)
-    rows = wanted.test_rows()
-    if rows["image_id"].duplicated().any():
+        return folds.astype(np.int64)
+    tested = wanted.test_rows()
+    if tested["image_id"].duplicated().any():
         raise PredictionError(
-            f"{where}: this protocol tests an image in several of its fold columns; add a column "
+            f"{where}: this protocol tests an image in several fold columns; add a column "
             f"`fold` with 0 to {wanted.roles.columns - 1}, as in its roles file"
         )
-    fold_of = rows.set_index("image_id")["fold"]
+    fold_of = tested.set_index("image_id")["fold"]
     return image_ids.map(fold_of).fillna(-1).astype(np.int64)
 
 
-def _faults(frame: pd.DataFrame, fold: pd.Series, wanted: SubmissionSpec) -> Iterator[str]:
-    """A sentence for each fault, with its cure."""
-    keys = pd.MultiIndex.from_arrays([frame["image_id"], fold])
+def _id_faults(image_ids: pd.Series, fold: pd.Series, wanted: SubmissionSpec) -> Iterator[str]:
+    """A message for each image id that occurs twice, is unexpected or is missing."""
+    keys = pd.MultiIndex.from_arrays([image_ids, fold])
     rows = wanted.test_rows()
     expected = pd.MultiIndex.from_arrays([rows["image_id"], rows["fold"]])
     known = set(wanted.roles.image_ids.tolist())
-    several = "fold" if rows["image_id"].duplicated().any() else ""
+    in_fold = " in fold {}" if rows["image_id"].duplicated().any() else ""
     for image_id, at in keys[keys.duplicated()].unique():
-        yield f"{_shown(image_id)} stands there twice{_in(at, several)}; keep one row of it"
+        yield f"{_shown(image_id)} occurs twice{in_fold.format(at)}; keep one row of it"
     for image_id, at in keys[~keys.duplicated()].difference(expected):
         if image_id not in known:
-            yield f"{_shown(image_id)} is no image of this dataset; remove the row"
+            yield f"{_shown(image_id)} is not in this dataset; remove the row"
         elif at < 0:
-            yield f"{_shown(image_id)} is tested in no fold of this protocol; remove the row"
+            yield f"{_shown(image_id)} is not tested in any fold of this protocol; remove the row"
         else:
             yield f"{_shown(image_id)} is not tested in fold {at}; remove it, or correct `fold`"
     for image_id, at in expected.difference(keys):
-        yield f"{_shown(image_id)} is missing{_in(at, several)}; every test image needs a row"
+        yield f"{_shown(image_id)} is missing{in_fold.format(at)}; every test image needs a row"
+
+
+def _probability_faults(frame: pd.DataFrame) -> Iterator[str]:
+    """A message for each row whose probabilities are not finite, negative or do not sum to 1."""
+    image_ids = frame["image_id"]
     probs = frame.drop(columns="image_id").to_numpy()
-    named = frame["image_id"]
     broken = ~np.isfinite(probs).all(axis=1)
-    for image_id in named[broken]:
+    for image_id in image_ids[broken]:
         yield (
-            f"{_shown(image_id)} has a probability that is no finite number; give numbers from 0 "
-            "to 1, and none empty"
+            f"{_shown(image_id)} has a probability that is empty or not finite; give numbers from "
+            "0 to 1"
         )
     negative = ~broken & (probs < 0).any(axis=1)
-    for image_id in named[negative]:
+    for image_id in image_ids[negative]:
         yield (
             f"{_shown(image_id)} has a negative probability; give probabilities, not logits "
-            "(softmax makes them)"
+            "(apply softmax)"
         )
     sums = probs.sum(axis=1)
     for position in np.flatnonzero(~broken & ~negative & ~sum_to_one(sums)):
         yield (
-            f"{_shown(named.iloc[position])} has probabilities that sum to "
+            f"{_shown(image_ids.iloc[position])} has probabilities that sum to "
             f"{sums[position]:.7g}, not 1 within {SUM_TOLERANCE}; divide them by their sum"
         )
 
 
-def _in(column: int, several: str) -> str:
-    return f" in fold {column}" if several else ""
-
-
 def _shown(text: object) -> str:
-    """An id or name of somebody's file, fit for a terminal."""
+    """An untrusted id or name for a terminal: printable, at most LONGEST characters."""
     word = str(text)
-    fit = word.isprintable() and len(word) <= LONGEST_SHOWN
-    return word if fit else ascii(word[:LONGEST_SHOWN])
+    fit = word.isprintable() and len(word) <= LONGEST
+    return word if fit else ascii(word[:LONGEST])
 
 
 def keep_submission(folder: Path, path: Path, submission: Submission) -> None:
-    """Copy an accepted file into the row's folder; submission.json last, as the mark of done."""
+    """Copy an accepted file into the row's folder; submission.json is written last and marks it as
+    complete.
+    """
     content = read_file(path, MAX_BYTES)
     if hashlib.sha256(content).hexdigest() != submission.sha256:
         raise PredictionError(f"{path}: changed while it was read; submit it again")
@@ -291,10 +297,10 @@ def submitted_rows(
     roles_sha256: str,
     taken: AbstractSet[str] = frozenset(),
 ) -> list[tuple[RowPredictions, RowFacts]]:
-    """Every submission of the results folders as a row; the first folder that has a name counts.
+    """The submissions of the results folders as rows; of one name the first folder's counts.
 
-    Submissions made for other roles are no rows of this board. Raises ResultsError for one whose
-    name is `taken` by a trained row: which of the two is meant, nobody could tell.
+    Submissions for other roles are ignored. Raises ResultsError for a submission with the name of a
+    trained row (`taken`), since the name would be ambiguous.
     """
     rows: dict[str, tuple[RowPredictions, RowFacts]] = {}
     for root in roots:
@@ -303,9 +309,8 @@ def submitted_rows(
                 continue
             if submission.name in taken:
                 raise ResultsError(
-                    f"{file.with_name(MARK)}: is a submission named like a row that was trained; "
-                    f"remove {file.with_name('submission.*')}, and submit the file under another "
-                    "--name"
+                    f"{file.with_name(MARK)}: has the name of a trained row; remove "
+                    f"{file.with_name('submission.*')}, and submit the file with another --name"
                 )
             row = RowPredictions(
                 submission.name, submission.name, "submitted", read_submission(file, wanted)
@@ -333,17 +338,17 @@ def _facts(submission: Submission) -> RowFacts:
 
 
 def all_submissions(root: Path, protocol: str, dataset: str) -> Iterator[tuple[Path, Submission]]:
-    """Every submission of a results folder with its kept file, in path order.
+    """The submissions of a results folder with their kept files, in path order.
 
-    Raises ResultsError for one that is damaged: a row must not vanish without a word.
+    Raises ResultsError for a damaged one: a row must not disappear silently.
     """
     for path in visible(root / protocol / dataset, f"*/{MARK}"):
-        submission = stated(path.parent)
+        submission = open_submission(path.parent)
         yield kept_file(path.parent, submission), submission
 
 
-def stated(folder: Path) -> Submission:
-    """What a submission's folder says of it. Raises ResultsError where that cannot be read."""
+def open_submission(folder: Path) -> Submission:
+    """The submission.json of a folder. Raises ResultsError if it cannot be read."""
     path = folder / MARK
     try:
         return Submission.model_validate_json(read_text(path))
@@ -353,21 +358,23 @@ def stated(folder: Path) -> Submission:
 
 
 def kept_file(folder: Path, submission: Submission) -> Path:
-    """The file as it was accepted. Raises ResultsError where it is another, or gone."""
+    """The accepted file of a submission. Raises ResultsError if it is missing or has changed."""
     file = folder / Path(submission.file).name
     if not file.is_file() or sha256_of(file) != submission.sha256:
-        raise ResultsError(f"{file}: is not the file that was accepted; submit it again")
+        raise ResultsError(
+            f"{file}: is missing or has changed since it was accepted; submit it again"
+        )
     return file
 
 
-def lies_right(folder: Path, submission: Submission) -> bool:
-    """Whether a submission's folder is named after protocol, dataset and row."""
+def is_place_of(folder: Path, submission: Submission) -> bool:
+    """Whether a folder is named after the protocol, dataset and row of a submission."""
     return folder.parts[-3:] == (submission.protocol, submission.dataset, submission.name)
 
 
-def named_classes(file: Path) -> tuple[str, ...]:
-    """The classes that an accepted file's header names, in its order: p_<class>, or <CLASS> as the
-    ISIC challenges write it.
+def classes_of(file: Path) -> tuple[str, ...]:
+    """The classes in the header of an accepted file: p_<class>, or <CLASS> as in the ISIC
+    challenges.
     """
     columns = [str(name) for name in read_submission_table(file).columns]
     probs = [name for name in columns if name not in {*IMAGE_COLUMNS, "fold"}]

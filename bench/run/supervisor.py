@@ -1,17 +1,22 @@
-"""Job processes: start, follow, limit and end them.
+"""Job processes: start, observe, limit and end them.
 
-The job's work runs in a child. The guard hands signals on to it, ends it when it takes too long,
-too much memory or too much disk, when its runner is gone, and afterwards ends whatever the work
-has started and left: also what has taken itself into a session of its own.
+runner      `bench.py run`: starts one process a job (`JobProcess`) and reports its progress
+supervisor  that process: forks the work, forwards signals, enforces the limits, and in the end
+            kills every process that the work leaves behind, also one in another session
+work        trains and predicts; the kernel ends it with its supervisor
 
-A process that is killed cannot say what it has spent, so each writes it down every few seconds:
-`kill -9` takes away the last few at most.
+The supervisor ends the job when the runner ends, since the pipe between them closes then. After a
+supervisor was killed, the runner finds the remaining processes by JOB_MARK in their environment.
+
+Each process writes its resource usage to a file every few seconds, since a killed process cannot
+report it; `kill -9` loses the last seconds at most.
 """
 
 from __future__ import annotations
 
 import csv
 import ctypes
+import hashlib
 import json
 import os
 import platform
@@ -34,92 +39,99 @@ import psutil
 from pydantic import TypeAdapter
 
 from bench.io import read_file, special_file_kind, write_atomically
-from bench.job import Job, JobFile, JobLocation
-from bench.run.nursery import JOB_MARK, Starter, mark_of, start_anew
+from bench.job import Job, JobFile, ResourceLimits
 from bench.run.results import HISTORY, is_done
 
 POLL_SECONDS = 0.05
-LOOK_SECONDS = 0.5
-"""Between two looks at memory and files, which cost more than a glance at the clock."""
+LIMITS_SECONDS = 0.5
+"""Interval between checks of memory and files, which cost more than a check of the time."""
 GRACE_SECONDS = 20
-"""For a job that was asked to stop: it ends its step and keeps its state."""
+"""Time between SIGTERM and SIGKILL: the job ends its training step and saves its state."""
+STOP_SECONDS = GRACE_SECONDS + 5
+"""Time for a supervisor to end, which ends the job after GRACE_SECONDS."""
 LOG = "log.txt"
 LOG_BYTES = 32 * 2**20
 LOG_KEPT_BYTES = 2**20
 LOG_CUT = b"[the log was longer; this is its end]\n"
+LOG_TAIL_BYTES = 20_000
+RAISED = re.compile(r"(error|[\w.]*(Error|Exception|Exit|Interrupt)): ")
+JOB_MARK = "BENCH_JOB_MARK"
+"""Environment variable of a job and of all that it starts: identifies orphaned processes."""
+RUNNER_PIPE = "BENCH_RUNNER_PIPE"
+"""Environment variable of a job whose standard input is a pipe from its runner."""
+BUSY = 75
+"""Exit code of a job that another process is working on: EX_TEMPFAIL of sysexits.h."""
 SET_CHILD_SUBREAPER, SET_PDEATHSIG = 36, 1  # of prctl(2)
 GIB = 2**30
 OWN_MEMORY = re.compile(r"^Rss(?:Anon|Shmem):\s*(\d+) kB$", re.MULTILINE)
-"""The lines of /proc/PID/status that tell private memory, and shared memory without a file."""
+"""Private and shared memory without a file in /proc/PID/status; psutil 7 gives neither."""
 
 
-def supervise(work: Callable[[], int], place: JobLocation, *, watch_runner: bool) -> int:
-    """Do the work in a child under the limits of its place; the exit code for this process.
+def supervise(
+    work: Callable[[], int], folder: Path, limits: ResourceLimits, *, watch_runner: bool
+) -> int:
+    """Do the work of a job's folder in a child process under limits; returns the exit code.
 
-    watch_runner: standard input is a pipe from the runner, and its end the end of the job. An
-    exit code of 128 and more tells the signal that ended the work. Without fork (Windows) the work
-    is done here, without limits.
+    watch_runner: standard input is a pipe from the runner; the job ends when it closes. An exit
+    code of 128 + N means that signal N ended the work. Without fork (Windows) the work runs in
+    this process, without limits.
     """
     if not hasattr(os, "fork"):
         return work()
-    _adopt_orphans()
+    if sys.platform == "linux":  # become the parent of the processes that the work leaves behind
+        ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     sys.stdout.flush()
     sys.stderr.flush()
-    guard = os.getpid()
+    supervisor = os.getpid()
     child = os.fork()
     if child == 0:
-        _end_with(guard)
+        _end_with(supervisor)
         return work()
-    return _Watch(child, place, watch_runner=watch_runner).until_over()
+    return _Supervision(child, folder, limits, watch_runner).run()
 
 
-def _adopt_orphans() -> None:
-    """Become the parent of all that the work leaves behind (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _end_with(guard: int) -> None:
-    """Let the kernel end this process when the guard ends, however that comes (Linux)."""
-    os.setpgid(0, 0)  # what a terminal sends, the guard hands on, once
+def _end_with(supervisor: int) -> None:
+    """Let the kernel kill this process when its supervisor ends for any reason (Linux)."""
+    os.setpgid(0, 0)  # a terminal's signal reaches the supervisor alone, which forwards it once
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != guard:
+        if os.getppid() != supervisor:
             os._exit(1)
 
 
 @dataclass
-class _Watch:
-    """One child being watched.
+class _Supervision:
+    """The supervision of one child process.
 
-    signals  those that came and are not handed on yet; the child may be reaped when one comes, and
-             its number another process's, so they are only noted then
-    asked    the time by which the child must have ended, once it was asked to
+    signals   received and not forwarded yet; a handler must not forward them itself, since the
+              child may have been reaped and its process id reused
+    deadline  time at which the child is killed, once it was asked to stop
     """
 
     child: int
-    place: JobLocation
+    folder: Path
+    limits: ResourceLimits
     watch_runner: bool
-    begun: float = field(default_factory=time.monotonic)
-    looked: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    checked: float = 0.0
     signals: list[int] = field(default_factory=list)
-    asked: float | None = None
+    deadline: float | None = None
 
-    def until_over(self) -> int:
-        """Wait for the child's end, hand signals on, end it where it goes too far."""
+    def run(self) -> int:
+        """Wait for the child, forward signals, enforce the limits; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: self.signals.append(number))
-        status = None
-        fault = ""
+        status, fault = None, ""
         try:
             while status is None and not fault:
                 time.sleep(POLL_SECONDS)
-                status = self._status()
+                pid, code = os.waitpid(self.child, os.WNOHANG)
+                status = code if pid else None
                 if status is None:
-                    self._hand_on()
+                    self._forward_signals()
                     fault = self._fault()
         finally:
-            _end_descendants()
+            _kill_descendants()
         if fault:
             print(f"error: {fault}", flush=True)  # noqa: T201 - into the job's log
             return 1
@@ -128,65 +140,63 @@ class _Watch:
             print(f"error: ended by signal {-code}", flush=True)  # noqa: T201
         return code if code >= 0 else 128 - code
 
-    def _status(self) -> int | None:
-        pid, status = os.waitpid(self.child, os.WNOHANG)
-        return status if pid else None
-
-    def _hand_on(self) -> None:
-        """Send the child, which is not reaped yet, what came since the last look."""
+    def _forward_signals(self) -> None:
+        """Send the received signals to the child, which has not been reaped."""
         while self.signals:
-            self.asked = self.asked or time.monotonic() + GRACE_SECONDS
+            self.deadline = self.deadline or time.monotonic() + GRACE_SECONDS
             os.kill(self.child, self.signals.pop(0))
 
     def _fault(self) -> str:
-        """Why the job must end now, or ""."""
-        now, limit = time.monotonic(), self.place.timeout_seconds
-        if self.watch_runner and _closed(0):
+        """The reason why the job must end now, or ""."""
+        now, seconds = time.monotonic(), self.limits.seconds
+        if self.watch_runner and _is_closed(0):
             return "the runner is gone"
-        if self.asked is not None and now > self.asked:
+        if self.deadline is not None and now > self.deadline:
             return f"did not stop within {GRACE_SECONDS} s of being asked to"
-        if limit is not None and now - self.begun > limit:
-            return f"ran longer than --job-timeout {limit:g} s"
-        if now - self.looked > LOOK_SECONDS:
-            self.looked = now
+        if seconds is not None and now - self.started > seconds:
+            return f"ran longer than --job-timeout {seconds:g} s"
+        if now - self.checked > LIMITS_SECONDS:
+            self.checked = now
             return self._excess()
         return ""
 
     def _excess(self) -> str:
-        """What the job has taken too much of, or ""."""
-        folder, memory, disk = Path(self.place.folder), self.place.memory_gib, self.place.disk_gib
-        _trim_log(folder / LOG)
-        below = psutil.Process().children(recursive=True)
-        if memory is not None and held_bytes(below) > memory * GIB:
-            return f"took more memory than --job-memory {memory:g} GiB"
-        if disk is not None and _folder_bytes(folder) > disk * GIB:
+        """The exceeded limit of memory or disk, or ""; shortens an overlong log."""
+        memory, disk = self.limits.memory_gib, self.limits.disk_gib
+        _trim_log(self.folder / LOG)
+        if memory is not None:
+            held = held_bytes(psutil.Process().children(recursive=True))
+            if held > memory * GIB:
+                return f"took more memory than --job-memory {memory:g} GiB"
+        if disk is not None and _folder_bytes(self.folder) > disk * GIB:
             return f"wrote more than --job-disk {disk:g} GiB into its folder"
         return ""
 
 
-def _closed(pipe: int) -> bool:
-    """Whether the other end of a pipe has been closed; nothing is ever written into it."""
+def _is_closed(pipe: int) -> bool:
+    """Whether the other end of a pipe is closed; data is never written into it."""
     readable, _, _ = select.select([pipe], [], [], 0)
     return bool(readable) and not os.read(pipe, 1)
 
 
-def _end_descendants() -> None:
-    """End all that this process has started, and what that has started, until nothing is left."""
-    latest = time.monotonic() + GRACE_SECONDS  # what hangs in the kernel cannot be ended
-    while time.monotonic() < latest and (found := psutil.Process().children(recursive=True)):
-        for process in found:
-            try:
+def _kill_descendants() -> None:
+    """Kill all descendants of this process until none is left."""
+    deadline = time.monotonic() + GRACE_SECONDS  # a process that hangs in the kernel cannot end
+    while time.monotonic() < deadline:
+        descendants = psutil.Process().children(recursive=True)
+        if not descendants:
+            return
+        for process in descendants:
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(found, timeout=1)
+        psutil.wait_procs(descendants, timeout=1)
 
 
 def held_bytes(processes: Iterable[psutil.Process]) -> int:
-    """Memory of processes that is no file's: mapped files, such as the store, do not count.
+    """Sum of the memory of processes without mapped files, such as the image cache.
 
-    Memory that several of them share counts for each that has touched it: to share it out would
-    mean a walk over all their pages. A file on a tmpfs is such memory to the kernel.
+    Memory shared by several processes counts once for each that has touched it; dividing it would
+    need a walk over all pages. The kernel counts files on a tmpfs as such memory.
     """
     return sum(map(_held, processes))
 
@@ -198,24 +208,22 @@ def _held(process: psutil.Process) -> int:
             return sum(int(kib) for kib in OWN_MEMORY.findall(status)) * 1024
         return int(process.memory_info().rss)
     except (psutil.NoSuchProcess, OSError):
-        return 0  # gone meanwhile
+        return 0  # the process has ended meanwhile
 
 
 def _folder_bytes(folder: Path) -> int:
-    """Size of all files in a folder; those that vanish meanwhile count nothing."""
+    """Size of all files in a folder; files that vanish meanwhile count as 0."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            try:
+            with suppress(OSError):
                 total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - many files
-            except OSError:
-                continue
     return total
 
 
 def _trim_log(log: Path) -> None:
-    """Keep the end of a log that has grown too long; its writers append, and so go on behind it."""
-    try:
+    """Keep only the end of an overlong log; its writers append, so they continue after it."""
+    with suppress(OSError):
         if log.stat().st_size <= LOG_BYTES:
             return
         with log.open("r+b") as stream:
@@ -224,25 +232,13 @@ def _trim_log(log: Path) -> None:
             stream.truncate(0)
         with log.open("ab") as stream:
             stream.write(LOG_CUT + end)
-    except OSError:
-        return
-
-
-STOP_SECONDS = GRACE_SECONDS + 5
-"""For a job's guard, which ends the job after its grace."""
-LOG_TAIL_BYTES = 20_000
-RAISED = re.compile(r"(error|[\w.]*(Error|Exception|Exit|Interrupt)): ")
-RUNNER_PIPE = "BENCH_RUNNER_PIPE"
-"""Set for a job whose standard input is its runner: when that closes, the job ends, too."""
-BUSY = 75
-"""Exit code of a job that another process is working on: EX_TEMPFAIL of sysexits.h."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended; fault is the last line of its log where it failed.
+    """Result of a job; fault is the last line of the log of a failed job.
 
-    killed  a signal that nobody here sent has ended it: the machine's doing, or a person's
+    killed  ended by a signal that the bench did not send (out of memory, a person)
     """
 
     job: Job
@@ -253,45 +249,39 @@ class Outcome:
 
 
 class Watcher(Protocol):
-    """Who wants to know how the jobs go."""
+    """Receives the progress of jobs."""
 
     def started(self, job: Job) -> None:
-        """Hear that a job has begun."""
+        """A job has started."""
 
     def epoch(self, job: Job, row: dict[str, str]) -> None:
-        """Hear of a finished epoch: a row of the job's history.csv."""
+        """A job has finished an epoch; row is the new line of its history.csv."""
 
     def ended(self, outcome: Outcome) -> None:
-        """Hear how a job ended."""
+        """A job has ended."""
 
 
-class Unwatched:
-    """The watcher of jobs that nobody looks at."""
+class SilentWatcher:
+    """A watcher that does nothing."""
 
     def started(self, job: Job) -> None:
-        """Hear and forget."""
+        """Do nothing."""
 
     def epoch(self, job: Job, row: dict[str, str]) -> None:
-        """Hear and forget."""
+        """Do nothing."""
 
     def ended(self, outcome: Outcome) -> None:
-        """Hear and forget."""
+        """Do nothing."""
 
 
 def fault_in_log(log: Path) -> str:
-    """The line of a job's log that tells what was raised last, "" where nothing was."""
-    raised = [line for line in _tail(log) if RAISED.match(line)]
+    """The line of a job's log with the last exception, "" without one."""
+    raised = [line for line in _last_lines(log) if RAISED.match(line)]
     return raised[-1] if raised else ""
 
 
-def last_line(log: Path) -> str:
-    """The last line of a log that says anything, "" for an empty log."""
-    lines = _tail(log)
-    return lines[-1] if lines else ""
-
-
-def _tail(log: Path) -> list[str]:
-    """The lines at the end of a log that say anything; none where no file is there."""
+def _last_lines(log: Path) -> list[str]:
+    """The non-empty lines at the end of a log; none if it cannot be read."""
     if special_file_kind(log):
         return []
     try:
@@ -303,48 +293,53 @@ def _tail(log: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-class History:
-    """The history.csv of a job, read as it grows."""
+class HistoryReader:
+    """Reads the history.csv of a job while it grows."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / HISTORY
-        self.seen: tuple[int, int] | None = None
-        self.told = len(self._rows())
+        self.version: tuple[int, int] | None = None
+        self.reported = len(self._rows())
 
     def new_rows(self) -> list[dict[str, str]]:
-        """The rows that came since the last call."""
+        """The rows that were added since the last call.
+
+        A resumed job writes its earlier rows again; these were reported before.
+        """
         rows = self._rows()
-        # a resumed job writes the rows it knows once more: they have been told
-        fresh = rows[self.told :] if rows else []
-        self.told = max(self.told, len(rows)) if rows else self.told
+        fresh = rows[self.reported :]
+        self.reported = max(self.reported, len(rows))
         return fresh
 
     def _rows(self) -> list[dict[str, str]]:
-        """All rows of a file that has changed since it was looked at, else none."""
+        """All rows if the file has changed since the last call, otherwise none."""
         try:
-            found = self.path.stat()
-            if self.seen == (found.st_mtime_ns, found.st_ino):
+            stat = self.path.stat()
+            if self.version == (stat.st_mtime_ns, stat.st_ino):
                 return []
-            self.seen = found.st_mtime_ns, found.st_ino
+            self.version = stat.st_mtime_ns, stat.st_ino
             with self.path.open(encoding="utf-8", errors="replace", newline="") as stream:
                 return list(csv.DictReader(stream))
         except (OSError, csv.Error):
             return []
 
 
-class JobProcess:
-    """A job's process, started from the job.json in its folder.
+def mark_of(folder: Path) -> str:
+    """The value of JOB_MARK for the job of a folder: 32 hex digits."""
+    return hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
 
-    slot is the GPU it sees, or "" for those of its engine.
+
+class JobProcess:
+    """The supervisor process of a job, started from the job.json in the job's folder.
+
+    bench is the file of the command line. slot is the CUDA_VISIBLE_DEVICES of the job, "" to leave
+    it as it is.
     """
 
-    def __init__(
-        self, job_file: JobFile, bench: Path, slot: str, start: Starter = start_anew
-    ) -> None:
+    def __init__(self, job_file: JobFile, bench: Path, slot: str) -> None:
         self.job_file, self.slot = job_file, slot
         self.folder = Path(job_file.place.folder)
-        self.history = History(self.folder)
-        self.log = (self.folder / "log.txt").open("ab")
+        self.history = HistoryReader(self.folder)
         threads = str(job_file.job.threads)
         environment = os.environ | {
             "OMP_NUM_THREADS": threads,
@@ -354,14 +349,18 @@ class JobProcess:
             RUNNER_PIPE: "1",
             JOB_MARK: mark_of(self.folder),
         }
-        environment.pop("BENCH_DATA", None)  # the labels lie there
+        environment.pop("BENCH_DATA", None)  # that folder holds the test labels
         if slot:
             environment["CUDA_VISIBLE_DEVICES"] = slot
-        theirs, ours = os.pipe()
-        self.pipe: int | None = ours
-        words = ["job", str(self.folder / "job.json")]
-        self.process = start(bench, words, environment, theirs, self.log)
-        os.close(theirs)
+        with (self.folder / LOG).open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(bench), "job", str(self.folder / "job.json")],
+                stdin=subprocess.PIPE,  # never written: it closes when this process ends
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
 
     @property
     def over(self) -> bool:
@@ -374,12 +373,12 @@ class JobProcess:
         return self.process.returncode == BUSY
 
     def outcome(self) -> Outcome:
-        """How the job ended; what a killed guard has left is ended, too."""
-        self._close()
+        """Wait for the job; kills the orphaned processes of a killed supervisor."""
+        self._close_pipe()
         code = self.process.wait()
         if code < 0:
-            end_strays(self.folder)
-        # a job whose guard was killed after the record was written is done, though nobody says so
+            kill_orphans(self.folder)
+        # a record counts although the supervisor was killed after it was written
         ok = code <= 0 and is_done(self.folder, self.job_file.job)
         killed = not ok and (code < 0 or code == 128 + signal.SIGKILL)
         return Outcome(self.job_file.job, self.folder, ok, "" if ok else self._fault(code), killed)
@@ -389,41 +388,37 @@ class JobProcess:
             return f"ended by signal {-code}"
         if code == 0:
             return "the process ended without leaving a record"
-        log = self.folder / "log.txt"
-        return fault_in_log(log) or last_line(log) or f"exit status {code}"
+        log = self.folder / LOG
+        return fault_in_log(log) or next(reversed(_last_lines(log)), f"exit status {code}")
 
     def ask_to_stop(self) -> None:
-        """Ask the job to keep its state and end."""
+        """Ask the job to save its state and end."""
         self.process.terminate()
 
     def stop(self) -> None:
-        """See to it that a job that was asked to stop has stopped."""
+        """Wait until a job that was asked to stop has ended, or kill it."""
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        end_strays(self.folder)  # its guard may have been killed, too
-        self._close()
+        kill_orphans(self.folder)  # the supervisor may have been killed
+        self._close_pipe()
 
-    def _close(self) -> None:
-        self.log.close()
-        if self.pipe is not None:
-            os.close(self.pipe)
-            self.pipe = None
+    def _close_pipe(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
 
-def end_strays(folder: Path) -> None:
-    """End what a job has started and its killed guard could not."""
-    mark, strays = mark_of(folder), []
+def kill_orphans(folder: Path) -> None:
+    """Kill the processes of a job that its killed supervisor has left running."""
+    mark, orphans = mark_of(folder), []
     for process in psutil.process_iter():
-        try:
+        with suppress(psutil.Error, OSError):
             if process.environ().get(JOB_MARK) == mark:
                 process.kill()
-                strays.append(process)
-        except (psutil.Error, OSError):
-            continue
-    psutil.wait_procs(strays, timeout=5)
+                orphans.append(process)
+    psutil.wait_procs(orphans, timeout=5)
 
 
 TICK_SECONDS = 5.0
@@ -431,10 +426,11 @@ TICK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ResourceUsage:
-    """Seconds by the wall clock and of the processor, and how many processes they are of.
+    """Wall and CPU seconds of a job, summed over its processes.
 
-    started  when the first of them began: UTC, ISO 8601
-    worker   host and number of the latest, for `status`; no record tells it
+    started    start of the first process: UTC, ISO 8601
+    processes  number of processes that have worked on the job
+    worker     host and process id of the latest one, for `status`; not part of the record
     """
 
     started: str
@@ -445,12 +441,12 @@ class ResourceUsage:
 
 
 class ResourceMeter:
-    """Counts what this process spends, on top of what those before it wrote into the same file."""
+    """Measures this process, added to what earlier processes wrote into the same file."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.before = read_usage(file)
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._tick, daemon=True)
 
@@ -463,15 +459,15 @@ class ResourceMeter:
         self.thread.join()
         self._write()
 
-    def spent(self) -> ResourceUsage:
+    def usage(self) -> ResourceUsage:
         """The sum up to now."""
-        usage = [
-            resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        own = [
+            resource.getrusage(each) for each in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         ]
         return ResourceUsage(
             self.before.started,
-            self.before.wall_seconds + time.monotonic() - self.begun,
-            self.before.cpu_seconds + sum(used.ru_utime + used.ru_stime for used in usage),
+            self.before.wall_seconds + time.monotonic() - self.started,
+            self.before.cpu_seconds + sum(each.ru_utime + each.ru_stime for each in own),
             self.before.processes + 1,
             f"{platform.node()} process {os.getpid()}",
         )
@@ -482,18 +478,18 @@ class ResourceMeter:
             self._write()
 
     def _write(self) -> None:
-        # on a full disk the job itself says what is wrong: that its cost is not known is less
+        # on a full disk the job itself reports the fault; its cost matters less
         with suppress(OSError):
-            write_atomically(self.file, json.dumps(asdict(self.spent())).encode())
+            write_atomically(self.file, json.dumps(asdict(self.usage())).encode())
 
 
-def clock_file(folder: Path, rank: int = 0) -> Path:
-    """Where one of the processes that share a job of this folder writes down what it spends."""
+def usage_file(folder: Path, rank: int = 0) -> Path:
+    """The file with the resource usage of one of the processes that share a job."""
     return folder / f".spent{rank}.json"
 
 
 def read_usage(file: Path) -> ResourceUsage:
-    """What a clock's file says; nothing spent where there is none."""
+    """The usage in a file; zero, started now, if it cannot be read."""
     try:
         return TypeAdapter(ResourceUsage).validate_json(read_file(file))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""One job in the calling process: data in, method, predictions out, record last."""
+"""Run one job in this process: read the data, train, write predictions, then the record."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from bench.method import FoldTask, Images, Journal, Method, Part
 from bench.predictions import Predictions
 from bench.run import results
 from bench.run.registry import load_method
-from bench.run.supervisor import ResourceMeter, ResourceUsage, clock_file, read_usage
+from bench.run.supervisor import ResourceMeter, ResourceUsage, read_usage, usage_file
 from bench.settings import ROOT
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "scikit-learn")
@@ -43,7 +43,7 @@ class JobBusyError(ResultsError):
 
 
 class FolderJournal:
-    """Writes what a method tells into the job's folder and prints it into the log."""
+    """Writes the reports of a method into the job's folder and prints them into the log."""
 
     def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
         self.folder, self.classes = folder, classes
@@ -53,7 +53,7 @@ class FolderJournal:
         self.val: Predictions | None = None
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Add a row to history.csv, which is written anew each time, whole."""
+        """Add a row to history.csv; the whole file is replaced atomically."""
         self.rows.append(row)
         columns = list(dict.fromkeys(name for each in self.rows for name in each))
         text = io.StringIO()
@@ -68,8 +68,8 @@ class FolderJournal:
         """Keep a fact for the record."""
         value = value.item() if hasattr(value, "item") else value
         if isinstance(value, float) and not math.isfinite(value):
-            value = None  # what JSON has for an undefined number
-        json.dumps(value)  # here, with the method's line in the traceback, not after the training
+            value = None  # JSON has no undefined number
+        json.dumps(value)  # fails now, with the method's line in the traceback
         self.facts[name] = value
         print(f"{name}: {value}", flush=True)  # noqa: T201
 
@@ -84,30 +84,30 @@ class FolderJournal:
 
 
 class SilentJournal:
-    """The journal of a process that helps another: what it would tell, the other tells."""
+    """The journal of a process that shares a job; the process of rank 0 writes."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Hear and forget."""
+        """Do nothing."""
 
     def fact(self, name: str, value: Any) -> None:
-        """Hear and forget."""
+        """Do nothing."""
 
     def note(self, sentence: str) -> None:
-        """Hear and forget."""
+        """Do nothing."""
 
     def val_predictions(self, predictions: Predictions) -> None:
-        """Hear and forget."""
+        """Do nothing."""
 
 
 def helper_rank(job: Job) -> int:
-    """Which of several processes that share a job this is; 0 is the one that writes."""
+    """Rank of this process among those that share a job; rank 0 writes the results."""
     return int(os.environ.get("RANK", "0")) if job.devices > 1 else 0
 
 
 def run_job(job_file: JobFile) -> RunRecord:
-    """Do one job and leave its record. A job already done is left as it is.
+    """Run one job and write its record; a finished job is returned unchanged.
 
-    Raises JobBusyError, MethodError, PredictionError or whatever the method raises; then there is
+    Raises JobBusyError, MethodError, PredictionError or any exception of the method; then there is
     no record.
     """
     folder = Path(job_file.place.folder)
@@ -123,21 +123,21 @@ def run_job(job_file: JobFile) -> RunRecord:
 
 
 def help_job(job_file: JobFile) -> None:
-    """Do this process's share of a job that several share; another one writes what comes of it."""
-    with ResourceMeter(clock_file(Path(job_file.place.folder), helper_rank(job_file.job))):
+    """Run this process's share of a job that several processes share; rank 0 writes the results."""
+    with ResourceMeter(usage_file(Path(job_file.place.folder), helper_rank(job_file.job))):
         method, task = prepare_task(job_file, SilentJournal())
         method.fit_predict(task)
 
 
 def _run(job_file: JobFile, folder: Path) -> RunRecord:
-    files = [clock_file(folder, rank) for rank in range(job_file.job.devices)]
+    files = [usage_file(folder, rank) for rank in range(job_file.job.devices)]
     journal = FolderJournal(folder, job_file.job.classes)
-    with ResourceMeter(files[0]) as clock:
+    with ResourceMeter(files[0]) as meter:
         method, task = prepare_task(job_file, journal)
         predictions = method.fit_predict(task)
         keep_predictions(folder, task, predictions, journal.val)
         helpers_cpu = sum(read_usage(file).cpu_seconds for file in files[1:])
-        record = _record(job_file, journal, folder, clock.spent(), helpers_cpu)
+        record = _record(job_file, journal, folder, meter.usage(), helpers_cpu)
         write_atomically(folder / "record.json", to_json(record).encode())
     for file in files:
         file.unlink(missing_ok=True)
@@ -145,15 +145,19 @@ def _run(job_file: JobFile, folder: Path) -> RunRecord:
 
 
 def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]:
-    """The job's method, and what it is given. Raises where code or pixels are not the planned."""
+    """The method of a job and its task.
+
+    Raises MethodError or ResultsError if code or pixels have changed since the plan.
+    """
     job, place = job_file.job, job_file.place
     store = open_cache(Path(place.store))
-    _refuse_other_pixels(job, store.index.pixels_sha256, place)
+    if store.index.pixels_sha256 != job.pixels_sha256:
+        raise ResultsError(f"{place.store}: other pixels than the job was planned for; run again")
     train, val, test = read_fold(Path(place.fold_table), store)
     loaded = load_method(place.method_file, Path(place.method_file).parent)
     if loaded.source_sha256 != job.method_source:
         raise MethodError(f"{place.method_file}: changed since the job was planned; run again")
-    tells = place.tensorboard and helper_rank(job) == 0
+    tensorboard = place.tensorboard and helper_rank(job) == 0
     task = FoldTask(
         classes=job.classes,
         train=train,
@@ -170,7 +174,7 @@ def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]
         chain=tuple(store.index.chain),
         devices=job.devices,
         checkpoint_seconds=place.checkpoint_seconds,
-        tensorboard=Path(place.folder) / results.TENSORBOARD if tells else None,
+        tensorboard=Path(place.folder) / results.TENSORBOARD if tensorboard else None,
         dataset=job.dataset,
         unlabelled=_unlabelled(job, place),
     )
@@ -178,31 +182,28 @@ def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]
 
 
 def _unlabelled(job: Job, place: JobLocation) -> Part | None:
-    """The job's images without labels. Raises ResultsError where they are not the planned ones."""
+    """The job's unlabelled images. Raises ResultsError if they have changed since the plan."""
     if place.unlabelled is None:
         return None
     store = open_cache(Path(place.unlabelled))
     if store.index.files_sha256[:16] != job.recipe.unlabelled:
-        raise ResultsError(f"{place.unlabelled}: holds other images than the job was planned for")
+        raise ResultsError(
+            f"{place.unlabelled}: other images than the job was planned for; run again"
+        )
     ids = store.index.image_ids
     records = tuple(UnlabelledRecord(image_id) for image_id in ids)
     return Part(records, Images(store.pixels, np.arange(len(ids))))
 
 
-def _refuse_other_pixels(job: Job, found: str, place: JobLocation) -> None:
-    if found != job.pixels_sha256:
-        raise ResultsError(f"{place.store}: holds other pixels than the job was planned for")
-
-
 def keep_predictions(
     folder: Path, task: FoldTask, test: Predictions, val: Predictions | None
 ) -> None:
-    """Write what a method gave into a job's folder, if it is what was asked for.
+    """Check the predictions of a method and write them into the job's folder.
 
-    Raises PredictionError where type, classes or image ids are not the task's.
+    Raises PredictionError if type, classes or image ids differ from the task's.
     """
     if not isinstance(test, Predictions):
-        raise PredictionError(f"fit_predict gave {type(test).__name__}, not Predictions")
+        raise PredictionError(f"fit_predict returned {type(test).__name__}, not Predictions")
     for name, part, predictions in (("", task.test, test), ("val_", task.val, val)):
         if predictions is None:
             continue
@@ -220,19 +221,19 @@ def _record(
     job_file: JobFile,
     journal: FolderJournal,
     folder: Path,
-    spent: ResourceUsage,
+    usage: ResourceUsage,
     helpers_cpu: float,
 ) -> RunRecord:
     host, versions, (commit, dirty) = bench_facts()
     return RunRecord(
         id=job_file.id,
         job=job_file.job,
-        started=spent.started,
+        started=usage.started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        wall_seconds=round(spent.wall_seconds, 3),
-        cpu_seconds=round(spent.cpu_seconds + helpers_cpu, 3),
+        wall_seconds=round(usage.wall_seconds, 3),
+        cpu_seconds=round(usage.cpu_seconds + helpers_cpu, 3),
         peak_memory_bytes=_peak_memory_bytes(),
-        resumed=spent.processes - 1,
+        resumed=usage.processes - 1,
         host=host,
         versions=versions,
         git_commit=commit,
@@ -246,19 +247,19 @@ def _record(
 
 
 def _peak_memory_bytes() -> int:
-    """The largest memory that this process has held."""
+    """Peak resident memory of this process in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 @cache
 def bench_facts() -> tuple[dict[str, Any], dict[str, str], tuple[str, bool]]:
-    """What does the work: the machine, the packages, the bench's code; looked up once."""
+    """Machine, package versions and git state, read once a process."""
     return host_facts(), package_versions(), git_state()
 
 
 def host_facts() -> dict[str, Any]:
-    """The machine, without its name or its user's."""
+    """The machine, without host and user names."""
     return {
         "system": platform.system(),
         "machine": platform.machine(),
@@ -276,7 +277,7 @@ def _processor() -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that make numbers."""
+    """Versions of Python and of the packages that influence numbers."""
     installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

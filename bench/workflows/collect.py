@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.leaderboard import RowFacts
 from bench.predictions import RowPredictions
 from bench.run.registry import method_files, split_passport
-from bench.run.results import damaged_folds
+from bench.run.results import damaged_folds, scan_jobs
 from bench.run.rows import BESIDE_OWN, Expected, collect_rows
 from bench.run.status import unfinished
 from bench.run.submissions import submitted_rows
@@ -50,7 +50,10 @@ def collect(bench: OpenBench, results: Path) -> CollectedRows:
         method: split_passport(path.read_text(encoding="utf-8"), path)[0]
         for method, path in method_files(BASELINES).items()
     }
-    known = collect_rows(results, COMMITTED, expected, passports)
+    own_jobs, public_jobs = (
+        scan_jobs(root, protocol.name, dataset.name) for root in (results, COMMITTED)
+    )
+    known = collect_rows(own_jobs, public_jobs, expected, passports)
     known += submitted_rows(
         (results, COMMITTED),
         protocol.name,
@@ -59,9 +62,8 @@ def collect(bench: OpenBench, results: Path) -> CollectedRows:
         bench.roles_sha256,
         {row.name for row, _ in known},
     )
-    roots, where = (results, COMMITTED), (protocol.name, dataset.name)
-    own, public = (unfinished(root, *where) for root in roots)
-    damaged = [fault for root in roots for fault in damaged_folds(root, *where)]
+    own, public = unfinished(results, own_jobs), unfinished(COMMITTED, public_jobs)
+    damaged = [*damaged_folds(own_jobs), *damaged_folds(public_jobs)]
     rows = [row for row, _ in known]
     rows += references(protocol, dataset, bench.roles, protocol.run.seeds)
     facts = {row.name: _with_job_notes(row, about, own, public) for row, about in known}

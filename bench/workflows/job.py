@@ -41,7 +41,8 @@ def do_job(job_json: Path) -> int:
     if "TORCHELASTIC_RUN_ID" in os.environ:  # one of several processes that torchrun started
         return _work(job_file, job_json)
     watch = bool(os.environ.get(RUNNER_PIPE))
-    return supervise(lambda: _work(job_file, job_json), here, watch_runner=watch)
+    folder = Path(here.folder)
+    return supervise(lambda: _work(job_file, job_json), folder, here.limits, watch_runner=watch)
 
 
 def _work(job_file: JobFile, job_json: Path) -> int:

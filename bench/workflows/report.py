@@ -230,7 +230,8 @@ def _write_row_reports(bench: OpenBench, root: Path) -> None:
     dataset = bench.dataset
     labels = pd.Series(dataset.labels, index=dataset.image_ids)
     rows: dict[Path, list[tuple[str, Predictions]]] = {}
-    for folder, record in results_folder.whole_records(root, bench.protocol.name, dataset.name):
+    stored = results_folder.scan_jobs(root, bench.protocol.name, dataset.name)
+    for folder, record in results_folder.whole_records(stored):
         job = record.job
         if (job.roster_sha256, job.roles_sha256) != (dataset.roster_sha256, bench.roles_sha256):
             continue

@@ -8,7 +8,7 @@ import shutil
 from filelock import FileLock
 
 from bench.run.results import LOCK
-from bench.run.supervisor import clock_file
+from bench.run.supervisor import usage_file
 from tests.cli.test_bad_input import bench, refused
 from tests.conftest import ROOT
 from tests.run.test_rows import finish, make_job
@@ -35,7 +35,7 @@ def test_the_committed_rows_are_whole_and_stay_so_when_merged(tmp_path):
 def test_status_names_who_is_at_work(tmp_path):
     folder = finish(tmp_path / "results", make_job(0))
     (folder / "record.json").unlink()
-    spent = clock_file(folder)
+    spent = usage_file(folder)
     with FileLock(folder / LOCK):
         for worker, said in (
             ("node7 process 12", " by node7 process 12"),

@@ -61,7 +61,7 @@ def test_a_submission_named_like_a_committed_row_is_refused_before_anything_is_w
     pd.concat(folds).to_csv(tmp_path / "preds.csv", index=False)
     asked = ("submit", "preds.csv", "--name", row.name, "--protocol", "groupkfold5")
     done = bench(*asked, "--data", HAM10000, "--results", "results", cwd=tmp_path)
-    refused(done, "--name ensemble_of_three: is the name of a committed row", "take another")
+    refused(done, "--name ensemble_of_three: is the name of a committed row", "give another name")
     assert list((tmp_path / "results").iterdir()) == []
 
 

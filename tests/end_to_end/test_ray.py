@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.run.nursery import JOB_MARK, mark_of
+from bench.run.supervisor import JOB_MARK, mark_of
 from tests.conftest import ROOT
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install -r requirements-ray.txt")

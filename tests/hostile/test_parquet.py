@@ -112,7 +112,7 @@ from pathlib import Path
 
 import pyarrow.dataset
 
-from bench.run.parquet import read_parquet
+from bench.run.results import read_parquet
 
 def threads():
     names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]

@@ -38,7 +38,7 @@ def test_a_record_that_vouches_for_files_elsewhere_is_refused(tmp_path, path):
     folder = finish(tmp_path, make_job(0))
     record = json.loads((folder / "record.json").read_text())
     record["files"][path] = "0" * 64
-    with pytest.raises(ResultsError, match="no path below the job's folder"):
+    with pytest.raises(ResultsError, match="not a path below the job's folder"):
         parse_record(json.dumps(record), "record.json")
 
 
@@ -48,7 +48,7 @@ def test_a_record_named_out_of_its_folder_is_refused(tmp_path, field, name):
     record = results.read_record(finish(tmp_path, make_job(0)))
     content = json.loads(to_json(record))
     content["job"][field] = name
-    with pytest.raises(ResultsError, match="is no name of a folder"):
+    with pytest.raises(ResultsError, match="not a valid name of a folder"):
         parse_record(json.dumps(content), "record.json")
 
 

@@ -40,7 +40,7 @@ def test_a_pipe_in_a_record_s_place_keeps_nobody_waiting(tmp_path):
     (sound, odd) = (finish(root, make_job(fold)) for fold in range(2))
     instead(odd / "record.json")
     assert [folder for folder, _ in results.records(root, "p", "small")] == [sound]
-    assert "is a named pipe" in results.unreadable_records(root, "p", "small")[0]
+    assert "is a named pipe" in results.damaged_folds(results.scan_jobs(root, "p", "small"))[0]
     assert any("is a named pipe" in each.what for each in verify_results(root, {}, root).findings)
     assert merge_results(root, tmp_path / "mine").copied == 1
     assert [job.state for row in read_status(root, {}) for job in row.jobs] == ["done", "damaged"]
@@ -65,7 +65,10 @@ def test_a_pipe_in_a_submission_s_place_keeps_nobody_waiting(tmp_path):
 def test_a_record_and_a_submission_of_too_many_bytes_are_not_read(tmp_path):
     folder = finish(tmp_path, make_job(0))
     grown(folder / "record.json", MOST_TEXT)
-    assert "is larger than 64 MiB" in results.unreadable_records(tmp_path, "p", "small")[0]
+    assert (
+        "is larger than 64 MiB"
+        in results.damaged_folds(results.scan_jobs(tmp_path, "p", "small"))[0]
+    )
     large = grown(tmp_path / "large.csv", MAX_BYTES)
     with pytest.raises(PredictionError, match="is larger than 1024 MiB"):
         read_submission(large, wanted())

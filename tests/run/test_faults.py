@@ -21,7 +21,7 @@ from bench.report import render
 from bench.run import results, supervisor, worker
 from bench.run.local import run_local
 from bench.run.status import read_status
-from bench.run.supervisor import Unwatched
+from bench.run.supervisor import SilentWatcher
 from bench.run.worker import run_job
 from tests.conftest import ROOT
 from tests.run.small_disk import SmallDisk, mounted, small_disk, unmount
@@ -123,9 +123,9 @@ def test_two_runners_on_one_folder_do_each_job_once(small_source, tmp_path):
     files = plan(small_source, tmp_path / "results", method, folds=5)
     code = (
         "import sys; from pathlib import Path; from bench.job import parse_job_file\n"
-        "from bench.run.local import run_local; from bench.run.supervisor import Unwatched\n"
+        "from bench.run.local import run_local; from bench.run.supervisor import SilentWatcher\n"
         "files = [parse_job_file(line, 'stdin') for line in sys.stdin]\n"
-        "ended = run_local(files, Path('bench.py'), [''], Unwatched())\n"
+        "ended = run_local(files, Path('bench.py'), [''], SilentWatcher())\n"
         "assert len(ended) == 5 and all(each.ok for each in ended), ended"
     )
     words = [sys.executable, "-c", code]
@@ -239,7 +239,7 @@ def test_what_killed_processes_left_half_written_is_swept(small_source, tmp_path
     (row,) = read_status(root, {})
     assert len(row.jobs) == 1
     assert len(list(results.records(root, "p", "small"))) == 1
-    assert results.unreadable_records(root, "p", "small") == []
+    assert results.damaged_folds(results.scan_jobs(root, "p", "small")) == []
     results.sweep(root)
     assert [path.exists() for path in (old, full, half, new)] == [False, False, False, True]
     do_all(files)
@@ -270,7 +270,7 @@ def test_a_signal_ends_a_job_of_any_method_and_it_goes_on(
     assert "the same command goes on from here" in said
     assert not results.is_locked(folder)
     assert verified(tmp_path / "results").sound
-    assert all(each.ok for each in run_local(files, BENCH, [""], Unwatched()))
+    assert all(each.ok for each in run_local(files, BENCH, [""], SilentWatcher()))
     assert predicted(files) == undisturbed[:1]
 
 

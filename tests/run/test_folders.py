@@ -22,7 +22,7 @@ from bench.run import results
 from bench.run.integrity import merge_results, verify_results
 from bench.run.status import read_status
 from bench.run.submissions import Submission, keep_submission
-from bench.run.supervisor import ResourceMeter, clock_file
+from bench.run.supervisor import ResourceMeter, usage_file
 from tests.conftest import CLASSES
 from tests.run.test_rows import finish, make_job
 
@@ -76,8 +76,8 @@ def test_status_tells_done_running_failed_interrupted_waiting_and_missing(tmp_pa
     assert rows["a"].missing == ("seed 0 fold 1", "seed 0 fold 2")
     assert rows["a"].seconds_left == pytest.approx(2 * 2.0)
     assert rows["d"].seconds_left is None
-    with FileLock(folders["d"] / results.LOCK), ResourceMeter(clock_file(folders["d"])):
-        wait_for(clock_file(folders["d"]))
+    with FileLock(folders["d"] / results.LOCK), ResourceMeter(usage_file(folders["d"])):
+        wait_for(usage_file(folders["d"]))
         (running,) = [row for row in read_status(root, known) if row.row == "d"]
         assert running.jobs[0].state == "running"
         assert running.jobs[0].heartbeat < 60
@@ -114,7 +114,7 @@ def test_a_done_job_that_lost_predictions_is_damaged(tmp_path, known, job):
     lose_predictions(finish(tmp_path, job(0)))
     ((row,),) = [read_status(tmp_path, known)]
     assert row.jobs[0].state == "damaged"
-    assert "predictions.parquet: is gone; run again" in row.jobs[0].detail
+    assert "predictions.parquet: is missing; run again" in row.jobs[0].detail
 
 
 def test_a_whole_folder_is_sound(tmp_path, known, protocols, job):

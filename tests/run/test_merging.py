@@ -74,7 +74,7 @@ def test_a_contradiction_is_refused_and_nothing_is_copied(here, there):
     assert not list(here.glob("**/fold0"))
     shutil.rmtree(there)
     predict_otherwise(finish(there, make_job(1)))
-    with pytest.raises(ResultsError, match="the same job gave other predictions"):
+    with pytest.raises(ResultsError, match="the same job has other predictions"):
         merge_results(there, here)
 
 
@@ -118,7 +118,7 @@ def test_folds_of_other_code_do_not_come_into_a_row(here, there):
 def test_a_job_under_another_s_name_is_refused(here, there, place):
     folder = finish(there, make_job(0))
     shutil.copytree(folder, there / "p" / "small" / place)
-    with pytest.raises(ResultsError, match="made for another place"):
+    with pytest.raises(ResultsError, match="files of another place"):
         merge_results(there, here)
     assert list(results.job_folders(here)) == []
 
@@ -152,7 +152,9 @@ def test_a_job_that_begins_while_others_are_copied_is_left_alone(here, there, mo
         finish(there, make_job(fold))
     lock = FileLock(place / results.LOCK)
     meanwhile(monkeypatch, lock.acquire)
-    with pytest.raises(ResultsError, match="fold1: a job is running there, since the merge began"):
+    with pytest.raises(
+        ResultsError, match="fold1: a job is running there, since the merge started"
+    ):
         merge_results(there, here)
     assert lock.is_locked
     assert results.is_locked(place)  # the file is still the one that the job has locked
@@ -166,7 +168,7 @@ def test_a_job_that_ends_while_others_are_copied_keeps_what_it_gave(here, there,
     for fold in range(2):
         finish(there, make_job(fold))
     meanwhile(monkeypatch, lambda: predict_otherwise(finish(here, make_job(1))))
-    with pytest.raises(ResultsError, match="gave other predictions there, since the merge began"):
+    with pytest.raises(ResultsError, match="has other predictions there, since the merge started"):
         merge_results(there, here)
     assert results.is_done(here / "p" / "small" / "m" / "seed0" / "fold1", make_job(1))
 
@@ -184,15 +186,15 @@ def test_the_job_that_is_being_copied_cannot_begin(here, there, monkeypatch):
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from bench.run import merging
+from bench.run import integrity
 copytree = shutil.copytree
 def killed(source, target, **how):
     copytree(source, target, **how)
     if sys.argv[3] == "half":
         (target / "predictions.parquet").unlink()
     os.kill(os.getpid(), signal.SIGKILL)
-merging.shutil.copytree = killed
-merging.merge_results(Path(sys.argv[1]), Path(sys.argv[2]))
+integrity.shutil.copytree = killed
+integrity.merge_results(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
@@ -224,7 +226,7 @@ def test_submissions_are_mended_refused_and_left_out_as_jobs_are(tmp_path, here,
     assert merge_results(there, here).copied == 1
     assert content(place) == whole
     shutil.copytree(there / place.relative_to(here), there / "p" / "small" / "copied")
-    with pytest.raises(ResultsError, match="made for another place"):
+    with pytest.raises(ResultsError, match="files of another place"):
         merge_results(there, here)
     shutil.rmtree(there / "p" / "small" / "copied")
     (there / place.relative_to(here) / "submission.csv").write_text("other")

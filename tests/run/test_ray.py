@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import BenchError
-from bench.run.supervisor import Unwatched
+from bench.run.supervisor import SilentWatcher
 from tests.run.small_jobs import BENCH, plan, verified, write_method
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install -r requirements-ray.txt")
@@ -19,7 +19,7 @@ if task.column == 2 and tried == 1: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-class Heard(Unwatched):
+class Heard(SilentWatcher):
     """A watcher that remembers."""
 
     def __init__(self):

@@ -57,7 +57,8 @@ def finish(root: Path, job: Job, *, facts: dict | None = None, day: int = 1) -> 
 
 
 def collect(own: Path, committed: Path = Path("none")):
-    return collect_rows(own, committed, EXPECTED, {"m": "m: passport"})
+    jobs = (results.scan_jobs(root, "p", "small") for root in (own, committed))
+    return collect_rows(*jobs, EXPECTED, {"m": "m: passport"})
 
 
 def test_a_job_is_done_when_its_own_record_and_predictions_are_there(tmp_path):
@@ -201,7 +202,7 @@ def test_an_unreadable_record_is_named(tmp_path):
     text = (folder / "record.json").read_text()
     for damage in (text[:200], text.replace('"seed": 0', '"seed": 1'), '{"id": "x"}'):
         (folder / "record.json").write_text(damage)
-        (fault,) = results.unreadable_records(tmp_path, "p", "small")
+        (fault,) = results.damaged_folds(results.scan_jobs(tmp_path, "p", "small"))
         assert "record.json" in fault
         assert collect(tmp_path) == []
 
@@ -223,21 +224,36 @@ def lose_predictions(folder):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
-    [(change_predictions, "is not the file that"), (lose_predictions, "is gone")],
+    ("damage", "message"),
+    [(change_predictions, "does not match its hash"), (lose_predictions, "is missing")],
 )
-def test_a_fold_whose_predictions_are_not_what_was_made_counts_as_missing(tmp_path, damage, said):
+def test_a_fold_whose_predictions_are_not_what_was_made_counts_as_missing(
+    tmp_path, damage, message
+):
     for fold in range(2):
         finish(tmp_path, make_job(fold))
     damage(tmp_path / "p" / "small" / "m" / "seed0" / "fold1")
     ((row, _),) = collect(tmp_path)
     assert row.folds == (0,)
-    (fault,) = results.damaged_folds(tmp_path, "p", "small")
-    assert f"fold1/predictions.parquet: {said}" in fault
+    jobs = results.scan_jobs(tmp_path, "p", "small")
+    (fault,) = results.damaged_folds(jobs)
+    assert f"fold1/predictions.parquet: {message}" in fault
     assert "counts as missing" in fault
-    (told,) = unfinished(tmp_path, "p", "small")["m"]
-    assert told.startswith("seed0/fold1 damaged: ")
-    assert "run again" in told
+    (state,) = unfinished(tmp_path, jobs)["m"]
+    assert state.startswith("seed0/fold1 damaged: ")
+    assert "run again" in state
+
+
+def test_predictions_are_hashed_once_for_rows_states_and_faults(tmp_path, monkeypatch):
+    for fold in range(2):
+        finish(tmp_path, make_job(fold))
+    hashed = []
+    digest = results.sha256_of
+    monkeypatch.setattr(results, "sha256_of", lambda path: hashed.append(path) or digest(path))
+    jobs = results.scan_jobs(tmp_path, "p", "small")
+    assert len(collect_rows(jobs, [], EXPECTED, {})) == 1
+    assert (unfinished(tmp_path, jobs), results.damaged_folds(jobs)) == ({}, [])
+    assert len(hashed) == len(set(hashed)) == 2
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,8 @@ BROKEN = {
     "a class is missing": (lambda f: f.drop(columns="p_nv"), "missing columns: p_nv"),
     "an unknown column": (lambda f: f.assign(p_scc=0.0), "unknown columns: p_scc"),
     "an image is missing": (lambda f: f[f["image_id"] != "I5"], "I5 is missing"),
-    "an image twice": (lambda f: pd.concat([f, f.iloc[:1]]), "stands there twice"),
-    "an unknown image": (lambda f: f.replace("I7", "X7"), "X7 is no image of this dataset"),
+    "an image twice": (lambda f: pd.concat([f, f.iloc[:1]]), "occurs twice"),
+    "an unknown image": (lambda f: f.replace("I7", "X7"), "X7 is not in this dataset"),
     "file names": (lambda f: f.replace("I7", "I7.jpg"), "'I7.jpg' for I7; give ids without .jpg"),
     "white space": (lambda f: f.replace("I7", "I7 "), "(1 of 12): 'I7 ' for I7; give ids without"),
     "letter case": (lambda f: f.replace("I7", "i7"), "'i7' for I7; give ids in the dataset's"),
@@ -122,11 +122,11 @@ BROKEN = {
     "no such fold": (lambda f: f.assign(fold=7), "row 4 has '7' and 9 more; give the column"),
     "an id that is empty": (lambda f: f.replace("I4", ""), "no image id in row 4; give it"),
     "sums": (no_sum, "I3 has probabilities that sum to 1.1"),
-    "no number": (not_a_number, "no finite number"),
+    "no number": (not_a_number, "not finite"),
     "negative": (negative, "give probabilities, not logits"),
-    "infinite": (infinite, "no finite number"),
+    "infinite": (infinite, "not finite"),
     "empty": (lambda f: f.iloc[:0], "no rows below a header"),
-    "a formula for an id": (lambda f: f.replace("I7", "=1+1"), "=1+1 is no image"),
+    "a formula for an id": (lambda f: f.replace("I7", "=1+1"), "=1+1 is not in this dataset"),
     "a control character": (lambda f: f.replace("I7", "I7\x1b[31m"), r"I7\\x1b[31m"),
 }
 
@@ -203,7 +203,7 @@ def test_an_image_that_no_fold_tests_is_not_told_to_be_of_a_fold_that_nobody_gav
     asked.roles.parts[5] = PARTS.index("train")
     path = tmp_path / "preds.csv"
     table().to_csv(path, index=False)
-    with pytest.raises(PredictionError, match="I5 is tested in no fold of this protocol"):
+    with pytest.raises(PredictionError, match="I5 is not tested in any fold of this protocol"):
         read_submission(path, asked)
 
 

@@ -30,7 +30,7 @@ from bench.data.open import OpenDataset
 from bench.data.preprocess import Chain
 from bench.dataset import Dataset
 from bench.errors import PredictionError
-from bench.job import JobFile, JobLocation
+from bench.job import JobFile, ResourceLimits
 from bench.method import FoldTask, Images, LabelledPart, Part
 from bench.protocol import PARTS, Roles
 from bench.run.registry import load_method, trained_by_engine
@@ -160,17 +160,8 @@ def run_probe(probe: Probe) -> None:
     os.dup2(log, 2)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     os.environ.update(probe.environment)
-    place = JobLocation(
-        method_file="",
-        store="",
-        fold_table="",
-        weights=None,
-        folder=str(probe.folder),
-        device="cpu",
-        timeout_seconds=probe.seconds,
-        memory_gib=probe.memory_gib,
-    )
-    sys.exit(supervise(lambda: _work(probe), place, watch_runner=False))
+    limits = ResourceLimits(probe.seconds, probe.memory_gib)
+    sys.exit(supervise(lambda: _work(probe), probe.folder, limits, watch_runner=False))
 
 
 def _work(probe: Probe) -> int:

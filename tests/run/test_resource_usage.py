@@ -21,7 +21,7 @@ def test_seconds_add_up_over_processes(tmp_path):
     )
     with ResourceMeter(file) as later:
         time.sleep(0.05)
-        spent = later.spent()
+        spent = later.usage()
     assert spent.started == started
     assert 100.05 <= spent.wall_seconds < 110
     assert spent.cpu_seconds > 50

@@ -1,7 +1,8 @@
-"""A job ends, and all of it: whatever its method does, the others go on and nothing is left."""
+"""A job ends with all of its processes, whatever its method does; other jobs go on."""
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,12 +15,11 @@ import pytest
 
 from bench.run import results, supervisor
 from bench.run.local import run_local
-from bench.run.nursery import JOB_MARK, mark_of
-from bench.run.supervisor import JobProcess, Unwatched
+from bench.run.supervisor import JOB_MARK, JobProcess, SilentWatcher, mark_of
 from bench.run.worker import run_job
 from tests.run.small_jobs import BENCH, plan, predicted, verified, write_method
 
-MEMORY = "room = [np.ones(2**25) for _ in range(40)]"  # 10 GiB, if nobody stops it
+MEMORY = "room = [np.ones(2**25) for _ in range(40)]"  # 10 GiB, if the limit does not stop it
 FILES = (
     "task.folder.mkdir(parents=True, exist_ok=True)\n"
     "for n in range(10**6): (task.folder / f'{n}.bin').write_bytes(bytes(2**20)); time.sleep(0.01)"
@@ -39,7 +39,7 @@ MISDEEDS = {
     (1, 1): ("os._exit(3)", "exit status 3"),
     (1, 2): ("sys.exit('I give up')", "I give up"),
 }
-"""What a method does for a seed and fold, and what is said of it then."""
+"""What a method does for a seed and fold, and the fault that is reported."""
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -68,7 +68,7 @@ def test_jobs_that_go_too_far_end_and_the_others_go_on(small_source, tmp_path):
         small_source, root, write_method(tmp_path, "bad", deeds),
         folds=4, seeds=2, timeout_seconds=15, memory_gib=0.6, disk_gib=0.05,
     )  # fmt: skip
-    for outcome in run_local(files, BENCH, ["", ""], Unwatched()):
+    for outcome in run_local(files, BENCH, ["", ""], SilentWatcher()):
         slot = (outcome.job.seed, outcome.job.fold)
         assert processes_of(outcome.folder) == []
         if slot in MISDEEDS:
@@ -87,23 +87,22 @@ def test_what_a_finished_job_leaves_running_is_ended_and_keeps_no_lock(small_sou
     files = plan(
         small_source, tmp_path / "results", write_method(tmp_path, "forks", FORKS), folds=1
     )
-    (outcome,) = run_local(files, BENCH, [""], Unwatched())
+    (outcome,) = run_local(files, BENCH, [""], SilentWatcher())
     assert outcome.ok, outcome.fault
     assert processes_of(outcome.folder) == []
     assert not results.is_locked(outcome.folder)
 
 
-@pytest.mark.parametrize("jobs", [1, 2], ids=["started anew", "forked"])
-def test_a_killed_guard_leaves_nothing_running(small_source, tmp_path, jobs):
+def test_a_killed_supervisor_leaves_nothing_running(small_source, tmp_path):
     deeds = f"{FORKS}\ntime.sleep(600)".replace("\n", "\n    ")
     method = write_method(tmp_path, "hangs", f"if task.column == 0:\n    {deeds}")
-    files = plan(small_source, tmp_path / "results", method, folds=jobs)
+    files = plan(small_source, tmp_path / "results", method, folds=2)
     folder = Path(files[0].place.folder)
     code = (
         "import sys; from pathlib import Path; from bench.job import parse_job_file\n"
-        "from bench.run.local import run_local; from bench.run.supervisor import Unwatched\n"
+        "from bench.run.local import run_local; from bench.run.supervisor import SilentWatcher\n"
         "files = [parse_job_file(line, 'stdin') for line in sys.stdin]\n"
-        "ended = run_local(files, Path('bench.py'), [''], Unwatched())\n"
+        "ended = run_local(files, Path('bench.py'), [''], SilentWatcher())\n"
         "print([(outcome.ok, outcome.fault) for outcome in ended])"
     )
     runner = subprocess.Popen(
@@ -113,22 +112,23 @@ def test_a_killed_guard_leaves_nothing_running(small_source, tmp_path, jobs):
     runner.stdin.write("\n".join(file.model_dump_json() for file in files))
     runner.stdin.close()
     runner.stdin = None
-    wait_for(lambda: len(processes_of(folder)) == 4)  # guard, work, and what that has started
+    wait_for(lambda: len(processes_of(folder)) == 4)  # supervisor, work, and its two children
     marked = processes_of(folder)
-    (guarding,) = [each for each in marked if psutil.Process(each.ppid()) not in marked]
-    guarding.kill()
-    said, _ = runner.communicate()
-    assert said.strip() == str([(False, "ended by signal 9"), (True, "")][:jobs])
+    (supervisor,) = [each for each in marked if psutil.Process(each.ppid()) not in marked]
+    supervisor.kill()
+    output, _ = runner.communicate()
+    assert output.strip() == str([(False, "ended by signal 9"), (True, "")])
     assert runner.returncode == 0
     assert processes_of(folder) == []
 
 
 CLEARING_UP = """
 import os, signal, subprocess, sys
-from bench.job import Place
-from bench.run import guard
+from pathlib import Path
+from bench.job import ResourceLimits
+from bench.run import supervisor
 
-end = guard._end_descendants
+end = supervisor._kill_descendants
 
 def signalled_end():
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -136,19 +136,18 @@ def signalled_end():
     end()
 
 def work():
-    stray = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
-                             start_new_session=True, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL)
-    print(stray.pid, flush=True)
+    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                              start_new_session=True, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    print(orphan.pid, flush=True)
     return 0
 
-guard._end_descendants = signalled_end
-place = Place(method_file="m", store="s", fold_table="t", weights=None, folder=".", device="cpu")
-sys.exit(guard.guarded(work, place, watch_runner=False))
+supervisor._kill_descendants = signalled_end
+sys.exit(supervisor.supervise(work, Path("."), ResourceLimits(), watch_runner=False))
 """
 
 
-def test_a_signal_while_the_guard_clears_up_leaves_nothing_running():
+def test_a_signal_while_the_supervisor_cleans_up_leaves_nothing_running():
     done = subprocess.run(
         [sys.executable, "-c", CLEARING_UP],
         cwd=BENCH.parent, capture_output=True, text=True, check=False, timeout=60,
@@ -159,7 +158,7 @@ def test_a_signal_while_the_guard_clears_up_leaves_nothing_running():
 
 @pytest.fixture
 def forking(small_source, tmp_path) -> Iterator[JobProcess]:
-    """A job at work: its guard, the work, and two that this has started, each in its session."""
+    """A running job: supervisor, work, and two children of the work, each in its session."""
     method = write_method(tmp_path, "hangs", f"{FORKS}\ntime.sleep(600)")
     (file,) = plan(small_source, tmp_path / "results", method, folds=1)
     results.prepare(file)
@@ -179,7 +178,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_job_asked_to_stop_leaves_nothing_though_its_guard_is_killed(forking):
+def test_a_job_asked_to_stop_leaves_nothing_though_its_supervisor_is_killed(forking):
     forking.process.kill()
     forking.ask_to_stop()
     forking.stop()
@@ -191,21 +190,23 @@ def test_what_a_killed_job_leaves_running_holds_no_lock(forking):
     forking.process.kill()
     wait_for(lambda: len(processes_of(forking.folder)) == 2)
     wait_for(lambda: not results.is_locked(forking.folder))
-    assert len(processes_of(forking.folder)) == 2  # they live on, until somebody looks
+    assert len(processes_of(forking.folder)) == 2  # they run until the runner looks
     forking.outcome()
     assert processes_of(forking.folder) == []
 
 
-def test_a_job_whose_guard_is_killed_after_the_record_is_done(small_source, tmp_path):
+def test_a_job_whose_supervisor_is_killed_after_the_record_is_done(
+    small_source, tmp_path, monkeypatch
+):
     (file,) = plan(small_source, tmp_path / "results", write_method(tmp_path, "m"), folds=1)
     results.prepare(file)
     run_job(file)
-    process = JobProcess(file, BENCH, "", lambda *_: Ended(-signal.SIGKILL))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: Ended(-signal.SIGKILL))
+    process = JobProcess(file, BENCH, "")
     outcome = process.outcome()
     assert (outcome.ok, outcome.fault, outcome.killed) == (True, "", False)
     (process.folder / "record.json").unlink()
-    process = JobProcess(file, BENCH, "", lambda *_: Ended(-signal.SIGKILL))
-    outcome = process.outcome()
+    outcome = JobProcess(file, BENCH, "").outcome()
     assert (outcome.ok, outcome.fault, outcome.killed) == (False, "ended by signal 9", True)
 
 
@@ -213,7 +214,7 @@ class Ended:
     """A process that has ended."""
 
     def __init__(self, code: int) -> None:
-        self.pid, self.returncode = 0, code
+        self.pid, self.returncode, self.stdin = 0, code, None
 
     def wait(self, timeout: float | None = None) -> int:
         del timeout
@@ -259,7 +260,7 @@ def test_a_flooded_log_keeps_its_end(small_source, tmp_path):
     flood = "for n in range(4000): print('x' * 9000, n)\nsys.stdout.flush(); time.sleep(1.5)"
     method = write_method(tmp_path, "floods", flood)
     (file,) = plan(small_source, tmp_path / "results", method, folds=1)
-    (outcome,) = run_local([file], BENCH, [""], Unwatched())
+    (outcome,) = run_local([file], BENCH, [""], SilentWatcher())
     assert outcome.ok, outcome.fault
     log = outcome.folder / "log.txt"
     assert log.stat().st_size < 2 * supervisor.LOG_KEPT_BYTES
@@ -267,3 +268,29 @@ def test_a_flooded_log_keeps_its_end(small_source, tmp_path):
     assert "[the log was longer; this is its end]" in text
     assert " 3999\n" in text
     assert "done: floods" in text
+
+
+SHOW = """
+import json, os, sys
+threads = [os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+early = [name for name in ("numpy", "torch") if name in sys.modules]
+print(json.dumps([sys.argv[1:], threads, early, "BENCH_DATA" in os.environ]), flush=True)
+print(sys.stdin.read(), end="", flush=True)
+sys.exit(7)
+"""
+
+
+def test_a_job_gets_its_threads_before_numpy_and_no_data_folder(
+    small_source, tmp_path, monkeypatch
+):
+    (file,) = plan(small_source, tmp_path / "results", write_method(tmp_path, "m"), folds=1)
+    results.prepare(file)
+    (tmp_path / "show.py").write_text(SHOW)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    process = JobProcess(file, tmp_path / "show.py", "")
+    environment = psutil.Process(process.process.pid).environ()
+    assert environment[JOB_MARK] == mark_of(process.folder)
+    assert process.outcome().fault.startswith("[[")
+    assert process.process.returncode == 7
+    words = ["job", str(process.folder / "job.json")]
+    assert json.loads((process.folder / "log.txt").read_text()) == [words, ["1", "1"], [], False]
