@@ -35,7 +35,7 @@ from bench.score.bootstrap import (
     accelerations,
     distributions,
     percentile,
-    point_tally,
+    point_sums,
     sort_scores,
 )
 from bench.score.join import Run
@@ -122,7 +122,7 @@ def truths(setting: Setting, images: int = 2_000_000) -> np.ndarray:
     found = []
     for _ in range(rounds):
         run = population(setting, rng, copies)
-        found.append(values(point_tally(sort_scores(run), run.groups))[:, 0])
+        found.append(values(point_sums(sort_scores(run), run.groups))[:, 0])
     return np.asarray(np.mean(found, axis=0))
 
 
@@ -132,10 +132,10 @@ def intervals(run: Run, seed: int) -> dict[str, dict[Key, tuple[float, float]]]:
     place = {key: row for row, key in enumerate(keys(run.classes))}
     alone = by_images(run)
     (images,) = distributions([[sort_scores(alone)]], Plan(alone.groups, RESAMPLES, seed))
-    arrangement = sort_scores(run)
-    (groups,) = distributions([[arrangement]], Plan(run.groups, RESAMPLES, seed))
-    tally = point_tally(arrangement, run.groups)
-    points, pulls = values(tally)[:, 0], accelerations([run], [tally])
+    sorted_scores = sort_scores(run)
+    (groups,) = distributions([[sorted_scores]], Plan(run.groups, RESAMPLES, seed))
+    sums = point_sums(sorted_scores, run.groups)
+    points, pulls = values(sums)[:, 0], accelerations([run], [sums])
     _, counts = denominators([run])
     for name, drawn in (("images", images), ("groups", groups)):
         found[f"{name}, percentile"] = {

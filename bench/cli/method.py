@@ -175,11 +175,15 @@ def _print_findings(findings: Iterable[Finding]) -> bool:
 def _scoring() -> Iterable[Finding]:
     """Whether numba compiles the scoring kernels here."""
     from bench.run.doctor import Finding
-    from bench.score.kernels import compiled
 
-    form = compiled().form
-    if form == "numba":
-        yield Finding("ok", "scoring", "its loops are compiled by numba, and cached")
+    try:
+        import numpy as np
+
+        from bench.score import kernels
+
+        kernels.draw(np.uint64(0), 0, np.zeros((1, 64), np.uint8))
+    except Exception as error:  # noqa: BLE001 - whatever numba raises where it cannot compile
+        fault = f"numba cannot compile: {error}"
+        yield Finding("FAULT", "scoring", fault, "use a Python and a NumPy that numba supports")
     else:
-        told = "numba cannot compile here: the same numbers by NumPy, many times slower"
-        yield Finding("note", "scoring", told, "use a machine and a Python that numba supports")
+        yield Finding("ok", "scoring", "its loops are compiled by numba, and cached")

@@ -115,7 +115,7 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
     read = {arm: read_row(part.only(common), alone, whos[arm]) for arm, part in parts.items()}
     plan = Plan(whos[first].groups, protocol.interval.resamples, split.seed)
     resampled = distributions(
-        [[scored.arrangement for scored in each.counted] for each in read.values()], plan
+        [[scored.sorted_scores for scored in each.counted] for each in read.values()], plan
     )
     drawn = dict(zip(read, resampled, strict=True))
     by_seed = {arm: _by_seed(each, read[first]) for arm, each in read.items()}

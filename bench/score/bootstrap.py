@@ -1,6 +1,6 @@
 """The cluster bootstrap: resampled groups, distributions, influence values and intervals.
 
-Sums: images sorted by cell (true x predicted class, caught by class) and by confidence bin.
+Sums: images sorted by cell (true x predicted class, detected by class) and by confidence bin.
 Rankings: one sort a class, descending by score; each class is ranked within every fold and over all
 of them. A ranking is cut into segments of [negatives][single positives][tied negatives][tied
 positives], and ends at its last positive, since what comes below is known from the totals. Images
@@ -26,16 +26,13 @@ from functools import cached_property
 import numpy as np
 from scipy.special import betaincinv, ndtr, ndtri
 
-from bench.score import streams
-from bench.score.fallback import LANES
 from bench.score.join import Run, divided
-from bench.score.kernels import Kernels, compiled, room
 from bench.score.metrics import (
     BIASED,
     ECE_BINS,
     MACROS,
     Key,
-    Tally,
+    Sums,
     brier_scores,
     confidence_bins,
     keys,
@@ -43,6 +40,9 @@ from bench.score.metrics import (
     ratio,
     values,
 )
+
+BATCH = 64
+"""Resamples side by side: the weights of one group are one cache line."""
 
 WIDTH = 4
 
@@ -103,10 +103,10 @@ def _has_thresholds(run: Run, part: np.ndarray, parts: int) -> np.ndarray:
 
 def _cells(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
     cells = run.classes**2
-    caught = np.flatnonzero(run.caught)
-    kind = np.concatenate([run.truth * run.classes + run.called, cells + run.truth[caught]])
-    cell = np.concatenate([part, part[caught]]) * (cells + run.classes) + kind
-    group = np.concatenate([run.group, run.group[caught]])
+    detected = np.flatnonzero(run.detected)
+    kind = np.concatenate([run.truth * run.classes + run.called, cells + run.truth[detected]])
+    cell = np.concatenate([part, part[detected]]) * (cells + run.classes) + kind
+    group = np.concatenate([run.group, run.group[detected]])
     items, sizes = divided(np.arange(len(cell)), cell, parts * (cells + run.classes))
     return group[items].astype(np.int32), np.cumsum(sizes, dtype=np.int64)
 
@@ -188,14 +188,14 @@ def _kept(positive: np.ndarray, stops: np.ndarray, fresh: np.ndarray) -> np.ndar
     return found
 
 
-CHUNK = 16 * LANES
+CHUNK = 16 * BATCH
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which groups are resampled how often. Resample `r` is a stream of its own of `seed`.
+    """Which groups are resampled how often. Resample `r` is random stream `r` of `seed`.
 
-    chunk   resamples worked on at a time, a multiple of 64; bounds memory, changes no number
+    chunk   resamples computed at a time, a multiple of 64; bounds the memory, changes no number
     workers threads; they change no number either
     """
 
@@ -205,74 +205,72 @@ class Plan:
     chunk: int = CHUNK
     workers: int = 1
 
-    def batches(self, first: int, count: int, kernels: Kernels) -> Iterator[np.ndarray]:
-        """Weights (G, 64) uint8 of the resamples from `first` on, sixty-four at a time."""
-        weights = _lines(self.groups)
-        for start in range(first, first + count, LANES):
-            kernels.draw(streams.starts(self.seed, start, LANES), weights)
+    def batches(self, first: int, count: int) -> Iterator[np.ndarray]:
+        """Weights (G, 64) uint8 of the resamples from `first` on, 64 at a time.
+
+        The array is reused: copy it to keep it.
+        """
+        from bench.score import kernels
+
+        weights = _aligned_weights(self.groups)
+        for start in range(first, first + count, BATCH):
+            kernels.draw(np.uint64(self.seed % 2**64), start, weights)
             yield weights
 
 
 @dataclass(frozen=True)
 class DrawnOnce(Plan):
-    """A plan that keeps what it has drawn, for many small tasks: memory is groups x resamples."""
+    """A plan that keeps its weights, for many small tasks: memory is groups x resamples bytes."""
 
     @cached_property
     def kept(self) -> list[np.ndarray]:
         """All batches in order."""
-        return [batch.copy() for batch in super().batches(0, self.resamples, compiled())]
+        return [batch.copy() for batch in super().batches(0, self.resamples)]
 
     def draw(self) -> None:
-        """Draw now what will be kept: several threads would each draw it for themselves."""
+        """Draw the weights now; otherwise each of several threads would draw them."""
         _ = self.kept
 
-    def batches(self, first: int, count: int, kernels: Kernels) -> Iterator[np.ndarray]:
-        """As the plan's own; the compiled and the plain loops draw the same."""
-        del kernels
-        yield from self.kept[first // LANES : -(-(first + count) // LANES)]
+    def batches(self, first: int, count: int) -> Iterator[np.ndarray]:
+        """As `Plan.batches`, from the kept weights."""
+        yield from self.kept[first // BATCH : -(-(first + count) // BATCH)]
 
 
-def point_values(
-    runs: Sequence[SortedScores], groups: int, kernels: Kernels | None = None
-) -> np.ndarray:
-    """Every metric of every run as it stands, (runs, M P): the resample with each group once."""
-    tallies = (point_tally(run, groups, kernels) for run in runs)
-    return np.stack([values(tally)[:, ::LANES].ravel() for tally in tallies])
+def point_values(runs: Sequence[SortedScores], groups: int) -> np.ndarray:
+    """The estimate of every metric of every run, (runs, M P): every group counts once."""
+    return np.stack([values(point_sums(run, groups))[:, ::BATCH].ravel() for run in runs])
 
 
-def point_tally(run: SortedScores, groups: int, kernels: Kernels | None = None) -> Tally:
-    """The tally of one run as it stands, 64 equal columns for each of its parts."""
-    weights = _lines(groups)
+def point_sums(run: SortedScores, groups: int) -> Sums:
+    """The sums of one run in which every group counts once, 64 equal columns for each part."""
+    weights = _aligned_weights(groups)
     weights[:] = 1
-    return next(tally_weights([run], [weights], LANES, kernels or compiled()))
+    return next(weighted_sums([run], [weights], BATCH))
 
 
-def distributions(
-    rows: Sequence[Sequence[SortedScores]], plan: Plan, kernels: Kernels | None = None
-) -> list[np.ndarray]:
-    """Every metric of every row in every resample: for each row (M, P R), mean over its runs.
+def distributions(rows: Sequence[Sequence[SortedScores]], plan: Plan) -> list[np.ndarray]:
+    """Replicates of every metric of every row: for each row (M, P R), mean over its runs.
 
     All rows see the same resampled groups. M is in the order of `metrics.keys`. P is 1, or the
-    parts that a row's runs are arranged in: all resamples of one, then of the next. Memory: 8 M P R
-    bytes a row beside bounded working space.
+    number of parts of a row's runs: all resamples of the first part, then of the next. Memory:
+    8 M P R bytes a row, and a bounded working space.
     """
     if not rows:
         return []
-    chosen = kernels or compiled()
     width = len(keys(rows[0][0].classes))
-    out = [np.empty((width, row[0].parts, plan.resamples)) for row in rows]
+    replicates = [np.empty((width, row[0].parts, plan.resamples)) for row in rows]
 
     def work(first: int) -> None:
         count = min(plan.chunk, plan.resamples - first)
-        padded = -(-count // LANES) * LANES
+        padded = -(-count // BATCH) * BATCH
         runs = [run for row in rows for run in row]
-        found = tally_weights(runs, plan.batches(first, count, chosen), padded, chosen)
-        for row, into in zip(rows, out, strict=True):
-            summed = values(next(found))
+        sums = weighted_sums(runs, plan.batches(first, count), padded)
+        for row, out in zip(rows, replicates, strict=True):
+            total = values(next(sums))
             for _ in row[1:]:
-                summed += values(next(found))
-            drawn = summed.reshape(width, -1, padded)[..., :count]
-            np.divide(drawn, len(row), out=into[..., first : first + count])
+                total += values(next(sums))
+            chunk = total.reshape(width, -1, padded)[..., :count]
+            np.divide(chunk, len(row), out=out[..., first : first + count])
 
     starts = range(0, plan.resamples, plan.chunk)
     if plan.workers == 1:
@@ -281,45 +279,44 @@ def distributions(
     else:
         with ThreadPoolExecutor(plan.workers) as pool:
             list(pool.map(work, starts))
-    return [each.reshape(width, -1) for each in out]
+    return [each.reshape(width, -1) for each in replicates]
 
 
-def _lines(groups: int) -> np.ndarray:
+def _aligned_weights(groups: int) -> np.ndarray:
     """Zeroed weights (G, 64) uint8 that begin at a cache line."""
-    raw = np.zeros(groups * LANES + LANES, dtype=np.uint8)
-    begin = -raw.ctypes.data % LANES
-    return raw[begin : begin + groups * LANES].reshape(groups, LANES)
+    raw = np.zeros(groups * BATCH + BATCH, dtype=np.uint8)
+    begin = -raw.ctypes.data % BATCH
+    return raw[begin : begin + groups * BATCH].reshape(groups, BATCH)
 
 
-def tally_weights(
-    runs: Sequence[SortedScores], batches: Iterable[np.ndarray], width: int, kernels: Kernels
-) -> Iterator[Tally]:
-    """The tally of every run under batches of weights (G, 64), `width` columns for each part."""
-    spaces = [_space(run, width) for run in runs]
-    for batch, weights in enumerate(batches):
-        fit, lanes = room(weights), slice(batch * LANES, (batch + 1) * LANES)
-        for run, (cells, sums, ranks) in zip(runs, spaces, strict=True):
-            kernels.count_cells(weights, fit, run.cell_items, run.cell_ends, cells[:, lanes])
-            kernels.add_up(weights, run.sum_items, run.sum_values, run.sum_ends, sums[..., lanes])
-            kernels.rank(
-                weights, fit, run.rank_items, run.segments, run.rankings, ranks[..., lanes]
-            )
-    for run, space in zip(runs, spaces, strict=True):
-        yield _tally(run, *space)
+def weighted_sums(
+    runs: Sequence[SortedScores], batches: Iterable[np.ndarray], width: int
+) -> Iterator[Sums]:
+    """The sums of every run under batches of weights (G, 64), `width` columns for each part."""
+    from bench.score import kernels
+
+    tables = [
+        (
+            np.empty((len(run.cell_ends), width)),
+            np.empty((3, len(run.sum_ends), width)),
+            np.empty((4, len(run.rankings) - 1, width)),
+        )
+        for run in runs
+    ]
+    for number, weights in enumerate(batches):
+        at = slice(number * BATCH, (number + 1) * BATCH)
+        for run, (cells, sums, ranks) in zip(runs, tables, strict=True):
+            kernels.count_cells(weights, run.cell_items, run.cell_ends, cells[:, at])
+            kernels.add_up(weights, run.sum_items, run.sum_values, run.sum_ends, sums[..., at])
+            kernels.rank(weights, run.rank_items, run.segments, run.rankings, ranks[..., at])
+    for run, table in zip(runs, tables, strict=True):
+        yield _sums_of(run, *table)
 
 
-def _space(run: SortedScores, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return (
-        np.empty((len(run.cell_ends), width)),
-        np.empty((3, len(run.sum_ends), width)),
-        np.empty((4, len(run.rankings) - 1, width)),
-    )
-
-
-def _tally(run: SortedScores, cells: np.ndarray, sums: np.ndarray, ranks: np.ndarray) -> Tally:
+def _sums_of(run: SortedScores, cells: np.ndarray, sums: np.ndarray, ranks: np.ndarray) -> Sums:
     classes, folds, parts = run.classes, run.folds, run.parts
     cells = cells.reshape(parts, classes**2 + classes, -1)
-    caught = np.where(run.has_thresholds[..., None], cells[:, classes**2 :], np.nan)
+    detected = np.where(run.has_thresholds[..., None], cells[:, classes**2 :], np.nan)
     gaps, log_loss, brier = sums.reshape(3, parts, ECE_BINS, -1)
     pos, neg, below, precision = ranks.reshape(4, classes, parts * (folds + 1), -1)
     negatives = pos.sum(axis=0) - pos
@@ -328,24 +325,24 @@ def _tally(run: SortedScores, cells: np.ndarray, sums: np.ndarray, ranks: np.nda
     by_fold = slice(parts * folds)
     by_part = slice(parts * folds, None)
     fold_auc, fold_ap = (
-        _aside(each[:, by_fold].reshape(classes, parts, folds, -1), 1) for each in (auc, ap)
+        _flat_parts(each[:, by_fold].reshape(classes, parts, folds, -1), 1) for each in (auc, ap)
     )
-    return Tally(
-        confusion=_aside(cells[:, : classes**2]).reshape(classes, classes, -1),
-        caught=_aside(caught),
-        gaps=_aside(gaps),
-        log_loss=_aside(log_loss.sum(axis=1)),
-        brier=_aside(brier.sum(axis=1)),
+    return Sums(
+        confusion=_flat_parts(cells[:, : classes**2]).reshape(classes, classes, -1),
+        detected=_flat_parts(detected),
+        gaps=_flat_parts(gaps),
+        log_loss=_flat_parts(log_loss.sum(axis=1)),
+        brier=_flat_parts(brier.sum(axis=1)),
         fold_auc=fold_auc,
         fold_ap=fold_ap,
-        auc=_aside(auc[:, by_part], 1),
-        ap=_aside(ap[:, by_part], 1),
+        auc=_flat_parts(auc[:, by_part], 1),
+        ap=_flat_parts(ap[:, by_part], 1),
     )
 
 
-def _aside(table: np.ndarray, parts: int = 0) -> np.ndarray:
-    """A table with the columns (B) of its parts, which are its axis `parts`, side by side."""
-    moved = np.moveaxis(table, parts, -2)
+def _flat_parts(table: np.ndarray, axis: int = 0) -> np.ndarray:
+    """A table with its axis of parts merged into its last axis: all columns of a part, in turn."""
+    moved = np.moveaxis(table, axis, -2)
     return moved.reshape(*moved.shape[:-2], -1)
 
 
@@ -360,17 +357,17 @@ def acceleration(influence: np.ndarray) -> float:
     return 0.0 if square == 0 else float((squares * influence).sum()) / (6 * square**1.5)
 
 
-def accelerations(runs: Sequence[Run], tallies: Sequence[Tally]) -> np.ndarray:
+def accelerations(runs: Sequence[Run], sums: Sequence[Sums]) -> np.ndarray:
     """The acceleration of every metric (M,), for the mean over runs; NaN for ECE, which has none.
 
-    tallies are those of the runs as they stand; only their first column is read.
+    sums are those of the runs as they stand; only their first column is read.
     """
-    return np.array([acceleration(pull) for _, pull in influences(runs, tallies)])
+    return np.array([acceleration(pull) for _, pull in influences(runs, sums)])
 
 
-def influences(runs: Sequence[Run], tallies: Sequence[Tally]) -> Iterator[tuple[Key, np.ndarray]]:
+def influences(runs: Sequence[Run], sums: Sequence[Sums]) -> Iterator[tuple[Key, np.ndarray]]:
     """(key, influence values (G,)) of every metric, for the mean over runs; NaN for ECE."""
-    slopes = [_slopes(run, tally) for run, tally in zip(runs, tallies, strict=True)]
+    slopes = [_slopes(run, sums) for run, sums in zip(runs, sums, strict=True)]
     ranked = ranked_influences(runs)
     for row, (metric, code) in enumerate(keys(runs[0].classes)):
         made_of = MACROS.get(metric, metric)
@@ -385,26 +382,26 @@ def influences(runs: Sequence[Run], tallies: Sequence[Tally]) -> Iterator[tuple[
         yield (metric, code), pull
 
 
-def _slopes(run: Run, tally: Tally) -> np.ndarray:
-    """Derivatives (M, K) of every metric by every sum: C*C cells, C caught, log loss, Brier."""
+def _slopes(run: Run, sums: Sums) -> np.ndarray:
+    """Derivatives (M, K) of every metric by every sum: C*C cells, C detected, log loss, Brier."""
     classes = run.classes
     cells = classes * classes
     width = cells + classes + 2
-    confusion = np.repeat(tally.confusion[..., :1], width, axis=-1).astype(complex)
-    caught = np.repeat(tally.caught[:, :1], width, axis=-1).astype(complex)
-    losses = np.repeat(np.stack([tally.log_loss[:1], tally.brier[:1]]), width, axis=-1)
+    confusion = np.repeat(sums.confusion[..., :1], width, axis=-1).astype(complex)
+    detected = np.repeat(sums.detected[:, :1], width, axis=-1).astype(complex)
+    losses = np.repeat(np.stack([sums.log_loss[:1], sums.brier[:1]]), width, axis=-1)
     losses = losses.astype(complex)
     step = 1j * STEP * np.eye(width)
-    stepped = Tally(
+    stepped = Sums(
         confusion=confusion + step[:cells].reshape(classes, classes, width),
-        caught=caught + step[cells : cells + classes],
-        gaps=np.repeat(tally.gaps[:, :1], width, axis=-1),
+        detected=detected + step[cells : cells + classes],
+        gaps=np.repeat(sums.gaps[:, :1], width, axis=-1),
         log_loss=losses[0] + step[-2],
         brier=losses[1] + step[-1],
-        fold_auc=np.repeat(tally.fold_auc[..., :1], width, axis=-1),
-        fold_ap=np.repeat(tally.fold_ap[..., :1], width, axis=-1),
-        auc=np.repeat(tally.auc[:, :1], width, axis=-1),
-        ap=np.repeat(tally.ap[:, :1], width, axis=-1),
+        fold_auc=np.repeat(sums.fold_auc[..., :1], width, axis=-1),
+        fold_ap=np.repeat(sums.fold_ap[..., :1], width, axis=-1),
+        auc=np.repeat(sums.auc[:, :1], width, axis=-1),
+        ap=np.repeat(sums.ap[:, :1], width, axis=-1),
     )
     return np.asarray(values(stepped).imag / STEP)
 
@@ -415,7 +412,7 @@ def _pull(run: Run, slope: np.ndarray) -> np.ndarray:
     cells = classes * classes
     pull: np.ndarray = slope[:cells][run.truth * classes + run.called]
     if slope[cells : cells + classes].any():
-        pull = pull + slope[cells : cells + classes][run.truth] * run.caught
+        pull = pull + slope[cells : cells + classes][run.truth] * run.detected
     if slope[-2]:
         pull = pull + slope[-2] * log_losses(run.truth, run.probs)
     if slope[-1]:
@@ -425,6 +422,8 @@ def _pull(run: Run, slope: np.ndarray) -> np.ndarray:
 
 def ranked_influences(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     """Influence values (C, G) of `auc`, `ap`, `auc_pooled` and `ap_pooled`, mean over runs."""
+    from bench.score import kernels
+
     shape = (runs[0].classes, runs[0].groups)
     found = {kind: np.zeros(shape) for kind in RANKED}
     for run in runs:
@@ -433,7 +432,7 @@ def ranked_influences(runs: Sequence[Run]) -> dict[str, np.ndarray]:
             by_fold = divided(pooled, run.fold, run.folds)
             for suffix, (order, sizes) in (("", by_fold), ("_pooled", (pooled, whole))):
                 score, positive = run.probs[order, code], run.truth[order] == code
-                pulls = compiled().pull(score, positive, sizes[sizes > 0])
+                pulls = kernels.influence(score, positive, sizes[sizes > 0])
                 for kind, pull in zip(("auc", "ap"), pulls, strict=True):
                     table = np.bincount(run.group[order], pull, run.groups)
                     found[kind + suffix][code] += table / len(runs)

@@ -287,7 +287,7 @@ def _entries(
     place = IMAGE_METRICS.index(metric)
     read = [read_row(row, protocol, who) for row in rows]
     plan = Plan(who.groups, protocol.interval.resamples, protocol.split.seed)
-    resampled = distributions([[run.arrangement for run in row.counted] for row in read], plan)
+    resampled = distributions([[run.sorted_scores for run in row.counted] for row in read], plan)
     parts = parts_of(read, metric, who, protocol.split.seed)
     columns = _columns(rows[0].test, who)
     return [

@@ -92,7 +92,7 @@ class Run:
         return np.asarray(np.argmax(self.probs, axis=1))
 
     @cached_property
-    def caught(self) -> np.ndarray:
+    def detected(self) -> np.ndarray:
         """Whether each image's own class scores above its fold's threshold (N,)."""
         own = self.probs[np.arange(len(self.truth)), self.truth]
         above: np.ndarray = own > self.thresholds[self.fold, self.truth]

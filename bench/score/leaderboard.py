@@ -81,7 +81,7 @@ def score(
     for first in range(0, len(rows), BLOCK):
         block = [read_row(row, protocol, who) for row in rows[first : first + BLOCK]]
         resampled = distributions(
-            [[scored.arrangement for scored in row.counted] for row in block], plan
+            [[scored.sorted_scores for scored in row.counted] for row in block], plan
         )
         for row, drawn in zip(block, resampled, strict=True):
             known = facts.get(row.predictions.name, RowFacts())

@@ -15,9 +15,7 @@ import numpy as np
 
 from bench.leaderboard import NAN, Estimate
 from bench.protocol import Interval
-from bench.score.bootstrap import STEP, Plan, acceleration
-from bench.score.fallback import LANES
-from bench.score.kernels import compiled, room
+from bench.score.bootstrap import BATCH, STEP, Plan, acceleration
 from bench.score.metrics import BIASED
 from bench.score.row import FEW, FEW_GROUPS, interval_of
 
@@ -71,15 +69,16 @@ class MetricSums:
 
     def drawn(self, plan: Plan) -> np.ndarray:
         """The sums (K, R) in every resample of the plan."""
-        kernels = compiled()
+        from bench.score import kernels
+
         items, ends = _sorted(self.cell, self.cells, self.group)
         value_items, values, value_ends = self._values()
-        width = -(-plan.resamples // LANES) * LANES
+        width = -(-plan.resamples // BATCH) * BATCH
         counts, sums = np.empty((self.cells, width)), np.empty((3, self.parts, width))
-        for batch, weights in enumerate(plan.batches(0, plan.resamples, kernels)):
-            lanes = slice(batch * LANES, (batch + 1) * LANES)
-            kernels.count_cells(weights, room(weights), items, ends, counts[:, lanes])
-            kernels.add_up(weights, value_items, values, value_ends, sums[..., lanes])
+        for batch, weights in enumerate(plan.batches(0, plan.resamples)):
+            at = slice(batch * BATCH, (batch + 1) * BATCH)
+            kernels.count_cells(weights, items, ends, counts[:, at])
+            kernels.add_up(weights, value_items, values, value_ends, sums[..., at])
         return np.concatenate([counts, sums[0]])[:, : plan.resamples]
 
     def _values(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

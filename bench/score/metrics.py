@@ -1,6 +1,6 @@
 """The metrics' names and definitions, from sums over images to values.
 
-Every metric is a function of a `Tally`: sums over images, or over ranked images, in which an image
+Every metric is a function of a `Sums`: sums over images, or over ranked images, in which an image
 counts as often as its group was drawn. Arrays carry the resamples on their last axis, so one call
 works out a thousand of them; the estimate itself is the resample in which every group counts once.
 
@@ -109,11 +109,11 @@ def refuse_unknown(metrics: tuple[str, ...], where: str = "[metrics]") -> None:
 
 
 @dataclass(frozen=True)
-class Tally:
+class Sums:
     """Sums from which every metric follows; B resamples, C classes, F folds.
 
     confusion (C, C, B)  images by true and predicted class, truth first
-    caught (C, B)        images of a class scored above their fold's threshold; NaN without one
+    detected (C, B)        images of a class scored above their fold's threshold; NaN without one
     gaps (15, B)         sum of confidence minus correctness in each bin of the top label
     log_loss, brier (B,) sums over images
     fold_auc, fold_ap (C, F, B)  by fold, NaN where undefined
@@ -121,7 +121,7 @@ class Tally:
     """
 
     confusion: np.ndarray
-    caught: np.ndarray
+    detected: np.ndarray
     gaps: np.ndarray
     log_loss: np.ndarray
     brier: np.ndarray
@@ -145,12 +145,12 @@ def mean_over_defined(values: np.ndarray) -> np.ndarray:
     return ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))
 
 
-def values(tally: Tally) -> np.ndarray:
+def values(sums: Sums) -> np.ndarray:
     """Every metric of every resample, (M, B) in the order of `keys`.
 
     Works on complex sums too, which is how `influence` differentiates it.
     """
-    matrix = tally.confusion
+    matrix = sums.confusion
     hit = np.einsum("iib->ib", matrix)
     support, called = matrix.sum(axis=1), matrix.sum(axis=0)
     images = support.sum(axis=0)
@@ -161,7 +161,7 @@ def values(tally: Tally) -> np.ndarray:
     chance = (support * called).sum(axis=0)
     square = images * images
     spread = (square - (called * called).sum(axis=0)) * (square - (support * support).sum(axis=0))
-    auc, ap = mean_over_defined(tally.fold_auc), mean_over_defined(tally.fold_ap)
+    auc, ap = mean_over_defined(sums.fold_auc), mean_over_defined(sums.fold_ap)
     whole = (
         ratio(right, images),
         recall.mean(axis=0),
@@ -171,11 +171,11 @@ def values(tally: Tally) -> np.ndarray:
         ratio(right * images - chance, square - chance),
         auc.mean(axis=0),
         ap.mean(axis=0),
-        ratio(tally.log_loss, images),
-        ratio(tally.brier, images),
-        ratio(np.abs(tally.gaps).sum(axis=0), images),
-        tally.auc.mean(axis=0),
-        tally.ap.mean(axis=0),
+        ratio(sums.log_loss, images),
+        ratio(sums.brier, images),
+        ratio(np.abs(sums.gaps).sum(axis=0), images),
+        sums.auc.mean(axis=0),
+        sums.ap.mean(axis=0),
     )
     by_class = (
         recall,
@@ -185,9 +185,9 @@ def values(tally: Tally) -> np.ndarray:
         f1,
         auc,
         ap,
-        ratio(tally.caught, support),
-        tally.auc,
-        tally.ap,
+        ratio(sums.detected, support),
+        sums.auc,
+        sums.ap,
     )
     return np.concatenate([np.stack(whole), *by_class])
 

@@ -10,7 +10,6 @@ from bench.dataset import Dataset
 from bench.errors import RolesError
 from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.protocol import Protocol, Roles
-from bench.score import streams
 from bench.score.join import Cohort, cohort
 
 KIND = "reference"
@@ -65,8 +64,11 @@ def _prior(who: Cohort, column: int, _seed: int, images: int) -> np.ndarray:
 
 
 def _uniform(who: Cohort, column: int, seed: int, images: int) -> np.ndarray:
-    start = streams.starts(seed, column, 1)[0]
-    return _one_hot(streams.picks(start, len(who.classes), images), len(who.classes))
+    from bench.score import kernels
+
+    codes = np.empty(images, dtype=np.int64)
+    kernels.pick(np.uint64(seed % 2**64), column, len(who.classes), codes)
+    return _one_hot(codes, len(who.classes))
 
 
 def _one_hot(codes: np.ndarray, classes: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from bench.score.bootstrap import (
     bca,
     clopper_pearson,
     percentile,
-    point_tally,
+    point_sums,
     sort_scores,
 )
 from bench.score.join import Cohort, Run, join, refuse_unknown_slots
@@ -32,7 +32,7 @@ from bench.score.metrics import (
     PROPORTIONS,
     RESAMPLED_CLASS_METRICS,
     Key,
-    Tally,
+    Sums,
     brier_scores,
     confidence_bins,
     keys,
@@ -46,16 +46,16 @@ Pass = tuple[int, int]
 
 @dataclass(frozen=True)
 class Scored:
-    """A run with its arrangement and its tally as it stands."""
+    """A run with its sorted_scores and its sums as it stands."""
 
     run: Run
-    arrangement: SortedScores
-    tally: Tally
+    sorted_scores: SortedScores
+    sums: Sums
 
     @property
     def values(self) -> np.ndarray:
         """Every metric (M,) as it stands."""
-        return values(self.tally)[:, 0]
+        return values(self.sums)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,14 @@ def read_row(row: RowPredictions, protocol: Protocol, cohort: Cohort) -> Row:
         values=as_it_stands,
         by_fold=_by_fold(scored, wanted, cohort),
         seed_sd=_seed_sd({each: scored[each] for each in whole}, cohort.repeats, len(as_it_stands)),
-        confusion=np.sum([_confusion(each.tally) for each in counted], axis=0),
+        confusion=np.sum([_confusion(each.sums) for each in counted], axis=0),
     )
 
 
 def score_run(run: Run) -> Scored:
-    """A run with its arrangement and its tally."""
-    arrangement = sort_scores(run)
-    return Scored(run, arrangement, point_tally(arrangement, run.groups))
+    """A run with its sorted_scores and its sums."""
+    sorted_scores = sort_scores(run)
+    return Scored(run, sorted_scores, point_sums(sorted_scores, run.groups))
 
 
 def _mark(
@@ -191,13 +191,13 @@ def _seed_sd(whole: Mapping[Pass, Scored], repeats: int, width: int) -> np.ndarr
     return np.asarray(np.std(means, axis=0, ddof=1))
 
 
-def _confusion(tally: Tally) -> np.ndarray:
-    return np.asarray(np.rint(tally.confusion[..., 0]), dtype=np.int64)
+def _confusion(sums: Sums) -> np.ndarray:
+    return np.asarray(np.rint(sums.confusion[..., 0]), dtype=np.int64)
 
 
 def fold_values(scored: Scored) -> np.ndarray:
     """Every metric (M, F) of a run in each of its folds alone; NaN in folds that it has not."""
-    run, tally = scored.run, scored.tally
+    run, sums = scored.run, scored.sums
     classes, folds = run.classes, run.folds
 
     def spread(cell: np.ndarray, cells: int, weights: np.ndarray | None = None) -> np.ndarray:
@@ -207,14 +207,14 @@ def fold_values(scored: Scored) -> np.ndarray:
     top = run.probs[np.arange(len(run.truth)), run.called]
     gap = top - (run.called == run.truth)
     zero = np.zeros(len(run.truth), dtype=np.int64)
-    caught = spread(run.truth, classes, run.caught.astype(np.float64))
-    auc, ap = tally.fold_auc[..., 0], tally.fold_ap[..., 0]
+    detected = spread(run.truth, classes, run.detected.astype(np.float64))
+    auc, ap = sums.fold_auc[..., 0], sums.fold_ap[..., 0]
     return values(
-        Tally(
+        Sums(
             confusion=spread(run.truth * classes + run.called, classes**2).reshape(
                 classes, classes, folds
             ),
-            caught=np.where(np.isfinite(run.thresholds.T), caught, np.nan),
+            detected=np.where(np.isfinite(run.thresholds.T), detected, np.nan),
             gaps=spread(confidence_bins(top), ECE_BINS, gap),
             log_loss=spread(zero, 1, log_losses(run.truth, run.probs))[0],
             brier=spread(zero, 1, brier_scores(run.truth, run.probs))[0],
@@ -316,7 +316,7 @@ def estimate_row(row: Row, drawn: np.ndarray, who: Cohort, interval: Interval) -
     """The table of a row from its resamples drawn (M, R)."""
     runs = [scored.run for scored in row.counted]
     images, groups = denominators(runs)
-    pulls = accelerations(runs, [scored.tally for scored in row.counted])
+    pulls = accelerations(runs, [scored.sums for scored in row.counted])
     found: dict[Key, Estimate] = {}
     for place, key in enumerate(keys(len(who.classes))):
         value = float(row.values[place])
@@ -396,7 +396,7 @@ def partly_undefined(drawn: np.ndarray) -> tuple[str, ...]:
 
 def _why_undefined(row: Row, who: Cohort, metric: str) -> list[str]:
     if metric == "sens_at_spec_90" and not all(
-        scored.arrangement.has_thresholds.all() for scored in row.counted
+        scored.sorted_scores.has_thresholds.all() for scored in row.counted
     ):
         without = any(
             int(fold) not in scored.run.val for scored in row.counted for fold in scored.run.present
@@ -419,7 +419,7 @@ def _fold_marks(row: Row, who: Cohort, metric: str, code: int | None) -> list[st
     have: set[int] = set()
     defined: dict[int, set[int]] = {c: set() for c in range(len(who.classes))}
     for (_, repeat), scored in zip(row.passes, row.counted, strict=True):
-        table = scored.tally.fold_auc if metric == "auc" else scored.tally.fold_ap
+        table = scored.sums.fold_auc if metric == "auc" else scored.sums.fold_ap
         offset = repeat * who.folds
         have |= {offset + int(fold) for fold in scored.run.present}
         for each, folds in defined.items():

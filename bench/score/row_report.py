@@ -25,12 +25,10 @@ from bench.leaderboard import (
 from bench.predictions import Predictions, RowPredictions
 from bench.protocol import Interval, Protocol, Roles
 from bench.score.arms import ranked_view
-from bench.score.bootstrap import DrawnOnce, Plan, distributions
+from bench.score.bootstrap import BATCH, DrawnOnce, Plan, distributions
 from bench.score.calibration import calibration
 from bench.score.derived_rows import averaged, temperatures, tempered, two_classes
-from bench.score.fallback import LANES
 from bench.score.join import Cohort, Run, cohort, divided
-from bench.score.kernels import compiled
 from bench.score.metric_sums import EstimateSpec, MetricSums, estimated, estimates
 from bench.score.metrics import log_losses, mean_over_defined, ratio
 from bench.score.reference_rows import KIND
@@ -84,7 +82,7 @@ def _unit_table(
 def engine(row: Row, runs: Sequence[Run], plan: Plan) -> tuple[Row, np.ndarray]:
     """The row with other runs in place of its own, and its resamples (M, R)."""
     counted = tuple(score_run(run) for run in runs)
-    (drawn,) = distributions([[each.arrangement for each in counted]], plan)
+    (drawn,) = distributions([[each.sorted_scores for each in counted]], plan)
     values = np.mean([each.values for each in counted], axis=0)
     return replace(row, counted=counted, values=values), drawn
 
@@ -268,9 +266,9 @@ def partial_auc(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate
 def _resampled(run: Run, sides: MetricSums, plan: Plan) -> np.ndarray:
     """The mean over folds in every resample (R,); sides counts each fold's negatives, positives."""
     totals = sides.drawn(plan)
-    batches = plan.batches(0, plan.resamples, compiled())
+    batches = plan.batches(0, plan.resamples)
     parts = [
-        _fold_mean(run, weights, totals[:, at * LANES : (at + 1) * LANES])
+        _fold_mean(run, weights, totals[:, at * BATCH : (at + 1) * BATCH])
         for at, weights in enumerate(batches)
     ]
     return np.concatenate(parts)

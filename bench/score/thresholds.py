@@ -12,7 +12,6 @@ from bench.protocol import Interval
 from bench.score.bootstrap import Plan
 from bench.score.derived_rows import thresholds
 from bench.score.join import Run
-from bench.score.kernels import compiled
 from bench.score.metric_sums import Band, EstimateSpec, MetricSums, band, estimates, joined
 from bench.score.metrics import ratio, sensitive_thresholds, thresholds_from_val
 
@@ -225,6 +224,8 @@ def _band(
 
     last  position in `order` of the last image called positive at each threshold, ascending
     """
+    from bench.score import kernels
+
     step = np.searchsorted(last, np.arange(len(order)))
     ledger = MetricSums(run.groups, 2 * len(last), run.group[order], 2 * step + positive)
 
@@ -236,9 +237,8 @@ def _band(
             np.concatenate([np.zeros((1, rates.shape[2])), r]) for r in rates.swapaxes(0, 1)
         )
         out = np.empty((len(places[0]) + len(places[1]), rates.shape[2]))
-        interpolate = compiled().interpolate
-        interpolate(places[0], false, recall, out[: len(places[0])])
-        interpolate(places[1], recall[1:], precision, out[len(places[0]) :])
+        kernels.interpolate(places[0], false, recall, out[: len(places[0])])
+        kernels.interpolate(places[1], recall[1:], precision, out[len(places[0]) :])
         return out
 
     return band([ledger], heights, plan, level)

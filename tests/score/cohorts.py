@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from bench.dataset import Dataset, Record
 from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.protocol import PARTS, Interval, Metrics, Protocol, Roles, Run, Split
-from bench.score.bootstrap import Plan, sort_scores, tally_weights
+from bench.score.bootstrap import Plan, sort_scores, weighted_sums
 from bench.score.join import Run as ScoredRun
-from bench.score.kernels import Kernels, compiled
 from bench.score.leaderboard import score
 from bench.score.metrics import Key, keys, values
 from bench.score.reference_rows import references
+from tests.score import numpy_kernels
 
 CLASSES = ("bkl", "mel", "nv", "vasc")
 
@@ -54,21 +55,27 @@ def run_of(truth: Sequence[int], probs: np.ndarray, **rest: np.ndarray) -> Score
     return ScoredRun(np.asarray(truth), probs, fold, group, thresholds, int(group.max()) + 1)
 
 
-def weighted(
-    run: ScoredRun, weights: np.ndarray, kernels: Kernels | None = None
-) -> dict[Key, float]:
+def use_numpy_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Score with the kernels by NumPy."""
+    from bench.score import kernels
+
+    for name in numpy_kernels.KERNELS:
+        monkeypatch.setattr(kernels, name, getattr(numpy_kernels, name))
+
+
+def weighted(run: ScoredRun, weights: np.ndarray) -> dict[Key, float]:
     """Every metric of a run whose groups count `weights` (G,) times."""
     table = np.zeros((run.groups, 64), dtype=np.uint8)
     table[:] = weights[:, None]
-    (tally,) = tally_weights([sort_scores(run)], [table], 64, kernels or compiled())
-    found = values(tally)[:, 5]
+    (sums,) = weighted_sums([sort_scores(run)], [table], 64)
+    found = values(sums)[:, 5]
     return dict(zip(keys(run.classes), found, strict=True))
 
 
 def drawn_weights(groups: int, resamples: int, seed: int) -> np.ndarray:
     """The plan's weights (G, R) as one table."""
     plan = Plan(groups, resamples, seed)
-    batches = [batch.copy() for batch in plan.batches(0, resamples, compiled())]
+    batches = [batch.copy() for batch in plan.batches(0, resamples)]
     return np.concatenate(batches, axis=1)[:, :resamples]
 
 

@@ -6,20 +6,19 @@ import numpy as np
 import pytest
 import sklearn.metrics as oracle
 
-from bench.score import streams
 from bench.score.bootstrap import Plan, distributions, point_values, sort_scores
 from bench.score.derived_rows import subset
 from bench.score.join import Run
-from bench.score.kernels import NUMPY, compiled
 from bench.score.metrics import RESAMPLED_CLASS_METRICS, keys
-from tests.score.cohorts import drawn_weights, make_run, run_of
+from tests.score import numpy_kernels as streams
+from tests.score.cohorts import drawn_weights, make_run, run_of, use_numpy_kernels
 
 GOLDEN = [5, 4, 3, 0, 2, 0, 0, 0]
 """First draws among 7 of stream 3 of seed 42: they may never change."""
 
 
-def spread(run: Run, plan: Plan, kernels=None) -> np.ndarray:
-    return distributions([[sort_scores(run)]], plan, kernels)[0]
+def spread(run: Run, plan: Plan) -> np.ndarray:
+    return distributions([[sort_scores(run)]], plan)[0]
 
 
 def test_splitmix_gives_its_published_sequence():
@@ -53,10 +52,11 @@ def test_streams_do_not_depend_on_where_a_chunk_begins():
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 64, 301])
 def test_compiled_and_numpy_draw_the_same_groups(groups):
-    starts = streams.starts(5, 0, 64)
+    from bench.score import kernels
+
     ours, theirs = (np.zeros((groups, 64), dtype=np.uint8) for _ in range(2))
-    compiled().draw(starts, ours)
-    NUMPY.draw(starts, theirs)
+    kernels.draw(np.uint64(5), 64, ours)
+    streams.draw(np.uint64(5), 64, theirs)
     assert np.array_equal(ours, theirs)
 
 
@@ -73,10 +73,12 @@ def test_each_resample_draws_as_many_groups_as_there_are_and_each_alike():
 
 
 @pytest.mark.parametrize("decimals", [None, 1])
-def test_compiled_and_numpy_give_the_same_distributions(decimals):
+def test_compiled_and_numpy_give_the_same_distributions(decimals, monkeypatch):
     run = make_run(seed=1, decimals=decimals)
     plan = Plan(run.groups, 130, seed=3)
-    ours, theirs = spread(run, plan, compiled()), spread(run, plan, NUMPY)
+    ours = spread(run, plan)
+    use_numpy_kernels(monkeypatch)
+    theirs = spread(run, plan)
     assert np.allclose(ours, theirs, rtol=0, atol=1e-12, equal_nan=True)
 
 
@@ -193,9 +195,9 @@ def test_shuffling_images_changes_nothing():
     assert np.allclose(spread(run, plan), spread(shuffled, plan), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("form", [compiled(), NUMPY], ids=["numba", "numpy"])
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("seed", range(12))
-def test_parts_of_a_run_are_drawn_as_each_would_be_by_itself(seed, form):
+def test_parts_of_a_run_are_drawn_as_each_would_be_by_itself(seed):
     """Ties, thresholds that a fold lacks, and parts without an image among them."""
     rng = np.random.default_rng(seed)
     run = make_run(seed=seed, decimals=[None, 1, 2][seed % 3])
@@ -205,14 +207,14 @@ def test_parts_of_a_run_are_drawn_as_each_would_be_by_itself(seed, form):
     part[(run.fold == 1) & (part == 0)] = 1  # so part 0 needs no threshold of fold 1
     part[part == parts - 1] -= seed % 2  # and the last part may be empty
     whole, plan = sort_scores(run, part, parts), Plan(run.groups, 150, 3, chunk=64)
-    (drawn,) = distributions([[whole]], plan, form)
-    points = point_values([whole], run.groups, form).reshape(-1, parts)
+    (drawn,) = distributions([[whole]], plan)
+    points = point_values([whole], run.groups).reshape(-1, parts)
     for number, table in enumerate(np.split(drawn, parts, axis=1)):
         if not (part == number).any():
             assert np.isnan(table).all()
             assert np.isnan(points[:, number]).all()
             continue
         alone = sort_scores(subset(run, part == number))
-        np.testing.assert_allclose(table, distributions([[alone]], plan, form)[0], atol=1e-12)
-        expected = point_values([alone], run.groups, form)[0]
+        np.testing.assert_allclose(table, distributions([[alone]], plan)[0], atol=1e-12)
+        expected = point_values([alone], run.groups)[0]
         np.testing.assert_allclose(points[:, number], expected, atol=1e-12)

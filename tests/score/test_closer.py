@@ -21,7 +21,6 @@ from bench.score.bootstrap import DrawnOnce, Plan
 from bench.score.calibration import BINS, calibration, equal_mass_bins
 from bench.score.derived_rows import subset, tempered, two_classes
 from bench.score.join import Val
-from bench.score.kernels import compiled
 from bench.score.metric_sums import EstimateSpec, MetricSums, estimates, resampled
 from bench.score.metrics import (
     brier_scores,
@@ -73,8 +72,8 @@ def test_resamples_of_a_ledger_are_those_of_its_groups_weights(run):
 def test_what_is_drawn_once_is_what_is_drawn_each_time():
     once, anew = DrawnOnce(50, 200, 3), Plan(50, 200, 3)
     for first, count in ((0, 200), (64, 100), (128, 72)):
-        kept = [batch.copy() for batch in once.batches(first, count, compiled())]
-        drawn = [batch.copy() for batch in anew.batches(first, count, compiled())]
+        kept = [batch.copy() for batch in once.batches(first, count)]
+        drawn = [batch.copy() for batch in anew.batches(first, count)]
         assert np.array_equal(kept, drawn)
 
 
@@ -92,7 +91,7 @@ def test_a_proportions_bca_interval_is_the_engines_own(run, plan):
     )
     scored = score_run(run)
     drawn = distributions([[sort_scores(run)]], plan)[0][0]
-    pull = accelerations([run], [scored.tally])[0]
+    pull = accelerations([run], [scored.sums])[0]
     low, high, method = interval_of("accuracy", scored.values[0], drawn, pull, 200, INTERVAL)
     assert (mine.value, mine.method) == (scored.values[0], method)
     assert (mine.low, mine.high) == pytest.approx((low, high), abs=1e-12)

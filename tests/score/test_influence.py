@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.score.bootstrap import acceleration, accelerations, influences, point_tally, sort_scores
+from bench.score.bootstrap import acceleration, accelerations, influences, point_sums, sort_scores
 from bench.score.metrics import BIASED, keys
 from tests.score.cohorts import make_run, weighted
 
 
 def analytic(run):
-    tally = point_tally(sort_scores(run), run.groups)
-    return dict(influences([run], [tally]))
+    sums = point_sums(sort_scores(run), run.groups)
+    return dict(influences([run], [sums]))
 
 
 def jackknife(run):
@@ -51,8 +51,8 @@ def test_influences_sum_to_zero():
 
 def test_acceleration_equals_the_leave_one_group_out_jackknife():
     run = make_run(seed=3, images=900, groups=400)
-    tally = point_tally(sort_scores(run), run.groups)
-    ours = dict(zip(keys(run.classes), accelerations([run], [tally]), strict=True))
+    sums = point_sums(sort_scores(run), run.groups)
+    ours = dict(zip(keys(run.classes), accelerations([run], [sums]), strict=True))
     for key, left_out in jackknife(run).items():
         if key[0] in BIASED:
             assert np.isnan(ours[key])
@@ -77,8 +77,8 @@ def test_groups_that_do_not_pull_give_no_acceleration():
 
 def test_the_influence_on_a_mean_over_runs_is_the_mean_of_influences():
     runs = [make_run(seed=seed) for seed in (1, 2)]
-    tallies = [point_tally(sort_scores(run), run.groups) for run in runs]
-    both = dict(influences(runs, tallies))
+    sums = [point_sums(sort_scores(run), run.groups) for run in runs]
+    both = dict(influences(runs, sums))
     first, second = (analytic(run) for run in runs)
     for key, pull in both.items():
         mean = (first[key] + second[key]) / 2

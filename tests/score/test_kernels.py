@@ -1,7 +1,8 @@
-"""How the kernels come to be: compiled, cached, or done by NumPy; never a reason to fail."""
+"""The compiled kernels against NumPy and scikit-learn; a missing cache folder is no failure."""
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -9,68 +10,43 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-import bench.score
 from bench.score import kernels
+from tests.score import numpy_kernels
 
 FORBIDDEN = ("torch", "numba", "sklearn", "bench.run", "bench.report", "bench.train")
 
 
-def forget_the_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let them be imported anew, for this test alone."""
-    kernels.compiled()
-    monkeypatch.delattr(bench.score, "loops")
-    monkeypatch.delitem(sys.modules, "bench.score.loops")
-
-
-def test_numba_compiles_the_loops_here():
-    assert kernels.compiled().form == "numba"
-
-
-def test_without_numba_the_loops_are_numpys(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
-    assert kernels.compiled.__wrapped__() is kernels.NUMPY
-
-
-def test_where_numba_cannot_compile_the_loops_are_numpys(monkeypatch):
-    import numba
-
-    def broken(*_args: object, **_options: object):
-        def decorate(_loop):
-            raise numba.core.errors.NumbaError("no compiler")
-
-        return decorate
-
-    forget_the_loops(monkeypatch)
-    monkeypatch.setattr(numba, "njit", broken)
-    assert kernels.compiled.__wrapped__() is kernels.NUMPY
-
-
-def test_where_nothing_can_be_cached_the_loops_are_compiled_all_the_same(monkeypatch):
+def test_where_nothing_can_be_cached_the_kernels_are_compiled_without_a_cache(monkeypatch):
     import numba
 
     compile_one = numba.njit
 
-    def uncached(*signature: str, cache: bool = False, **options: object):
+    def uncached(*loops, cache: bool = False, **options: object):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
-        return compile_one(*signature, **options)
+        return compile_one(*loops, **options)
 
-    forget_the_loops(monkeypatch)
     monkeypatch.setattr(numba, "njit", uncached)
-    assert kernels.compiled.__wrapped__().form == "numba"
+    spec = importlib.util.spec_from_file_location("uncached_kernels", kernels.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    ours, theirs = (np.zeros((7, 64), dtype=np.uint8) for _ in range(2))
+    module.draw(np.uint64(3), 0, ours)
+    kernels.draw(np.uint64(3), 0, theirs)
+    assert np.array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("form", [kernels.compiled(), kernels.NUMPY], ids=["numba", "numpy"])
+@pytest.mark.parametrize("form", [kernels, numpy_kernels], ids=["numba", "numpy"])
 def test_a_count_of_255_is_drawn_and_summed_whole(form):
-    """One group drawn 255 times, in a segment longer than eight bits hold at once."""
+    """One group drawn 255 times, in a segment longer than the partial sums of 16 bits hold."""
     images, ends = 600, np.array([600])
     weights = np.full((1, 64), 255, dtype=np.uint8)
     items = np.zeros(images, dtype=np.int32)
     cells, sums, ranks = np.zeros((1, 64)), np.zeros((3, 1, 64)), np.zeros((4, 1, 64))
-    form.count_cells(weights, 1, items, ends, cells)
+    form.count_cells(weights, items, ends, cells)
     form.add_up(weights, items, np.ones((images, 3)), ends, sums)
     form.rank(
-        weights, 1, items, np.array([[images - 1, images, images, images]]), np.array([0, 1]), ranks
+        weights, items, np.array([[images - 1, images, images, images]]), np.array([0, 1]), ranks
     )
     assert (cells == 255 * images).all()
     assert (sums == 255 * images).all()
@@ -78,14 +54,6 @@ def test_a_count_of_255_is_drawn_and_summed_whole(form):
     assert (ranks[1] == 255 * (images - 1)).all()
     assert (ranks[2] == 0).all()
     assert np.allclose(ranks[3], 255 / images)
-
-
-def test_as_many_counts_are_summed_in_eight_bits_as_fit_whichever_they_are():
-    for most in range(1, 256):
-        weights = np.zeros((2, 64), dtype=np.uint8)
-        weights[1, 63] = most
-        fit = kernels.room(weights)
-        assert fit * most <= 255 < (fit + 1) * most
 
 
 def test_importing_score_loads_neither_torch_nor_numba_nor_the_runner():
@@ -97,7 +65,7 @@ def test_importing_score_loads_neither_torch_nor_numba_nor_the_runner():
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("form", [kernels.compiled(), kernels.NUMPY], ids=["numba", "numpy"])
+@pytest.mark.parametrize("form", [kernels, numpy_kernels], ids=["numba", "numpy"])
 @pytest.mark.parametrize("seed", range(5))
 def test_curves_are_interpolated_as_numpy_does(form, seed):
     rng = np.random.default_rng(seed)
@@ -114,9 +82,9 @@ def test_curves_are_interpolated_as_numpy_does(form, seed):
         assert (out[:, curve] == np.interp(places, x[known, curve], y[known, curve])).all()
 
 
-@pytest.mark.parametrize("form", [kernels.compiled(), kernels.NUMPY], ids=["numba", "numpy"])
+@pytest.mark.parametrize("form", [kernels, numpy_kernels], ids=["numba", "numpy"])
 @pytest.mark.parametrize("seed", range(20))
-def test_a_pull_is_the_slope_of_scikit_learns_weighted_auc_and_ap(form, seed):
+def test_influence_is_the_slope_of_scikit_learns_weighted_auc_and_ap(form, seed):
     rng = np.random.default_rng(seed)
     sizes = np.array([12, 1, 9, 5])
     score = np.concatenate([np.sort(rng.integers(0, 6, size) / 6)[::-1] for size in sizes])
@@ -124,8 +92,8 @@ def test_a_pull_is_the_slope_of_scikit_learns_weighted_auc_and_ap(form, seed):
     positive[:2], positive[13:15] = (True, False), (True, False)
     positive[-5:] = seed % 2 == 0  # a ranking of positives alone, or of none
     parts = np.split(np.arange(sizes.sum()), np.cumsum(sizes)[:-1])
-    for pull, metric, defined in zip(
-        form.pull(score, positive, sizes),
+    for influence, metric, defined in zip(
+        form.influence(score, positive, sizes),
         (roc_auc_score, average_precision_score),
         (lambda truth: truth.any() and not truth.all(), lambda truth: truth.any()),
         strict=True,
@@ -133,7 +101,7 @@ def test_a_pull_is_the_slope_of_scikit_learns_weighted_auc_and_ap(form, seed):
         counted = [part for part in parts if defined(positive[part])]
         for at in range(sizes.sum()):
             slopes = [_slope(metric, score[part], positive[part], part == at) for part in counted]
-            assert pull[at] == pytest.approx(np.mean(slopes), abs=1e-8)
+            assert influence[at] == pytest.approx(np.mean(slopes), abs=1e-8)
 
 
 def _slope(metric, score, positive, moved):

@@ -10,7 +10,6 @@ import sklearn.metrics as oracle
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from bench.errors import ProtocolError
-from bench.score.kernels import NUMPY, compiled
 from bench.score.metrics import (
     IMAGE_METRICS,
     confidence_bins,
@@ -19,8 +18,6 @@ from bench.score.metrics import (
     thresholds_from_val,
 )
 from tests.score.cohorts import make_run, run_of, weighted
-
-FORMS = [pytest.param(compiled(), id="compiled"), pytest.param(NUMPY, id="numpy")]
 
 
 def by_scikit_learn(run, weights):
@@ -83,26 +80,26 @@ def rank_score(score, own, scores, weight):
     return score(own[present], scores[present], sample_weight=weight[present])
 
 
-def assert_equal(run, weights, kernels):
-    ours = weighted(run, weights, kernels)
+def assert_equal(run, weights):
+    ours = weighted(run, weights)
     theirs = by_scikit_learn(run, weights)
     assert set(ours) - set(theirs) == {("ece", None)}
     for key, value in theirs.items():
         assert ours[key] == pytest.approx(value, abs=1e-12, nan_ok=True), key
 
 
-@pytest.mark.parametrize("kernels", FORMS)
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("decimals", [None, 2, 1], ids=["distinct", "some ties", "many ties"])
 @pytest.mark.parametrize("seed", range(3))
-def test_metrics_equal_scikit_learn_with_group_weights(kernels, decimals, seed):
+def test_metrics_equal_scikit_learn_with_group_weights(decimals, seed):
     run = make_run(seed=seed, decimals=decimals)
-    assert_equal(run, np.ones(run.groups, dtype=int), kernels)
+    assert_equal(run, np.ones(run.groups, dtype=int))
     weights = np.random.default_rng(seed).poisson(1, run.groups)
-    assert_equal(run, weights, kernels)
+    assert_equal(run, weights)
 
 
-@pytest.mark.parametrize("kernels", FORMS)
-def test_a_resample_equals_the_images_written_out_as_often_as_they_were_drawn(kernels):
+@pytest.mark.usefixtures("kernels")
+def test_a_resample_equals_the_images_written_out_as_often_as_they_were_drawn():
     run = make_run(seed=4, decimals=1)
     weights = np.random.default_rng(4).poisson(1, run.groups)
     copies = np.repeat(np.arange(len(run.truth)), weights[run.group])
@@ -112,23 +109,23 @@ def test_a_resample_equals_the_images_written_out_as_often_as_they_were_drawn(ke
         fold=run.fold[copies],
         thresholds=run.thresholds,
     )
-    ours = weighted(run, weights, kernels)
-    for key, value in weighted(repeated, np.ones(len(copies), dtype=int), kernels).items():
+    ours = weighted(run, weights)
+    for key, value in weighted(repeated, np.ones(len(copies), dtype=int)).items():
         assert ours[key] == pytest.approx(value, abs=1e-12), key
 
 
-@pytest.mark.parametrize("kernels", FORMS)
-def test_precisions_of_a_long_ranking_equal_scikit_learn(kernels):
+@pytest.mark.usefixtures("kernels")
+def test_precisions_of_a_long_ranking_equal_scikit_learn():
     """Their fractions are summed over one bottom, which would not hold a thousand factors."""
     run = make_run(images=3000, groups=1000, classes=2, folds=1)
-    found = weighted(run, np.full(1000, 2), kernels)
+    found = weighted(run, np.full(1000, 2))
     theirs = oracle.average_precision_score(run.truth == 1, run.probs[:, 1])
     assert found["ap", 1] == pytest.approx(theirs, abs=1e-12)
     assert found["ap_pooled", 1] == pytest.approx(theirs, abs=1e-12)
 
 
-@pytest.mark.parametrize("kernels", FORMS)
-def test_a_class_absent_from_one_fold_is_averaged_over_the_other_folds(kernels):
+@pytest.mark.usefixtures("kernels")
+def test_a_class_absent_from_one_fold_is_averaged_over_the_other_folds():
     run = make_run(seed=5)
     keep = ~((run.truth == 2) & (run.fold == 1))
     lost = run_of(
@@ -138,15 +135,15 @@ def test_a_class_absent_from_one_fold_is_averaged_over_the_other_folds(kernels):
         group=run.group[keep],
         thresholds=run.thresholds,
     )
-    assert_equal(lost, np.ones(lost.groups, dtype=int), kernels)
+    assert_equal(lost, np.ones(lost.groups, dtype=int))
 
 
-@pytest.mark.parametrize("kernels", FORMS)
-def test_an_absent_class_is_undefined_and_so_is_every_macro(kernels):
+@pytest.mark.usefixtures("kernels")
+def test_an_absent_class_is_undefined_and_so_is_every_macro():
     run = make_run(seed=6)
     keep = run.truth != 3
     lost = run_of(run.truth[keep], run.probs[keep], group=run.group[keep], fold=run.fold[keep])
-    found = weighted(lost, np.ones(lost.groups, dtype=int), kernels)
+    found = weighted(lost, np.ones(lost.groups, dtype=int))
     assert not math.isnan(found["precision", 3])  # it is called, and wrongly each time
     for metric in ("recall", "f1", "auc", "ap", "auc_pooled", "ap_pooled"):
         assert math.isnan(found[metric, 3])
@@ -165,10 +162,10 @@ def test_an_absent_class_has_no_weight_in_weighted_f1():
     assert found == pytest.approx(theirs, abs=1e-12)
 
 
-@pytest.mark.parametrize("kernels", FORMS)
-def test_constant_scores_give_chance_and_the_first_class(kernels):
+@pytest.mark.usefixtures("kernels")
+def test_constant_scores_give_chance_and_the_first_class():
     probs = np.full((40, 4), 0.25)
-    found = weighted(run_of(np.arange(40) % 4, probs), np.ones(40, dtype=int), kernels)
+    found = weighted(run_of(np.arange(40) % 4, probs), np.ones(40, dtype=int))
     assert found["auc", 1] == 0.5
     assert found["ap", 1] == 0.25
     assert found["recall", 0] == 1
@@ -178,13 +175,13 @@ def test_constant_scores_give_chance_and_the_first_class(kernels):
     assert found["kappa", None] == 0
 
 
-@pytest.mark.parametrize("kernels", FORMS)
-def test_perfect_scores_reach_the_ends_of_every_range(kernels):
+@pytest.mark.usefixtures("kernels")
+def test_perfect_scores_reach_the_ends_of_every_range():
     truth = np.arange(60) % 4
     probs = (
         np.eye(4)[truth] * 0.6 + 0.1 + np.linspace(0, 1e-3, 60)[:, None] * (np.eye(4)[truth] - 0.25)
     )
-    found = weighted(run_of(truth, probs), np.arange(60) % 3, kernels)
+    found = weighted(run_of(truth, probs), np.arange(60) % 3)
     for metric in ("accuracy", "macro_f1", "mcc", "kappa", "macro_auc", "macro_ap"):
         assert found[metric, None] == pytest.approx(1, abs=1e-12)
 

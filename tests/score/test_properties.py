@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,15 +13,14 @@ from bench.score.bootstrap import (
     accelerations,
     clopper_pearson,
     distributions,
-    point_tally,
+    point_sums,
     point_values,
     sort_scores,
 )
-from bench.score.kernels import NUMPY, compiled
 from bench.score.metrics import PROPORTIONS, keys
 from bench.score.row import interval_of
 from bench.score.significance import holm, rank_rows
-from tests.score.cohorts import make_run, run_of
+from tests.score.cohorts import make_run, run_of, use_numpy_kernels
 
 RANGES = {"mcc": (-1, 1), "kappa": (-1, 1), "log_loss": (0, 37), "brier": (0, 2)}
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,10 +52,10 @@ def ranges(metric):
 @given(runs())
 @QUICK
 def test_values_and_intervals_are_ordered_and_within_the_metrics_range(run):
-    arrangement = sort_scores(run)
-    (drawn,) = distributions([[arrangement]], Plan(run.groups, 128, seed=1))
-    points = point_values([arrangement], run.groups)[0]
-    pulls = accelerations([run], [point_tally(arrangement, run.groups)])
+    sorted_scores = sort_scores(run)
+    (drawn,) = distributions([[sorted_scores]], Plan(run.groups, 128, seed=1))
+    points = point_values([sorted_scores], run.groups)[0]
+    pulls = accelerations([run], [point_sums(sorted_scores, run.groups)])
     for place, (metric, _) in enumerate(keys(run.classes)):
         least, most = ranges(metric)
         inside = drawn[place][np.isfinite(drawn[place])]
@@ -75,9 +75,10 @@ def test_values_and_intervals_are_ordered_and_within_the_metrics_range(run):
 @QUICK
 def test_compiled_and_numpy_agree_on_anything(run, seed):
     plan = Plan(run.groups, 64, seed=seed)
-    ours, theirs = (
-        distributions([[sort_scores(run)]], plan, kernels)[0] for kernels in (compiled(), NUMPY)
-    )
+    ours = distributions([[sort_scores(run)]], plan)[0]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_numpy_kernels(monkeypatch)
+        theirs = distributions([[sort_scores(run)]], plan)[0]
     assert np.allclose(ours, theirs, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
@@ -177,10 +178,10 @@ def test_a_seed_gives_equal_results_on_every_run(run, seed):
 @QUICK
 def test_an_interval_of_a_smooth_metric_contains_its_estimate(seed, groups):
     run = make_run(images=2 * groups, groups=groups, folds=1, seed=seed)
-    arrangement = sort_scores(run)
-    (drawn,) = distributions([[arrangement]], Plan(run.groups, 512, seed=6))
-    points = point_values([arrangement], run.groups)[0]
-    pulls = accelerations([run], [point_tally(arrangement, run.groups)])
+    sorted_scores = sort_scores(run)
+    (drawn,) = distributions([[sorted_scores]], Plan(run.groups, 512, seed=6))
+    points = point_values([sorted_scores], run.groups)[0]
+    pulls = accelerations([run], [point_sums(sorted_scores, run.groups)])
     places = {key: place for place, key in enumerate(keys(run.classes))}
     for metric in ("accuracy", "log_loss", "brier"):
         at = places[metric, None]

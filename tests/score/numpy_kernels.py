@@ -1,33 +1,57 @@
-"""The loops of `kernels` by NumPy, where numba is not to be had: the same numbers, slower."""
+"""The kernels of `bench.score.kernels` by NumPy: an independent oracle."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from bench.score.bootstrap import BATCH
 from bench.score.metrics import ratio
-from bench.score.streams import picks
 
-LANES = 64
+KERNELS = ("pick", "draw", "count_cells", "add_up", "rank", "interpolate", "influence")
 SINGLE = 1  # a segment's parts: negatives 0, positives 1, tied negatives 2, tied positives 3
+GAMMA = np.uint64(0x9E3779B97F4A7C15)
+FIRST = np.uint64(0xBF58476D1CE4E5B9)
+SECOND = np.uint64(0x94D049BB133111EB)
+LOW = np.uint64(0xFFFFFFFF)
 
 
-def draw(starts: np.ndarray, weights: np.ndarray) -> None:
-    """Fill weights (G, 64) uint8: how often each group is drawn in G draws of each lane's stream.
+def mix(state: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser of every uint64."""
+    once: np.ndarray = (state ^ (state >> np.uint64(30))) * FIRST
+    twice: np.ndarray = (once ^ (once >> np.uint64(27))) * SECOND
+    thrice: np.ndarray = twice ^ (twice >> np.uint64(31))
+    return thrice
 
-    starts (64,) uint64 as `streams.starts` gives them. That a count passes 255 has a probability
-    below 1e-500.
-    """
-    groups = weights.shape[0]
-    for lane in range(LANES):
-        drawn = picks(starts[lane], groups, groups)
-        weights[:, lane] = np.bincount(drawn, minlength=groups)
+
+def starts(seed: int, first: int, count: int) -> np.ndarray:
+    """Start states (count,) uint64 of the streams `first`, `first + 1`, ... of a seed."""
+    salt = mix(np.array([seed % 2**64], dtype=np.uint64))
+    streams = np.arange(first, first + count, dtype=np.uint64)
+    return mix(salt + (streams + np.uint64(1)) * SECOND)
+
+
+def picks(start: np.uint64, choices: int, count: int) -> np.ndarray:
+    """`count` uniform draws (int64) from range(choices): two of each hash."""
+    steps = np.arange(1, (count + 1) // 2 + 1, dtype=np.uint64)
+    state = mix(np.asarray(start, dtype=np.uint64) + steps * GAMMA)
+    halves = np.stack([state >> np.uint64(32), state & LOW], axis=1).ravel()[:count]
+    return ((halves * np.uint64(choices)) >> np.uint64(32)).astype(np.int64)
+
+
+def pick(seed: np.uint64, stream: int, choices: int, picked: np.ndarray) -> None:
+    picked[:] = picks(starts(int(seed), stream, 1)[0], choices, len(picked))
+
+
+def draw(seed: np.uint64, first: int, weights: np.ndarray) -> None:
+    groups = len(weights)
+    for column, start in enumerate(starts(int(seed), first, BATCH)):
+        weights[:, column] = np.bincount(picks(start, groups, groups), minlength=groups)
 
 
 def count_cells(
-    weights: np.ndarray, room: int, items: np.ndarray, ends: np.ndarray, cells: np.ndarray
+    weights: np.ndarray, items: np.ndarray, ends: np.ndarray, cells: np.ndarray
 ) -> None:
     """Sums of weights by cell into cells (K, 64). items (L,) group numbers, ends (K,) exclusive."""
-    del room
     cells[:] = np.diff(_running(weights[items])[ends], axis=0, prepend=0)
 
 
@@ -43,7 +67,6 @@ def add_up(
 
 def rank(
     weights: np.ndarray,
-    room: int,
     items: np.ndarray,
     segments: np.ndarray,
     rankings: np.ndarray,
@@ -52,9 +75,8 @@ def rank(
     """Four sums of every ranking, ranks (4, rankings, 64): weight of the positives; of the
     negatives that were met; negatives times positives above them, half if tied; sum of precisions.
 
-    items (L,), segments (S, 4) and rankings are those of `arrange.Arrangement`.
+    items (L,), segments (S, 4) and rankings are those of `bootstrap.SortedScores`.
     """
-    del room
     begin = 0
     for ranking in range(len(rankings) - 1):
         cuts = segments[rankings[ranking] : rankings[ranking + 1]]
@@ -74,7 +96,7 @@ def interpolate(places: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarra
         out[:, lane] = np.interp(places, x[known, lane], y[known, lane]) if drawn else np.nan
 
 
-def pull(
+def influence(
     score: np.ndarray, positive: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Derivatives (L,) by each image's weight of AUC and AP, means over rankings.
@@ -119,7 +141,7 @@ def pull(
 
 def _running(drawn: np.ndarray) -> np.ndarray:
     """Sums of the first 0, 1, ... rows of drawn (L, 64): (L + 1, 64) float64, exact."""
-    out = np.zeros((len(drawn) + 1, LANES))
+    out = np.zeros((len(drawn) + 1, BATCH))
     np.cumsum(drawn, axis=0, out=out[1:])
     return out
 
