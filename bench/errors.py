@@ -1,53 +1,60 @@
-"""Exceptions of the bench.
+"""Exceptions of the bench, and texts for their messages.
 
-BenchError               the user can mend it: one clear line, exit 2
+    BenchError               the user can fix it: one clear line, exit code 2
     ├── DataError            a data folder, its metadata, its images
     ├── ProtocolError        a protocol file
-    │   └── RolesError       a roles file, or one that does not belong to the data
+    │   └── RolesError       a roles file is invalid, or does not belong to the data
     ├── MethodError          a method, its recipe, its weights
-    ├── PredictionError      predictions that are none: shape, ids, probabilities
+    ├── PredictionError      predictions with a wrong shape, wrong ids or wrong values
     └── ResultsError         a results folder or a record in it
 
-Anything else that is raised is a fault of the bench itself and keeps its traceback.
+Every other exception is a fault of the bench itself and keeps its traceback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 OFFENDERS_SHOWN = 20
 
 
 class BenchError(Exception):
-    """The user's mistake: says what is wrong, where, and how to mend it."""
+    """A mistake of the user: the message says what is wrong, where, and how to fix it."""
 
 
 class DataError(BenchError):
-    """A data folder, its metadata or its images cannot be used as they stand."""
+    """A data folder, its metadata or its images cannot be used."""
 
 
 class ProtocolError(BenchError):
-    """A protocol file cannot be used as it stands."""
+    """A protocol file cannot be used."""
 
 
 class RolesError(ProtocolError):
-    """A roles file is unsound, or belongs to other data."""
+    """A roles file is invalid, or belongs to other data."""
 
 
 class MethodError(BenchError):
-    """A method, its recipe or its weights cannot be used as they stand."""
+    """A method, its recipe or its weights cannot be used."""
 
 
 class PredictionError(BenchError):
-    """Predictions have the wrong shape, ids or values."""
+    """Predictions have a wrong shape, wrong ids or wrong values."""
 
 
 class ResultsError(BenchError):
-    """A results folder cannot be written, or holds what it should not."""
+    """A results folder cannot be written, or has unexpected content."""
 
 
 def listing(offenders: Sequence[object], limit: int = OFFENDERS_SHOWN) -> str:
-    """Name the first `limit` offenders and count the rest: `a, b, c and 17 more`."""
+    """The first `limit` offenders and the number of the rest: `a, b, c and 17 more`."""
     shown = ", ".join(str(offender) for offender in offenders[:limit])
     rest = len(offenders) - limit
     return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean X or Y?` with the known names that are similar to `name`; "" without any."""
+    similar = difflib.get_close_matches(name, list(known))
+    return f"; did you mean {' or '.join(similar)}?" if similar else ""
