@@ -1,14 +1,15 @@
 """Records of a dataset: image, lesion, patient, label and metadata.
 
-A Manifest opens no files and holds no pixels. It is built by `bench.data` and read by everyone.
+A Dataset opens no files and has no pixels. `bench.data` builds it; all other packages read it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from bench.io import FORMULA, class_fault
 
 @dataclass(frozen=True, slots=True)
 class UnlabelledRecord:
-    """All that a method may know of a test image beside its pixels.
+    """The metadata of a test image that a method may use.
 
     age is in years. None means missing.
     """
@@ -35,8 +36,8 @@ class UnlabelledRecord:
 class Record:
     """One image of a dataset. None means missing.
 
-    group_id joins what lesion and patient ids leave apart, or stands in for both.
-    image_size is "600x450", of the image's file and upright; known only where somebody looked.
+    group_id joins images that lesion and patient ids do not join, or replaces both ids.
+    image_size is the upright size of the image file, "600x450"; None unless files were read.
     """
 
     image_id: str
@@ -54,6 +55,24 @@ class Record:
 
 COLUMNS = tuple(field.name for field in fields(Record))
 
+FOLD_AGES = (0, 30, 45, 60, 75)
+SUBGROUP_AGES = (0, 20, 40, 60, 80)
+METADATA_AGES = tuple(range(0, 140, 10))
+"""First years of the age bands: of folds (frozen roles), of subgroup metrics (committed results),
+and of metadata words (committed methods). The values differ because each is part of results."""
+
+
+def age_bands(years: pd.Series, edges: Sequence[int], band: str, last: str) -> pd.Series:
+    """The age band of every age in years, as text; NaN stays NaN.
+
+    edges  first year of each band
+    band   format of a band with its first and last year, such as "{}-{}"; last: of the open band
+    """
+    names = [band.format(low, high - 1) for low, high in pairwise(edges)]
+    names.append(last.format(edges[-1]))
+    ages = years.astype(np.float64)
+    return pd.cut(ages, [*map(float, edges), np.inf], right=False, labels=names).astype(object)
+
 
 def unlabelled_records(table: pd.DataFrame) -> tuple[UnlabelledRecord, ...]:
     """Rows of a table with the columns of UnlabelledRecord; missing values become None."""
@@ -66,19 +85,19 @@ def unlabelled_records(table: pd.DataFrame) -> tuple[UnlabelledRecord, ...]:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset's roster, one row an image, sorted by image id.
+    """The image list of a dataset, one row per image, sorted by image id.
 
-    name      short lower-case name, as protocols and folders use it ("ham10000")
-    title     name for people ("HAM10000")
+    name      short lower-case name, used by protocols and folders ("ham10000")
+    title     displayed name ("HAM10000")
     classes   class names in the order of every probability column
     table     DataFrame with the columns of Record; missing values are None (age: NaN)
-    synthetic whether the images were drawn by a program
-    native_size (width, height) in pixels of the dataset as its authors publish it, if known
-    licence, citation  one line each, shown wherever the data is
-    malignant classes that a view of malignant against benign joins; none where nobody says which
+    synthetic whether a program drew the images
+    native_size (width, height) in pixels of the published images, if known
+    licence, citation  one line each, shown with the data
+    malignant malignant classes, for metrics of malignant against benign; empty if unknown
 
-    Raises DataError for class names that are no plain words, duplicate image ids, labels outside
-    `classes`, or a lesion with two diagnoses.
+    Raises DataError for invalid class names, duplicate image ids, labels outside `classes`, or a
+    lesion with two diagnoses.
     """
 
     name: str
@@ -92,19 +111,19 @@ class Dataset:
     malignant: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for late in ("group_id", "image_size"):
-            if late not in self.table.columns:
-                object.__setattr__(self, "table", self.table.assign(**{late: None}))
+        for optional in ("group_id", "image_size"):
+            if optional not in self.table.columns:
+                object.__setattr__(self, "table", self.table.assign(**{optional: None}))
         missing = [column for column in COLUMNS if column not in self.table.columns]
         if missing:
-            raise DataError(f"{self.name}: the manifest lacks the columns {listing(missing)}")
+            raise DataError(f"{self.name}: the metadata table lacks the columns {listing(missing)}")
         table = self.table.loc[:, list(COLUMNS)].sort_values("image_id", kind="stable")
         table = table.reset_index(drop=True)
         object.__setattr__(self, "table", table)
-        strange = [label for label in self.malignant if label not in self.classes]
-        if strange:
-            raise DataError(f"{self.name}: malignant classes it has not: {listing(strange)}")
-        self._refuse_odd_classes()
+        unknown = [label for label in self.malignant if label not in self.classes]
+        if unknown:
+            raise DataError(f"{self.name}: malignant classes are not classes: {listing(unknown)}")
+        self._refuse_invalid_classes()
         self._refuse_formulas()
         self._refuse_duplicates()
         self._refuse_unknown_labels()
@@ -114,7 +133,7 @@ class Dataset:
     def from_records(
         cls, name: str, classes: tuple[str, ...], records: Iterable[Record], **rest: Any
     ) -> Dataset:
-        """Build a manifest from single records, as tests and small sources do."""
+        """Build a dataset from records; `rest` are further fields of Dataset."""
         table = pd.DataFrame([asdict(record) for record in records], columns=list(COLUMNS))
         title = rest.pop("title", name)
         return cls(name=name, title=title, classes=classes, table=table, **rest)
@@ -135,7 +154,7 @@ class Dataset:
 
     @cached_property
     def native_groups(self) -> np.ndarray:
-        """What never parts (N,) of str: the group id, else patient, lesion or image id."""
+        """The group of every image (N,) of str: its group id, else patient, lesion or image id."""
         groups = self.table["group_id"]
         for column in ("patient_id", "lesion_id", "image_id"):
             groups = groups.where(groups.notna(), self.table[column])
@@ -143,19 +162,19 @@ class Dataset:
 
     @property
     def unit(self) -> str:
-        """What a group is: "patient" where such ids are, else "lesion", "group" or "image"."""
+        """The unit of groups: "patient" if such ids exist, else "lesion", "group" or "image"."""
         known = self.table.notna().any()
-        named = (unit for unit in ("patient", "lesion", "group") if known[f"{unit}_id"])
-        return next(named, "image")
+        units = (unit for unit in ("patient", "lesion", "group") if known[f"{unit}_id"])
+        return next(units, "image")
 
     @property
     def ungrouped(self) -> int:
-        """Images with neither patient, lesion nor group id; each is a group of its own."""
+        """The number of images without patient, lesion and group id; each is a separate group."""
         return int(self.table[["patient_id", "lesion_id", "group_id"]].isna().all(axis=1).sum())
 
     @cached_property
     def roster_sha256(self) -> str:
-        """Hash of who is in the dataset, whatever the file dialect, row order or resolution.
+        """Hash of the image list; independent of file dialect, row order and resolution.
 
         sha256 over the UTF-8 lines `image_id,native_group,label` + newline, sorted by image_id.
         """
@@ -166,51 +185,51 @@ class Dataset:
         return digest.hexdigest()
 
     def unlabelled(self, rows: np.ndarray) -> tuple[UnlabelledRecord, ...]:
-        """The rows as a method may see them: no label, no diagnosis type, no source, no group."""
+        """The rows without label, diagnosis type, source and group, as methods receive them."""
         visible = [field.name for field in fields(UnlabelledRecord)]
         return unlabelled_records(self.table.iloc[rows].loc[:, visible])
 
-    def _refuse_odd_classes(self) -> None:
-        """Their names head columns and name pictures, wherever they come from."""
-        odd = [f"{name!r} {fault}" for name in self.classes if (fault := class_fault(name))]
-        if odd:
-            raise DataError(f"{self.name}: names of classes: {listing(odd)}; rename them")
+    def _refuse_invalid_classes(self) -> None:
+        """Class names are used as column names and file names."""
+        faults = [f"{name!r} {fault}" for name in self.classes if (fault := class_fault(name))]
+        if faults:
+            raise DataError(f"{self.name}: names of classes: {listing(faults)}; rename them")
 
     def _refuse_formulas(self) -> None:
-        """Ids go into tables that people open in spreadsheets, which would calculate these."""
+        """A spreadsheet would calculate ids that look like formulas."""
         for column in ("image_id", "lesion_id", "patient_id", "group_id"):
             ids = self.table[column].dropna().astype(str)
-            odd = ids[ids.str.startswith(FORMULA)].unique().tolist()
-            if odd:
+            formulas = ids[ids.str.startswith(FORMULA)].unique().tolist()
+            if formulas:
                 raise DataError(
-                    f"{self.name}: {column}s that a spreadsheet takes for formulas: "
-                    f"{listing([repr(each) for each in odd])}; rename them"
+                    f"{self.name}: {column}s that a spreadsheet treats as formulas: "
+                    f"{listing([repr(each) for each in formulas])}; rename them"
                 )
 
     def _refuse_duplicates(self) -> None:
         ids = self.table["image_id"]
-        twice = ids[ids.duplicated()].unique().tolist()
-        if twice:
+        repeated = ids[ids.duplicated()].unique().tolist()
+        if repeated:
             raise DataError(
-                f"{self.name}: image ids that stand in more than one row: {listing(twice)}; "
-                "keep one row an image in the metadata"
+                f"{self.name}: image ids in more than one row: {listing(repeated)}; "
+                "keep one row per image in the metadata"
             )
 
     def _refuse_unknown_labels(self) -> None:
         unknown = self.table[~self.table["label"].isin(self.classes)]
         if len(unknown):
-            named = [f"{row.label!r} ({row.image_id})" for row in unknown.itertuples()]
+            labels = [f"{row.label!r} ({row.image_id})" for row in unknown.itertuples()]
             raise DataError(
-                f"{self.name}: unknown diagnoses {listing(named)}; "
+                f"{self.name}: unknown diagnoses {listing(labels)}; "
                 f"known are {', '.join(self.classes)}"
             )
 
     def _refuse_conflicting_diagnoses(self) -> None:
         known = self.table[self.table["lesion_id"].notna()]
         counts = known.groupby("lesion_id", sort=True)["label"].nunique()
-        torn = counts[counts > 1].index.tolist()
-        if torn:
+        conflicting = counts[counts > 1].index.tolist()
+        if conflicting:
             raise DataError(
-                f"{self.name}: lesions with two diagnoses: {listing(torn)}; "
-                "correct the metadata, or give the images lesion ids of their own"
+                f"{self.name}: lesions with two diagnoses: {listing(conflicting)}; "
+                "correct the diagnoses in the metadata, or use separate lesion ids"
             )

@@ -1,15 +1,16 @@
 """Atomic files and folders, hashes, sanitised text, deferred signals and thread pools.
 
-<parent>/.<name>.new    the new content while it is written; then, for a moment, the old one
-    <parent>/.<name>.old    the old content, on systems that cannot exchange two folders at once
-    <parent>/.<name>.lock   held while it goes on
+`replace_folder` uses three temporary names beside the folder:
 
-What is left of an interrupted run is put right by the next one.
+    <parent>/.<name>.new    the new content while it is written
+    <parent>/.<name>.old    the old content between two renames
+    <parent>/.<name>.lock   held during the replacement
+
+The next call repairs the state that an interrupted call left.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import os
@@ -35,12 +36,12 @@ from bench.errors import ResultsError
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file of a row that a site offers.
+    """A downloadable file of a published site.
 
-    name    its path in the site
-    source  where its content lies
-    place   seed and fold of its training, "" for a submission
-    finished  when the job ended or the submission was accepted: UTC, ISO 8601
+    name      path in the site
+    source    file with the content
+    place     seed and fold of its training, "" for a submission
+    finished  end of the job, or acceptance of the submission: UTC, ISO 8601
     """
 
     name: str
@@ -52,81 +53,77 @@ class Download:
     size: int
 
 
-WAITING = {
+SPECIAL_FILES = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-"""What stands in a folder like a file, and may keep whoever opens it waiting for ever."""
-
-
+"""Kinds of directory entries that can block a reader for ever."""
 MOST_BYTES = 4 * 2**30
-"""Of a file that is read whole: a table of a million rows has a tenth of it."""
-
-
+"""Limit for a file that is read whole; a table of a million rows has a tenth of it."""
 MOST_TEXT = 64 * 2**20
-"""Of a JSON file: that of a leaderboard of 200 methods has a quarter of it."""
-
-
+"""Limit for a JSON file; the leaderboard of 200 methods has a quarter of it."""
 SCRATCH = re.compile(r"\..+\.\d+\.tmp")
-"""Names of what is made beside its place, hidden, with the number of the process that makes it."""
+"""Names of hidden temporary files; they contain the id of the process that writes them."""
 
 
 def special_file_kind(path: Path) -> str:
-    """What a path is in the words of WAITING; nothing for files, folders and what is not there."""
+    """The name of a path in SPECIAL_FILES; "" for files, folders and missing paths."""
     try:
-        return WAITING.get(stat.S_IFMT(path.stat().st_mode), "")
+        return SPECIAL_FILES.get(stat.S_IFMT(path.stat().st_mode), "")
     except OSError:
         return ""
 
 
 def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The content of a file. Raises OSError that names it, also for one of more than so many bytes,
-    and for a pipe, a socket or a device, which are not opened."""
+    """The content of a file.
+
+    Raises OSError that names the path, also if the file has more than `most` bytes, or is a pipe,
+    a socket or a device; these are not opened.
+    """
     kind = special_file_kind(path)
     if kind:
         raise OSError(errno.EINVAL, f"is {kind}, not a file; give a file", str(path))
     if path.stat().st_size > most:
-        told = f"is larger than {most >> 20} MiB, too large to be read"
-        raise OSError(errno.EFBIG, told, str(path))
+        message = f"is larger than {most >> 20} MiB, the largest size that is read"
+        raise OSError(errno.EFBIG, message, str(path))
     return path.read_bytes()
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
-    """The UTF-8 text of a file, as `read_file` gives it. Raises UnicodeDecodeError where it is
-    none."""
+    """The UTF-8 text of a file. Raises as `read_file` does, and UnicodeDecodeError."""
     return read_file(path, most).decode("utf-8")
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Raise OSError that names what is in the way, unless a file could be written at `path`.
+    """Raise OSError that names the obstacle if no file can be written at `path`.
 
-    Leaves nothing behind, no folder either, so it can be asked before long work.
+    Creates no file and no folder; use it before long work.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
-    place = path.parent
-    while not place.exists():
-        place = place.parent
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
     try:
-        tempfile.TemporaryFile(dir=place).close()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(place)) from None
+        raise OSError(error.errno, error.strerror, str(folder)) from None
 
 
 def scratch_for(path: Path) -> Path:
-    """Where this process makes what is to lie at `path`, before it is whole."""
+    """The temporary path where this process writes the new content of `path`."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def is_scratch(path: Path) -> bool:
-    """Whether a path is named as `scratch_for` names what is half made."""
+    """Whether a path has a name that `scratch_for` makes."""
     return SCRATCH.fullmatch(path.name) is not None
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder with all that is in it, or a link, never what the link leads to."""
+    """Remove a file, a folder with its content, or a link (never its target)."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -134,9 +131,9 @@ def remove(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that after any interruption the old or the new content is there, whole.
+    """Write a file; after any interruption it has the complete old or the complete new content.
 
-    Raises OSError that names the file asked for, not the one it is written into first.
+    Raises OSError that names `path`, not the temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = scratch_for(path)
@@ -146,15 +143,15 @@ def write_atomically(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         scratch.replace(path)
-        _keep_names(path.parent)
+        _sync_renames(path.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def _keep_names(folder: Path) -> None:
-    """Have a folder's renames reach the disk, where the system can (Windows cannot)."""
+def _sync_renames(folder: Path) -> None:
+    """Flush the renames in a folder to disk; Windows has no such call."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -164,36 +161,32 @@ def _keep_names(folder: Path) -> None:
 
 
 def safe_name(words: Sequence[str], longest: int = 120) -> str:
-    """Names that anyone chose as one name of a file or folder, joined by `-vs-`.
+    """A file name from untrusted names, joined by `-vs-`.
 
-    What makes no good file name, or too long a one, is replaced and told apart by a hash.
+    Unsafe characters become `_`; then, or if the name is too long or ambiguous, a hash of the
+    names is appended.
     """
     plain = "-vs-".join(re.sub(r"[^A-Za-z0-9@_.-]|^\W", "_", word) for word in words)
     ambiguous = any("-vs-" in word for word in words)
     if not plain or plain != "-vs-".join(words) or len(plain) > longest or ambiguous:
-        own = hashlib.sha256("\0".join(words).encode("utf-8", "backslashreplace")).hexdigest()[:8]
-        plain = f"{plain[: longest - 9]}-{own}"
+        suffix = hashlib.sha256("\0".join(words).encode("utf-8", "backslashreplace"))
+        plain = f"{plain[: longest - 9]}-{suffix.hexdigest()[:8]}"
     return plain
 
 
 def sha256_of(path: Path) -> str:
-    """sha256 of a file's content."""
+    """The sha256 of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-EXCHANGE = 2
-"""RENAME_EXCHANGE of Linux' renameat2."""
-AT_FDCWD = -100
-CANNOT = {errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.ENOTSUP}
-
 Content = bytes | Path
-"""A file's content, or the file that holds it."""
+"""The content of a file, or the path of a file with this content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """How many files are new, changed, removed, and as they were; bytes of all."""
+    """Number of files that are new, changed, removed and unchanged; total size in bytes."""
 
     new: int
     changed: int
@@ -203,10 +196,11 @@ class Changes:
 
 
 def replace_folder(folder: Path, files: Mapping[str, Content]) -> Changes:
-    """Make these files, by their path in it, all that a folder holds.
+    """Replace the whole content of a folder by these files, keyed by their path in it.
 
-    Files that are the same already stay the very files that they are, with their times. Raises
-    ResultsError where the folder cannot be written, or another process is at it.
+    After any interruption the folder has the complete old or new content, or the next call (or
+    `recover_folder`) restores the old one. Unchanged files keep their inode and times. Raises
+    ResultsError if the folder cannot be written, or another process is writing it.
     """
     folder = folder.resolve()
     try:
@@ -217,13 +211,13 @@ def replace_folder(folder: Path, files: Mapping[str, Content]) -> Changes:
             finally:
                 _beside(folder, "lock").unlink(missing_ok=True)
     except Timeout:
-        raise ResultsError(f"{folder}: another process is writing it; wait for its end") from None
+        raise ResultsError(f"{folder}: another process is writing it; wait until it ends") from None
     except OSError as error:
         raise ResultsError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def put_right(folder: Path) -> None:
-    """Bring back the old content where an interruption fell between two renames."""
+def recover_folder(folder: Path) -> None:
+    """Restore the old content if `replace_folder` was interrupted between its two renames."""
     folder = folder.resolve()
     old = _beside(folder, "old")
     if old.is_dir() and not folder.exists():
@@ -231,13 +225,12 @@ def put_right(folder: Path) -> None:
 
 
 def files_in(folder: Path) -> list[str]:
-    """The path of every file of a folder, links among them, sorted."""
-    found = [
+    """The relative paths of all files in a folder, links included, sorted."""
+    return sorted(
         Path(parent, name).relative_to(folder).as_posix()
         for parent, folders, names in os.walk(folder)
-        for name in [*names, *(one for one in folders if Path(parent, one).is_symlink())]
-    ]
-    return sorted(found)
+        for name in [*names, *(name for name in folders if Path(parent, name).is_symlink())]
+    )
 
 
 def _beside(folder: Path, kind: str) -> Path:
@@ -245,17 +238,19 @@ def _beside(folder: Path, kind: str) -> Path:
 
 
 def _replace(folder: Path, files: Mapping[str, Content]) -> Changes:
-    put_right(folder)
+    recover_folder(folder)
     new, old = _beside(folder, "new"), _beside(folder, "old")
     for scratch in (new, old):
         shutil.rmtree(scratch, ignore_errors=True)
     try:
         changes = _fill(new, folder, files)
-        _swap(new, folder, old)
+        if folder.exists() and any(folder.iterdir()):
+            folder.rename(old)
+        new.rename(folder)
     finally:
+        recover_folder(folder)
         for scratch in (new, old):
-            if folder.exists():
-                shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
     return changes
 
 
@@ -270,7 +265,7 @@ def _fill(new: Path, folder: Path, files: Mapping[str, Content]) -> Changes:
         target.parent.mkdir(parents=True, exist_ok=True)
         if name in before and not there.is_symlink() and there.read_bytes() == data:
             counts["same"] += 1
-            _keep(there, target)
+            _link(there, target)
             continue
         counts["changed" if name in before else "new"] += 1
         with target.open("wb") as stream:
@@ -281,67 +276,45 @@ def _fill(new: Path, folder: Path, files: Mapping[str, Content]) -> Changes:
     return Changes(**counts, removed=len(before - set(files)), size=size)
 
 
-def _keep(there: Path, target: Path) -> None:
-    """The same file under another name, or a copy with its times where a disk has no links."""
+def _link(source: Path, target: Path) -> None:
+    """Hard-link a file; copy it with its times on file systems without links."""
     try:
-        os.link(there, target)
+        os.link(source, target)
     except OSError:
-        shutil.copy2(there, target)
-
-
-def _swap(new: Path, folder: Path, old: Path) -> None:
-    if not folder.exists() or not any(folder.iterdir()):
-        new.rename(folder)
-    elif not exchange(new, folder):
-        folder.rename(old)
-        new.rename(folder)
-
-
-def exchange(one: Path, two: Path) -> bool:
-    """Exchange two folders in one step; False where the system cannot."""
-    try:
-        call = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
-        return False
-    if call(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(two), EXCHANGE) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in CANNOT:
-        return False
-    raise OSError(code, os.strerror(code), str(two))
+        shutil.copy2(source, target)
 
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""With what a cell begins that a spreadsheet takes for a formula."""
+"""First characters of a cell that a spreadsheet treats as a formula."""
 
 
 def text_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: one that looks like it gets an apostrophe."""
-    looks = text.startswith(FORMULA) or text.lstrip().startswith(FORMULA)
-    return f"'{text}" if looks else text
+    """A text as a spreadsheet cell; a text that looks like a formula gets an apostrophe first."""
+    formula = text.startswith(FORMULA) or text.lstrip().startswith(FORMULA)
+    return f"'{text}" if formula else text
 
 
 def class_fault(name: str) -> str:
-    """Why a word cannot be a class's name, which heads columns and names pictures; or ""."""
+    """The fault of a class name, "" if there is none; it is used in columns and file names."""
     if not name.strip():
         return "is empty"
     if name in {".", ".."} or "/" in name or "\\" in name:
         return "is a path"
     if not name.isprintable():
         return "has a control character"
-    return "is what a spreadsheet takes for a formula" if text_cell(name) != name else ""
+    return "is a formula to a spreadsheet" if text_cell(name) != name else ""
 
 
 def strip_control(text: str) -> str:
-    """A text for a terminal, on as many lines: what would steer it is shown as a U+FFFD."""
-    return "".join(mark if mark.isprintable() or mark == "\n" else "\ufffd" for mark in text)
+    """A text for a terminal: control characters except line breaks become U+FFFD."""
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class DeferredSignal:
-    """A signal that waits, if one came."""
+    """A signal that arrived while signals were deferred; false if there was none."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -351,12 +324,12 @@ class DeferredSignal:
         return self.number is not None
 
     def hold(self, number: int, _frame: FrameType | None) -> None:
-        """Remember a signal. A second one does not wait: whoever sends it is in a hurry."""
+        """Keep a signal for later. A second signal is not deferred; it ends the process at once."""
         self._restore()
         self.number = number
 
-    def let_go(self) -> None:
-        """Let the signal that waits do what it would have done. Nothing if there is none."""
+    def deliver(self) -> None:
+        """Raise the deferred signal with its original handler. Do nothing if there is none."""
         if self.number is not None:
             number, self.number = self.number, None
             self._restore()
@@ -369,31 +342,31 @@ class DeferredSignal:
 
 @contextmanager
 def defer_signals() -> Iterator[DeferredSignal]:
-    """Hold SIGINT and SIGTERM back within; what still waits at the end is let go then.
+    """Defer SIGINT and SIGTERM in the block; a pending signal is delivered at its end.
 
-    Outside the main thread, where Python sets no handlers, nothing is held back.
+    Outside the main thread Python allows no handlers: signals are not deferred there.
     """
-    held = DeferredSignal()
+    deferred = DeferredSignal()
     if threading.current_thread() is not threading.main_thread():
-        yield held
+        yield deferred
         return
     for number in SIGNALS:
-        signal.signal(number, held.hold)
+        signal.signal(number, deferred.hold)
     try:
-        yield held
+        yield deferred
     finally:
-        held._restore()  # noqa: SLF001 - of this module
-    held.let_go()
+        deferred._restore()  # noqa: SLF001 - of this module
+    deferred.deliver()
 
 
 MARKER = "sha256"
 
 
 def ensure_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Have `fill` make the folder anew unless its content is what its marker says.
+    """Create a folder by `fill` unless its content matches the hash in its marker file.
 
-    It appears under its name by one rename; a killed filling leaves a `drawing-...` folder that
-    nobody reads and the next one removes.
+    The folder gets its name by one rename. An interrupted call leaves a `drawing-...` folder, which
+    no reader uses and the next call removes.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -419,7 +392,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _content_sha256(folder: Path) -> str:
-    """Hash of every file's path and content but the marker's own."""
+    """Hash of the path and content of every file except the marker."""
     content = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != MARKER:
@@ -430,18 +403,18 @@ def _content_sha256(folder: Path) -> str:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-AT_ONCE = 4096
-"""So many calls wait at most: a million waiting ones take a gigabyte."""
+BATCH = 4096
+"""The largest number of queued calls; a million queued calls take a gigabyte."""
 
 
 def thread_pool() -> ThreadPoolExecutor:
-    """A thread a core."""
+    """A pool with one thread per core."""
     return ThreadPoolExecutor(max_workers=os.cpu_count())
 
 
 def map_on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """The results of `work` in the order of the items; raises what it raises."""
-    waiting = iter(items)
+    """The results of `work` in the order of the items; raises the exceptions of `work`."""
+    remaining = iter(items)
     with thread_pool() as pool:
-        while some := list(islice(waiting, AT_ONCE)):
-            yield from pool.map(work, some)
+        while batch := list(islice(remaining, BATCH)):
+            yield from pool.map(work, batch)

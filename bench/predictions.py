@@ -1,4 +1,4 @@
-"""Predictions: what a method says of images, by image id, never by position."""
+"""Predictions of a method, keyed by image id, never by position."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from bench.errors import PredictionError, listing
 
 SUM_TOLERANCE = 1e-3
 SUM_ROUNDING = 1e-6
-"""What adding up may change in a sum: 0.3 + 0.699 is within the tolerance, and float32 is coarser
-than that."""
+"""Allowance for rounding errors of a float32 sum; 0.3 + 0.699 is within the tolerance."""
 
 
 def sum_to_one(sums: np.ndarray) -> np.ndarray:
-    """Which sums of probabilities (N,) are 1 within the tolerance, (N,) bool."""
+    """Mask (N,) bool of the sums of probabilities (N,) that are 1 within the tolerance."""
     return np.asarray(np.abs(sums - 1) <= SUM_TOLERANCE + SUM_ROUNDING)
 
 
@@ -51,7 +50,7 @@ class Predictions:
             raise PredictionError(
                 f"probabilities are {probs.dtype}, expected floating point numbers"
             )
-        self._refuse(pd.Series(ids).duplicated().to_numpy(), "image ids that stand there twice")
+        self._refuse(pd.Series(ids).duplicated().to_numpy(), "duplicate image ids")
         self._refuse(~np.isfinite(probs).all(axis=1), "probabilities that are not finite")
         self._refuse((probs < 0).any(axis=1), "negative probabilities")
         sums = probs.sum(axis=1, dtype=np.float64)
@@ -65,15 +64,18 @@ class Predictions:
         return len(self.image_ids)
 
     def for_ids(self, image_ids: Sequence[str] | np.ndarray) -> np.ndarray:
-        """Probabilities (N, C) in the order of `image_ids`; the two id sets must be equal."""
-        if np.array_equal(self.image_ids, image_ids):  # as every job writes them: no search
+        """Probabilities (N, C) in the order of `image_ids`.
+
+        Raises PredictionError unless the two sets of ids are equal.
+        """
+        if np.array_equal(self.image_ids, image_ids):  # the usual case for jobs, without a search
             return self.probs.copy()
         wanted = pd.Index(np.asarray(image_ids, dtype=object))
         have = pd.Index(self.image_ids)
         at = have.get_indexer(wanted)
-        met = np.zeros(len(have), dtype=bool)
-        met[at[at >= 0]] = True
-        if met.all() and (at >= 0).all():
+        used = np.zeros(len(have), dtype=bool)
+        used[at[at >= 0]] = True
+        if used.all() and (at >= 0).all():
             return np.asarray(self.probs[at])
         missing, extra = wanted.difference(have), have.difference(wanted)
         faults = [
@@ -91,7 +93,7 @@ class Predictions:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
-        """Read the columns of a predictions file; classes are found by name."""
+        """Read the columns of a predictions file; columns are matched by class name."""
         wanted = ["image_id", *(f"p_{name}" for name in classes)]
         missing = [column for column in wanted if column not in frame.columns]
         if missing:
@@ -101,9 +103,9 @@ class Predictions:
 
 
 class TrainingKey(NamedTuple):
-    """One training of a row: which seed, which repeat of the split, which fold.
+    """One training of a row: seed, repeat of the split, fold.
 
-    Where a protocol has arms, `fold` counts over all of them: it is the column of the roles file.
+    If a protocol has arms, `fold` counts over all arms: it is the column of the roles file.
     """
 
     seed: int
@@ -115,7 +117,7 @@ class TrainingKey(NamedTuple):
 class RowPredictions:
     """All predictions of one row of the leaderboard.
 
-    test, val  predictions by slot; `val` may lack slots (submissions have none)
+    test, val  predictions by training; `val` may be incomplete (submissions have none)
     """
 
     name: str
@@ -126,28 +128,28 @@ class RowPredictions:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds of which there is at least one prediction."""
-        return tuple(sorted({slot.seed for slot in self.test}))
+        """The seeds with at least one prediction."""
+        return tuple(sorted({key.seed for key in self.test}))
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """The folds that every seed and repeat of this row has."""
+        """The folds that are present in every seed and repeat of this row."""
         runs: dict[tuple[int, int], set[int]] = {}
-        for slot in self.test:
-            runs.setdefault((slot.seed, slot.repeat), set()).add(slot.fold)
+        for key in self.test:
+            runs.setdefault((key.seed, key.repeat), set()).add(key.fold)
         return tuple(sorted(set.intersection(*runs.values()))) if runs else ()
 
     def missing(
         self, seeds: Iterable[int], repeats: int, folds: Iterable[int]
     ) -> tuple[TrainingKey, ...]:
-        """The slots without test predictions, of these seeds and any others that the row has."""
-        slots = product(sorted({*seeds, *self.seeds}), range(repeats), folds)
-        return tuple(slot for slot in map(TrainingKey._make, slots) if slot not in self.test)
+        """The trainings without test predictions; includes further seeds of the row."""
+        keys = product(sorted({*seeds, *self.seeds}), range(repeats), folds)
+        return tuple(key for key in map(TrainingKey._make, keys) if key not in self.test)
 
-    def only(self, slots: AbstractSet[TrainingKey]) -> RowPredictions:
-        """The row with the predictions of some slots alone."""
+    def only(self, keys: AbstractSet[TrainingKey]) -> RowPredictions:
+        """The row with the predictions of these trainings only."""
         test, val = (
-            {slot: predictions for slot, predictions in part.items() if slot in slots}
+            {key: predictions for key, predictions in part.items() if key in keys}
             for part in (self.test, self.val)
         )
         return replace(self, test=test, val=val)

@@ -1,7 +1,8 @@
-"""Protocols and roles: who is in which part of which fold, fixed before anyone trains.
+"""Protocols and roles: the part of every image in every fold, frozen before training.
 
-A Protocol is a TOML file of `protocols/`. Its Roles are membership, not a seed: a CSV file whose
-sha256 stands in the protocol, because library versions change what a seeded splitter returns.
+A Protocol is a TOML file of `protocols/`. Its Roles are a CSV file of fold membership, and the
+protocol records the sha256 of that file. Membership is stored instead of a seed because library
+versions change the output of a seeded splitter.
 """
 
 from __future__ import annotations
@@ -20,24 +21,28 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.dataset import Dataset
-from bench.errors import ProtocolError, RolesError, listing
+from bench.errors import ProtocolError, RolesError, listing, suggest
 from bench.io import read_file
 
 PARTS = ("", "train", "val", "test")
-"""What an image can be in a fold; a cell of `Roles.parts` is an index into this tuple."""
+"""The role of an image in a fold; a cell of `Roles.parts` is an index into this tuple."""
+LEFT_OUT, TRAIN, VAL, TEST = range(len(PARTS))
 
 Kind = Literal[
     "groupkfold", "holdout", "source-holdout", "imagekfold", "learning-curve", "leakage-meter"
 ]
 
-Dealer = Literal["greedy", "iterative"]
+Assigner = Literal["greedy", "iterative"]
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
-"""What a protocol may be called: its name is that of its file."""
+"""Pattern of protocol names; the name is the stem of the file."""
 INSIDE = r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)*$"
-"""A path below the folder of protocols; it cannot lead out of it."""
+"""Pattern of paths below the folder of protocols; they cannot leave it."""
 MOST_FOLDS = 1000
+MOST_LISTED = 10
+"""The largest number of protocols that an error message lists."""
 MOST_BYTES = 1 << 20
+"""Limit for a protocol file."""
 PLACE = r"^fold\d+\.(train|val|test)$"
 
 ROSTER_PREFIX = "# roster_sha256="
@@ -48,16 +53,18 @@ class _Section(BaseModel):
 
 
 class Split(_Section):
-    """How the folds are drawn; `bench.splits.kinds` says what each kind is.
+    """How the folds are drawn; `bench.folds.kinds` describes each kind.
 
-    folds     of one repeat and, where there are arms, of one arm
-    val, test shares of all images; `test` belongs to `holdout` alone
-    dealer    who deals whole groups onto the folds: `bench.folds.kinds` says how they differ
-    candidates  how many splits are drawn before the best-balanced one is kept
-    arms      name -> fold columns: the same folds, trained on other images. The first arm is the
-              one whose rows are ranked and that the others are compared with; the n-th column of
-              every arm has the same test part
-    control   groups are divided on purpose: no row is ever ranked
+    folds       number of folds of one repeat and, with arms, of one arm
+    val, test   shares of all images; `test` is for `holdout` only
+    stratify    attributes that the split balances
+    dealer      assigner of whole groups to folds (the key of the file format); see
+                `bench.folds.kinds`
+    candidates  number of splits to draw; the best-balanced one is kept
+    arms        name -> fold columns: the same folds with other training images. Rows are ranked by
+                the first arm, and the other arms are compared with it; the n-th columns of all arms
+                have the same test part
+    control     groups are divided on purpose; rows are never ranked
     """
 
     kind: Kind
@@ -67,7 +74,7 @@ class Split(_Section):
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)] | None = None
     stratify: list[str] = ["label"]
-    dealer: Dealer = "greedy"
+    dealer: Assigner = "greedy"
     candidates: Annotated[int, Field(ge=1, le=10_000)] = 1
     arms: dict[str, list[str]] = {}
     control: bool = False
@@ -82,20 +89,20 @@ class Split(_Section):
 
 
 class Run(_Section):
-    """What a complete row of the leaderboard has; further seeds are shown, not ranked."""
+    """Seeds of a complete row of the leaderboard; further seeds are shown, not ranked."""
 
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
 
 
 class Metrics(_Section):
-    """The metric that ranks, and the others that are shown, in the order of the table."""
+    """The ranking metric, and further metrics in the order of the table."""
 
     primary: str = "macro_f1"
     others: list[str] = []
 
 
 class Interval(_Section):
-    """How intervals are made: resamples of groups, confidence level, method."""
+    """Settings of the intervals: resamples of groups, confidence level, method."""
 
     resamples: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
@@ -103,9 +110,9 @@ class Interval(_Section):
 
 
 class RolesFile(_Section):
-    """Where the frozen roles of a dataset lie, relative to the protocol's folder.
+    """The frozen roles of a dataset: file (relative to the folder of protocols) and sha256.
 
-    absent  classes of the dataset that a part of a fold lacks, by place: "fold1.test"
+    absent  classes of the dataset without an image in a part of a fold, by "fold1.test"
     """
 
     file: Annotated[str, Field(pattern=INSIDE)]
@@ -114,18 +121,18 @@ class RolesFile(_Section):
 
 
 class DatasetSettings(_Section):
-    """What a protocol fixes for one dataset in place of each recipe's own value."""
+    """Recipe values that a protocol fixes for one dataset."""
 
     image_size: Annotated[int, Field(ge=8)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
 
     def overrides(self) -> dict[str, Any]:
-        """The settings that are given, as recipe overrides."""
+        """The fixed values as recipe overrides."""
         return self.model_dump(exclude_none=True)
 
 
 class Protocol(_Section):
-    """Which images may teach, choose and test, and how the result is counted."""
+    """The split, the seeds, the metrics and the intervals of an evaluation."""
 
     name: Annotated[str, Field(pattern=NAME)]
     title: str
@@ -148,12 +155,12 @@ class Protocol(_Section):
         return self.folds * self.split.repeats
 
     def settings(self, dataset: str) -> DatasetSettings:
-        """What this protocol fixes for a dataset; nothing unless its file says so."""
+        """The recipe values that this protocol fixes for a dataset; often none."""
         return self.datasets.get(dataset, DatasetSettings())
 
 
 def parse_protocol(text: str, where: str) -> Protocol:
-    """Read a protocol's TOML. Raises ProtocolError that names the key and `where` it stands."""
+    """Parse the TOML of a protocol. Raises ProtocolError that names the file (`where`) and key."""
     if len(text) > MOST_BYTES:
         raise ProtocolError(f"{where}: larger than {MOST_BYTES >> 20} MiB; is it the right file?")
     try:
@@ -171,19 +178,20 @@ def parse_protocol(text: str, where: str) -> Protocol:
 
 
 def _contradictions(split: Split) -> Iterator[str]:
-    """What the keys of a split, each right by itself, say against each other."""
+    """Contradictions between keys of a split that are valid one by one."""
     kind = split.kind
     fewest = 1 if kind == "holdout" else 2
     if split.folds < fewest or (kind == "holdout" and split.folds != 1):
-        yield f"split.folds: {kind} has {'one' if kind == 'holdout' else 'two folds or more'}"
+        number = "one fold" if kind == "holdout" else "two folds or more"
+        yield f"split.folds: {kind} needs {number}"
     if (kind == "holdout") != (split.test is not None):
-        yield f"split.test: a share for test belongs to holdout and to no other kind, not to {kind}"
+        yield f"split.test: holdout needs a share for test, other kinds have none; kind is {kind}"
     if split.val + (split.test or 0) >= 1:
         yield f"split.val: {split.val} for val and {split.test or 0} for test leave no train part"
     if kind in ("imagekfold", "leakage-meter") and not split.control:
-        yield f"split.control: must be true, since {kind} divides groups on purpose"
+        yield f"split.control: must be true; {kind} divides groups on purpose"
     if split.dealer == "iterative" and kind != "groupkfold":
-        yield f"split.dealer: iterative deals groupkfold alone; {kind} is dealt by the greedy"
+        yield f"split.dealer: iterative is for groupkfold only; use greedy for {kind}"
     yield from _arm_contradictions(split)
 
 
@@ -192,33 +200,38 @@ def _arm_contradictions(split: Split) -> Iterator[str]:
     if needed != bool(split.arms):
         yield f"split.arms: {split.kind} {'needs arms' if needed else 'has no arms'}"
     if split.arms and split.repeats != 1:
-        yield "split.repeats: must be 1 where there are arms"
+        yield "split.repeats: must be 1 with arms"
     columns = [column for arm in split.arms.values() for column in arm]
     if columns != [f"fold{column}" for column in range(len(columns))] or any(
         len(arm) != split.folds for arm in split.arms.values()
     ):
-        yield f"split.arms: each has {split.folds} columns, all together fold0, fold1, ... in order"
+        yield f"split.arms: each arm needs {split.folds} columns; all arms list fold0, fold1, ..."
     if split.kind == "leakage-meter" and (split.folds, list(split.arms)) != (2, ["clean", "leaky"]):
-        yield "split.arms: leakage-meter has the arms clean and leaky, of 2 folds each"
+        yield "split.arms: leakage-meter needs the arms clean and leaky with 2 folds each"
     if split.kind == "learning-curve":
         shares = [arm_share(arm) for arm in split.arms]
         if shares[:1] != [1.0] or shares != sorted(set(shares), reverse=True):
-            yield 'split.arms: learning-curve has arms such as "100%", "50%", "10%", all first'
+            yield 'split.arms: learning-curve needs arms such as "100%", "50%", "10%", 100% first'
 
 
 def arm_share(arm: str) -> float:
-    """The share that an arm of a learning curve is named by: 0.25 of "25%"; NaN if by none."""
+    """The share in the name of an arm of a learning curve: 0.25 for "25%", NaN for no share."""
     percent = arm.removesuffix("%")
-    known = arm.endswith("%") and percent.isascii() and percent.isdigit()
-    return int(percent) / 100 if known and 0 < int(percent) <= 100 else float("nan")  # noqa: PLR2004
+    numeric = arm.endswith("%") and percent.isascii() and percent.isdigit()
+    return int(percent) / 100 if numeric and 0 < int(percent) <= 100 else float("nan")  # noqa: PLR2004
 
 
 def load_protocol(name: str, folder: Path) -> Protocol:
-    """The protocol `name` of a folder of protocols."""
+    """The protocol `name` of a folder of protocols.
+
+    Raises ProtocolError that suggests similar names if the protocol does not exist.
+    """
     path = folder / f"{name}.toml"
     known = sorted(file.stem for file in folder.glob("*.toml"))
     if name not in known:
-        raise ProtocolError(f"unknown protocol {name!r}; known are {listing(known)}")
+        short = len(known) <= MOST_LISTED
+        names = f"known are {listing(known)}" if short else "python bench.py protocol list"
+        raise ProtocolError(f"unknown protocol {name!r}; {names}{suggest(name, known)}")
     try:
         text = read_file(path).decode("utf-8")
     except OSError as error:
@@ -228,24 +241,24 @@ def load_protocol(name: str, folder: Path) -> Protocol:
     protocol = parse_protocol(text, str(path))
     if protocol.name != name:
         raise ProtocolError(
-            f"{path}: is named {protocol.name!r} inside; rename the file or the protocol"
+            f"{path}: the file has the name {protocol.name!r}; rename the file or the protocol"
         )
     return protocol
 
 
 def load_protocols(folder: Path) -> dict[str, Protocol]:
-    """Every protocol of a folder by its name."""
+    """All protocols of a folder by name."""
     names = sorted(path.stem for path in folder.glob("*.toml"))
     return {name: load_protocol(name, folder) for name in names}
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What every image is in every fold.
+    """The role of every image in every fold.
 
-    roster_sha256  the roster that the roles were frozen for
+    roster_sha256  hash of the image list for which the roles were frozen
     image_ids (N,), group_ids (N,) of str, sorted by image id; a group is a native group, or
-              several that known duplicates join
+              several native groups joined by known duplicates
     parts (N, F) uint8, indices into PARTS; F = repeats x folds, repeat-major
     """
 
@@ -263,29 +276,29 @@ class Roles:
         """Positions (in image-id order) of the images that are `part` in a fold column."""
         return np.flatnonzero(self.parts[:, column] == PARTS.index(part))
 
-    def refuse_other_roster(self, manifest: Dataset) -> None:
-        """Raise RolesError unless these roles were frozen for exactly this manifest's roster."""
-        if manifest.roster_sha256 == self.roster_sha256:
+    def refuse_other_roster(self, dataset: Dataset) -> None:
+        """Raise RolesError unless the roles were frozen for the image list of this dataset."""
+        if dataset.roster_sha256 == self.roster_sha256:
             return
-        have, want = set(manifest.image_ids.tolist()), set(self.image_ids.tolist())
+        have, want = set(dataset.image_ids.tolist()), set(self.image_ids.tolist())
         if have == want:
             detail = "the same images, but other labels or other groups"
         else:
-            lost, new = sorted(want - have), sorted(have - want)
+            missing, new = sorted(want - have), sorted(have - want)
             detail = "; ".join(
                 f"{len(ids)} images {what}: {listing(ids, 3)}"
-                for ids, what in ((lost, "missing from the data"), (new, "unknown to the roles"))
+                for ids, what in ((missing, "missing from the data"), (new, "unknown to the roles"))
                 if ids
             )
         raise RolesError(
-            f"the frozen roles belong to another roster of {manifest.name} ({detail}); use the "
-            "complete original metadata, or freeze a protocol of another name: "
+            f"the frozen roles belong to another image list of {dataset.name} ({detail}); use the "
+            "complete original metadata, or freeze a protocol with a new name: "
             "python bench.py protocol freeze --help"
         )
 
 
 def format_roles(roles: Roles) -> str:
-    """The text of a roles file: a roster line, a header, a row an image."""
+    """The text of a roles file: the hash of the image list, a header, one row per image."""
     columns = {"image_id": roles.image_ids, "group_id": roles.group_ids}
     names = np.array(PARTS, dtype=object)
     columns |= {f"fold{fold}": names[roles.parts[:, fold]] for fold in range(roles.columns)}
@@ -294,7 +307,7 @@ def format_roles(roles: Roles) -> str:
 
 
 def parse_roles(text: str, where: str) -> Roles:
-    """Read a roles file. Raises RolesError that names the line or cell."""
+    """Parse a roles file. Raises RolesError that names the line or cell."""
     first, _, body = text.partition("\n")
     if not first.startswith(ROSTER_PREFIX):
         raise RolesError(f"{where}: the first line must be {ROSTER_PREFIX}<hash>")
@@ -311,9 +324,9 @@ def parse_roles(text: str, where: str) -> Roles:
             f"{where}: {table['image_id'][row]} is {cells[row, column]!r} in fold{column}; "
             "a cell is train, val, test or empty"
         )
-    twice = table["image_id"][table["image_id"].duplicated()]
-    if len(twice):
-        raise RolesError(f"{where}: images that stand there twice: {listing(twice.tolist())}")
+    repeated = table["image_id"][table["image_id"].duplicated()]
+    if len(repeated):
+        raise RolesError(f"{where}: images in more than one row: {listing(repeated.tolist())}")
     order = np.argsort(table["image_id"].to_numpy(dtype=object), kind="stable")
     return Roles(
         roster_sha256=first.removeprefix(ROSTER_PREFIX).strip(),
@@ -324,9 +337,9 @@ def parse_roles(text: str, where: str) -> Roles:
 
 
 def _read_rows(text: str, where: str) -> list[list[str]]:
-    """The header of a roles file's table and its rows, all as wide: pandas would shift the others.
+    """The header and the rows of a roles file; pandas would shift rows of another width.
 
-    Raises RolesError that names the line of another width.
+    Raises RolesError that names the first line with another number of cells than the header.
     """
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[list[str]] = []
@@ -344,22 +357,22 @@ def _read_rows(text: str, where: str) -> list[list[str]]:
 
 
 def load_roles(protocol: Protocol, dataset: str, folder: Path) -> Roles:
-    """The frozen roles of a dataset, proven by their hash to be the ones the protocol means."""
+    """The frozen roles of a dataset; their hash must be the one in the protocol."""
     known: Mapping[str, RolesFile] = protocol.roles
     if dataset not in known:
         raise ProtocolError(
             f"protocol {protocol.name} has no frozen roles for {dataset!r} (it has "
-            f"{listing(sorted(known))}); make them: python bench.py protocol freeze --help"
+            f"{listing(sorted(known))}); freeze them: python bench.py protocol freeze --help"
         )
     path = folder / known[dataset].file
     try:
         content = read_file(path)
     except OSError as error:
         raise RolesError(f"{path}: {error.strerror}; restore the committed file") from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != known[dataset].sha256:
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != known[dataset].sha256:
         raise RolesError(
-            f"{path}: its sha256 is {found[:12]}..., the protocol says "
+            f"{path}: its sha256 is {actual[:12]}..., the protocol has "
             f"{known[dataset].sha256[:12]}...; frozen roles never change: restore the file"
         )
     try:

@@ -94,9 +94,9 @@ ROSTERS = {
 
 def ours(roster: Roster) -> np.ndarray:
     """The fold (N,) of every image, as the bench deals it."""
-    from bench.folds.assign import assign_groups, gather
+    from bench.folds.assign import assign_groups, count_attributes
 
-    cohort = gather(roster.member, roster.labels, roster.further, [roster.joint])
+    cohort = count_attributes(roster.member, roster.labels, roster.further, [roster.joint])
     rng = np.random.default_rng(0)
     return assign_groups(cohort, np.full(FOLDS, 1 / FOLDS), rng)[roster.member]
 

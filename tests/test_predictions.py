@@ -46,7 +46,7 @@ def test_what_is_no_probability_is_refused_by_image(probs, said):
 
 
 def test_the_same_image_twice_is_refused():
-    with pytest.raises(PredictionError, match="twice: a"):
+    with pytest.raises(PredictionError, match="duplicate image ids: a"):
         predictions(ids=("a", "b", "a"))
 
 

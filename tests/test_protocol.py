@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from bench.errors import ProtocolError, RolesError
+from bench.errors import ProtocolError, RolesError, suggest
 from bench.protocol import (
     Roles,
     format_roles,
@@ -54,7 +54,10 @@ def test_a_roles_file_reads_back_as_it_was_written():
         ("image_id,group_id,fold0\n", "first line"),
         ("# roster_sha256=ab\nimage_id,fold0\na,train\n", "header"),
         ("# roster_sha256=ab\nimage_id,group_id,fold0\na,g,tset\n", "a is 'tset' in fold0"),
-        ("# roster_sha256=ab\nimage_id,group_id,fold0\na,g,test\na,g,test\n", "twice: a"),
+        (
+            "# roster_sha256=ab\nimage_id,group_id,fold0\na,g,test\na,g,test\n",
+            "in more than one row: a",
+        ),
         ("# roster_sha256=ab\n", "header"),
         (
             "# roster_sha256=ab\nimage_id,group_id,fold0\na,g,test,val\n",
@@ -87,11 +90,20 @@ def test_a_broken_protocol_names_its_key(broken, said):
         parse_protocol(broken, "p.toml")
 
 
-def test_an_unknown_protocol_is_told_the_known_ones(tmp_path):
+def test_an_unknown_protocol_is_refused_with_the_known_ones(tmp_path):
     (tmp_path / "p.toml").write_text(TOML)
     with pytest.raises(ProtocolError, match="unknown protocol 'q'; known are p"):
         load_protocol("q", tmp_path)
     assert load_protocol("p", tmp_path).folds == 2
+
+
+def test_similar_names_are_suggested_and_long_lists_are_not_printed(tmp_path):
+    for number in range(20):
+        (tmp_path / f"study-{number}.toml").write_text(TOML)
+    with pytest.raises(ProtocolError, match="did you mean .*study-7") as caught:
+        load_protocol("studie-7", tmp_path)
+    assert "study-19" not in str(caught.value)
+    assert suggest("unlike", ["study-1"]) == ""
 
 
 def test_a_changed_roles_file_is_refused(tmp_path):

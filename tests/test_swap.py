@@ -1,4 +1,4 @@
-"""A folder is replaced as a whole: after any interruption the old one is there, or the new."""
+"""replace_folder keeps the complete old or new content after any interruption."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from bench import io
 from bench.errors import ResultsError
-from bench.io import files_in, put_right, replace_folder
+from bench.io import files_in, recover_folder, replace_folder
 
 OLD = {"index.html": b"old", "a/b.csv": b"same", "gone.txt": b"gone"}
 NEW = {"index.html": b"new", "a/b.csv": b"same", "c/d.json": b"{}"}
@@ -50,11 +50,8 @@ def test_files_are_copied_never_linked_to_their_source(tmp_path):
     assert content(tmp_path / "site") == {"x.bin": b"one"}
 
 
-@pytest.mark.parametrize("with_exchange", [True, False])
-def test_after_an_interruption_anywhere_the_old_or_the_new_is_there(
-    tmp_path, monkeypatch, with_exchange
-):
-    """Every call that touches the disk is made the last one in turn."""
+def test_after_an_interruption_anywhere_the_old_or_the_new_is_there(tmp_path, monkeypatch):
+    """Interrupts before each call that changes the disk, one after the other."""
     names = ("rename", "mkdir", "open", "read_bytes")
 
     class Cut(BaseException):
@@ -80,11 +77,7 @@ def test_after_an_interruption_anywhere_the_old_or_the_new_is_there(
                 patch.setattr(Path, name, counted(getattr(Path, name)))
             patch.setattr(os, "fsync", counted(os.fsync))
             patch.setattr(os, "link", counted(os.link))
-            if with_exchange:
-                patch.setattr(io, "exchange", counted(io.exchange))
-            else:
-                patch.setattr(io, "exchange", lambda *_: False)
-            # what the process would clean up at its end does not happen to one that is killed
+            # a killed process does not clean up
             patch.setattr(io.shutil, "rmtree", lambda *_, **__: None)
             try:
                 replace_folder(folder, NEW)
@@ -92,7 +85,7 @@ def test_after_an_interruption_anywhere_the_old_or_the_new_is_there(
                 done = False
             else:
                 done = True
-        put_right(folder)
+        recover_folder(folder)
         assert content(folder) in (OLD, NEW)
         replace_folder(folder, NEW)
         assert content(folder) == NEW
@@ -103,16 +96,6 @@ def test_after_an_interruption_anywhere_the_old_or_the_new_is_there(
     while not run(limit):
         limit += 1
     assert limit > 8
-
-
-@pytest.mark.skipif(os.name != "posix", reason="asks Linux for an exchange")
-def test_two_folders_are_exchanged_in_one_step_where_the_system_can(tmp_path):
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-    if io.exchange(tmp_path / "one", tmp_path / "two"):
-        assert (tmp_path / "one" / "two").exists()
-        assert (tmp_path / "two" / "one").exists()
 
 
 def test_a_second_publisher_is_refused(tmp_path):

@@ -1,29 +1,23 @@
-"""What a method may know beside the image, as words; what is missing is a word of its own."""
+"""Metadata of images as categories, for methods; a missing value is a separate category."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 
-from bench.dataset import UnlabelledRecord
+from bench.dataset import METADATA_AGES, UnlabelledRecord, age_bands
 
 MISSING = "missing"
-BAND = 10
-"""Years that share a word: what age tells of a diagnosis is no straight line."""
 
 
 def metadata_words(records: Iterable[UnlabelledRecord]) -> np.ndarray:
-    """Band of age, sex and localization of images: (N, 3) of str, "missing" where not known."""
-    rows = [
-        (_band(each.age), each.sex or MISSING, each.localization or MISSING) for each in records
-    ]
-    return np.array(rows, dtype=object).reshape(-1, 3)
+    """Age band, sex and localization of images: (N, 3) of str, "missing" if not known.
 
-
-def _band(age: float | None) -> str:
-    """`50 to 59` of 55 years."""
-    if age is None:
-        return MISSING
-    start = int(age) // BAND * BAND
-    return f"{start} to {start + BAND - 1}"
+    Age is in bands of ten years ("50 to 59"); the relation of age and diagnosis is not linear.
+    """
+    rows = [(each.age, each.sex or MISSING, each.localization or MISSING) for each in records]
+    table = pd.DataFrame(rows, columns=["age", "sex", "localization"], dtype=object)
+    table["age"] = age_bands(table["age"], METADATA_AGES, "{} to {}", "{} or more").fillna(MISSING)
+    return table.to_numpy(dtype=object)

@@ -1,13 +1,14 @@
-"""Assign whole groups to parts so that every part holds its share of everything.
+"""Assign whole groups to parts so that every part has its share of every attribute value.
 
-A greedy over sparse counts, rare and large groups first: each group goes where it adds least to the
-cost. Then sweeps of single moves and, on rosters small enough for it to matter, of exchanges. All
-loops are compiled, their work grows with the images, and they keep nothing that is larger.
+Greedy assignment over sparse counts: groups with a large share of a class first, each to the part
+where it increases the cost least. Local search follows: sweeps of single moves and, up to
+SWAP_LIMIT groups, sweeps of exchanges. The loops are compiled; time and memory grow linearly with
+the number of images.
 
-The cost is the criterion throughout: over all parts and attributes, (count - share)^2 / share in
-images; ten times that for classes and CLASS_WEIGHT times the squared relative deviation on top, so
-that rare classes come first; a tenth of it for what several attributes make together. Images by
-class and size of their group (1, 2, 3 or more) are an attribute, so that groups are even, too.
+Cost: the sum over parts and attribute values of (count - share)^2 / share, in images. Classes have
+ten times the weight, plus CLASS_WEIGHT times the squared relative deviation, so that rare classes
+have priority; combinations of attributes have a tenth of the weight. Class by group size (1, 2, 3
+or more images) is an attribute too, so that the number of groups is balanced as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from bench.dataset import Dataset
+from bench.dataset import FOLD_AGES, Dataset, age_bands
 from bench.errors import ProtocolError, RolesError, listing
 from bench.folds.kernels import compiled
 from bench.protocol import Split
@@ -30,18 +31,18 @@ CLASS_FACTOR = 10.0
 JOINT_FACTOR = 0.1
 LARGEST_SIZE_CLASS = 3
 SWEEPS = 3
-FINE_SWEEPS = 200
-FINE = 20_000  # groups up to which exchanges are sought
+SWAP_SWEEPS = 200
+SWAP_LIMIT = 20_000  # the largest number of groups for which exchanges are tried
 PARTNERS = 24
 
 
 @dataclass(frozen=True)
-class Sparse:
-    """What every group brings, as sparse rows: how many images of each attribute.
+class GroupCounts:
+    """Images of every group by attribute value, as sparse rows.
 
-    ends (G,), columns (E,) int32, amounts (E,)
-    totals (A,) images of each attribute; the first `classes` of them are the classes
-    factors (A,) what a deviation costs, relative to others
+    ends (G,) end of each row, columns (E,) int32 attribute values, amounts (E,) images
+    totals (A,) images of each attribute value; the first `classes` values are the classes
+    factors (A,) relative weight of a deviation
     """
 
     ends: np.ndarray
@@ -54,8 +55,8 @@ class Sparse:
     def __len__(self) -> int:
         return len(self.ends)
 
-    def rows(self, groups: np.ndarray) -> Sparse:
-        """The same for some of the groups (M,) int, in that order."""
+    def rows(self, groups: np.ndarray) -> GroupCounts:
+        """The rows of the groups (M,) int, in that order."""
         begins = np.concatenate([[0], self.ends[:-1]])[groups]
         sizes = self.ends[groups] - begins
         ends = np.cumsum(sizes)
@@ -66,17 +67,17 @@ class Sparse:
         return replace(self, ends=ends, columns=columns, amounts=amounts, totals=totals)
 
 
-def gather(
+def count_attributes(
     member: np.ndarray,
     labels: np.ndarray,
     further: Sequence[np.ndarray],
     joint: Sequence[np.ndarray] = (),
-) -> Sparse:
-    """Count what every group holds.
+) -> GroupCounts:
+    """Count the images of every group by attribute value.
 
-    member (N,) group number of every image, 0 to G-1, each of them met
+    member (N,) group number of every image, 0 to G-1; each number occurs
     labels (N,) class numbers; further, joint: (N,) value numbers of each further attribute, and of
-    what several of them make together
+    each combination of attributes
     """
     member = np.asarray(member, dtype=np.int32)
     groups = int(member.max()) + 1
@@ -96,25 +97,25 @@ def gather(
     filled = compiled().gather(order, member, codes, ends, columns, amounts)
     totals = np.bincount(columns[:filled], amounts[:filled], minlength=int(offsets[-1]))
     factors = np.repeat(kinds, widths)
-    return Sparse(ends, columns[:filled], amounts[:filled], totals, factors, widths[0])
+    return GroupCounts(ends, columns[:filled], amounts[:filled], totals, factors, widths[0])
 
 
 def assign_groups(
-    cohort: Sparse, shares: np.ndarray, rng: np.random.Generator, candidates: int = 1
+    counts: GroupCounts, shares: np.ndarray, rng: np.random.Generator, candidates: int = 1
 ) -> np.ndarray:
-    """The part (G,) int64 of every group, where part p is to hold shares[p] of everything.
+    """The part (G,) int64 of every group; part p gets shares[p] of the images.
 
-    Of several candidates the one with the lowest cost; on rosters too large for exchanges one is
-    drawn, for they all come out alike.
+    Returns the candidate with the lowest cost. With more than SWAP_LIMIT groups it draws one
+    candidate only; all candidates have nearly the same cost there.
     """
-    targets = np.outer(shares, cohort.totals)
-    even = np.where(targets > 0, targets, np.inf)  # what nobody has costs nothing
-    weights = cohort.factors / even
-    weights[:, : cohort.classes] += CLASS_WEIGHT / even[:, : cohort.classes] ** 2
-    best, lowest = np.zeros(len(cohort), dtype=np.int64), np.inf
-    for _ in range(candidates if 0 < len(cohort) <= FINE else min(1, len(cohort))):
+    targets = np.outer(shares, counts.totals)
+    even = np.where(targets > 0, targets, np.inf)  # a value without images has no cost
+    weights = counts.factors / even
+    weights[:, : counts.classes] += CLASS_WEIGHT / even[:, : counts.classes] ** 2
+    best, lowest = np.zeros(len(counts), dtype=np.int64), np.inf
+    for _ in range(candidates if 0 < len(counts) <= SWAP_LIMIT else min(1, len(counts))):
         deviations = -targets
-        part_of = _candidate(cohort, weights, deviations, rng)
+        part_of = _candidate(counts, weights, deviations, rng)
         cost = float((weights * deviations**2).sum())
         if cost < lowest:
             best, lowest = part_of, cost
@@ -122,86 +123,76 @@ def assign_groups(
 
 
 def _candidate(
-    cohort: Sparse, weights: np.ndarray, deviations: np.ndarray, rng: np.random.Generator
+    counts: GroupCounts, weights: np.ndarray, deviations: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """One dealing (G,), rare and large groups first; changes the deviations in place."""
+    """The part of every group (G,) after one greedy pass and local search; updates deviations."""
     loops = compiled()
-    part_of = np.full(len(cohort), -1)
-    rows = (cohort.ends, cohort.columns, cohort.amounts, weights, deviations, part_of)
-    turns = rng.permutation(len(cohort))
-    loops.move(turns[np.argsort(-_weight(cohort)[turns], kind="stable")], *rows)
+    part_of = np.full(len(counts), -1)
+    rows = (counts.ends, counts.columns, counts.amounts, weights, deviations, part_of)
+    order = rng.permutation(len(counts))
+    loops.move(order[np.argsort(-_largest_class_share(counts)[order], kind="stable")], *rows)
     for _ in range(SWEEPS):
-        if not loops.move(rng.permutation(len(cohort)), *rows):
+        if not loops.move(rng.permutation(len(counts)), *rows):
             break
-    for _ in range(FINE_SWEEPS if len(cohort) <= FINE else 0):
-        turns = rng.permutation(len(cohort))
-        partners = rng.integers(len(cohort), size=(len(cohort), PARTNERS))
-        if not loops.move(turns, *rows) + loops.swap(turns, partners, *rows):
+    for _ in range(SWAP_SWEEPS if len(counts) <= SWAP_LIMIT else 0):
+        order = rng.permutation(len(counts))
+        partners = rng.integers(len(counts), size=(len(counts), PARTNERS))
+        if not loops.move(order, *rows) + loops.swap(order, partners, *rows):
             break
     return part_of
 
 
-def _weight(cohort: Sparse) -> np.ndarray:
-    """How much hangs on a group (G,): the largest share of any class that it holds."""
-    of_class = cohort.columns < cohort.classes
-    shares = np.where(of_class, cohort.amounts / cohort.totals[cohort.columns], 0)
-    begins = np.concatenate([[0], cohort.ends[:-1]])
+def _largest_class_share(counts: GroupCounts) -> np.ndarray:
+    """The largest share of any class's images that a group has (G,)."""
+    of_class = counts.columns < counts.classes
+    shares = np.where(of_class, counts.amounts / counts.totals[counts.columns], 0)
+    begins = np.concatenate([[0], counts.ends[:-1]])
     return np.maximum.reduceat(shares, begins)
 
 
 KEYS = ("label", "sex", "age", "localization", "source")
-AGE_EDGES = (0, 30, 45, 60, 75)
 MISSING = "missing"
 
 
-def strata(manifest: Dataset, key: str) -> np.ndarray:
-    """The attribute `key` of every image (N,) of str; ages fall into bands of years.
+def stratify_by(dataset: Dataset, key: str) -> np.ndarray:
+    """The attribute `key` of every image (N,) of str; ages as bands such as "30-44".
 
-    Raises ProtocolError for a key that is none of KEYS.
+    Raises ProtocolError for a key that is not in KEYS.
     """
     if key not in KEYS:
         raise ProtocolError(f"split.stratify: unknown key {key!r}; known are {listing(list(KEYS))}")
-    column = manifest.table[key]
+    column = dataset.table[key]
     if key == "age":
-        column = _age_bands(column)
+        column = age_bands(column, FOLD_AGES, "{}-{}", "{}+")
     return np.where(column.isna(), MISSING, column.astype(str)).astype(object)
 
 
-def _age_bands(years: pd.Series) -> pd.Series:
-    lows, highs = AGE_EDGES, (*AGE_EDGES[1:], None)
-    names = [
-        f"{low}+" if high is None else f"{low}-{high - 1}"
-        for low, high in zip(lows, highs, strict=True)
-    ]
-    edges = [*map(float, AGE_EDGES), np.inf]
-    return pd.cut(years.astype(np.float64), edges, right=False, labels=names).astype(object)
-
-
 JOINT = ("sex", "age", "localization")
-"""Attributes that are balanced in combination too, where a split stratifies by all of them."""
+"""Attributes whose combinations are balanced too if the split stratifies by all of them."""
 
 
 class Cohort:
-    """The groups of a manifest, with what they hold.
+    """The groups of a dataset and the images in them.
 
-    member (N,) number of each image's group, 0 to G-1; groups: what each of the G holds
-    images (G,) images of each; labels (G, C) how many of each class
-    manifest: whose groups they are
+    member (N,) number of each image's group, 0 to G-1; groups: counts by attribute value
+    images (G,) images of each group; labels (G, C) images of each group by class
     """
 
-    def __init__(self, manifest: Dataset, split: Split, group_ids: np.ndarray) -> None:
-        self.manifest = manifest
-        self.classes = manifest.classes
+    def __init__(self, dataset: Dataset, split: Split, group_ids: np.ndarray) -> None:
+        self.dataset = dataset
+        self.classes = dataset.classes
         self.member: np.ndarray = numbers(group_ids)
         keys = [key for key in split.stratify if key != "label"]
-        further = {key: numbers(strata(manifest, key)) for key in keys}
+        further = {key: numbers(stratify_by(dataset, key)) for key in keys}
         joint = [_combined([further[key] for key in JOINT])] if set(JOINT) <= set(keys) else []
-        self.groups: Sparse = gather(self.member, manifest.labels, list(further.values()), joint)
+        self.groups: GroupCounts = count_attributes(
+            self.member, dataset.labels, list(further.values()), joint
+        )
         self.images = np.bincount(self.member)
-        self.labels = self.count(manifest.labels, len(self.classes))
+        self.labels = self.count(dataset.labels, len(self.classes))
 
     def count(self, values: np.ndarray, kinds: int = 0) -> np.ndarray:
-        """How many images of each value, of at least so many kinds, every group holds (G, V).
+        """Images of every group by value (G, V), with at least `kinds` columns.
 
         values (N,): numbers from 0.
         """
@@ -209,26 +200,26 @@ class Cohort:
         flat = np.ravel_multi_index((self.member, values), shape)
         return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
 
-    def deal(
+    def assign(
         self, groups: np.ndarray, shares: np.ndarray, rng: np.random.Generator, candidates: int = 1
     ) -> np.ndarray:
-        """The part (M,) of each of these groups, evenly, the best of some candidates."""
+        """The part (M,) of each group in `groups`; see `assign_groups`."""
         return assign_groups(self.groups.rows(groups), shares, rng, candidates)
 
-    def draw(self, groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-        """A share of these groups (M,), even in everything; all of them where it is 1 or more."""
+    def sample(self, groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+        """A balanced sample of `groups` with this share of their images; all groups from 1 on."""
         if share >= 1:
             return groups
-        part_of = self.deal(groups, np.array([1 - share, share]), rng)
+        part_of = self.assign(groups, np.array([1 - share, share]), rng)
         return np.asarray(groups[part_of == 1])
 
     def missing(self, groups: np.ndarray) -> Iterator[int]:
-        """Classes of the dataset of which these groups hold no image."""
-        everyone = self.labels.any(axis=0)
-        yield from np.flatnonzero(everyone & ~self.labels[groups].any(axis=0)).tolist()
+        """Classes of the dataset without an image in these groups."""
+        present = self.labels.any(axis=0)
+        yield from np.flatnonzero(present & ~self.labels[groups].any(axis=0)).tolist()
 
     def with_every_class(self, chosen: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """The chosen groups and, for each class they lack, the smallest of the others with it."""
+        """The chosen groups; for each class they lack, the smallest other group that has it."""
         for code in list(self.missing(chosen)):
             holders = others[self.labels[others, code] > 0]
             if len(holders):
@@ -237,11 +228,11 @@ class Cohort:
         return chosen
 
     def refuse_few_groups(self, needed: int, what: str) -> None:
-        """Raise RolesError where a class that is there has fewer groups than needed."""
-        found = (self.labels > 0).sum(axis=0)
+        """Raise RolesError if a class with images has fewer groups than needed."""
+        counts = (self.labels > 0).sum(axis=0)
         few = [
             f"{name} has {count}"
-            for name, count in zip(self.classes, found, strict=True)
+            for name, count in zip(self.classes, counts, strict=True)
             if 0 < count < needed
         ]
         if few:
@@ -252,12 +243,12 @@ class Cohort:
 
 
 def numbers(values: np.ndarray) -> np.ndarray:
-    """Values as numbers (N,) in the order of their names."""
+    """Each value as its rank (N,) among the sorted distinct values."""
     return np.asarray(pd.factorize(values, sort=True)[0])
 
 
 def _combined(attributes: list[np.ndarray]) -> np.ndarray:
-    """The combination of several attributes (N,) as one number."""
+    """The combination of several attributes as one number (N,)."""
     shape = [int(each.max()) + 1 for each in attributes]
     return np.unique(np.ravel_multi_index(attributes, shape), return_inverse=True)[1]
 
@@ -265,24 +256,24 @@ def _combined(attributes: list[np.ndarray]) -> np.ndarray:
 Pair = tuple[str, str]
 
 
-def join_groups(manifest: Dataset, duplicates: Iterable[Pair] = ()) -> np.ndarray:
-    """The final group id of every image (N,) of str, in the manifest's order.
+def join_groups(dataset: Dataset, duplicates: Iterable[Pair] = ()) -> np.ndarray:
+    """The final group id of every image (N,) of str, in the order of the dataset.
 
-    A native group keeps its id; joined ones bear the smallest native id among them. Two native
-    groups are joined by a pair of `duplicates` (image ids) and by a lesion that stands in both, as
-    where only some of its images have a patient id. Raises RolesError for unknown image ids.
+    Two native groups are joined by a pair of `duplicates` (image ids), or by a lesion with images
+    in both (some of its images lack a patient id). Joined groups get the smallest of their native
+    ids. Raises RolesError for unknown image ids.
     """
-    natives, names = pd.factorize(manifest.native_groups, sort=True)
-    row = pd.Index(manifest.image_ids)
+    natives, names = pd.factorize(dataset.native_groups, sort=True)
+    row = pd.Index(dataset.image_ids)
     ends = np.array(list(duplicates), dtype=object).reshape(-1, 2)
     pairs = row.get_indexer(pd.Index(ends.ravel())).reshape(-1, 2)
     if (pairs < 0).any():
         raise RolesError(
-            f"the list of duplicates names images that {manifest.name} does not have: "
+            f"the list of duplicates names images that {dataset.name} does not have: "
             f"{listing(sorted(set(ends[pairs < 0].tolist())))}; use the list that belongs to this "
             "dataset"
         )
-    lesions = pd.factorize(manifest.table["lesion_id"])[0]
+    lesions = pd.factorize(dataset.table["lesion_id"])[0]
     known = lesions >= 0
     firsts = pd.Series(natives[known]).groupby(lesions[known]).transform("first")
     links = np.concatenate([natives[pairs], np.stack([natives[known], firsts], axis=1)])

@@ -1,4 +1,4 @@
-"""How evenly the folds hold classes, sexes, ages, body sites and sources."""
+"""Balance of the folds in class, sex, age, body site and source."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import numpy as np
 import pandas as pd
 
 from bench.dataset import Dataset
-from bench.folds.assign import KEYS, strata
+from bench.folds.assign import KEYS, stratify_by
 from bench.protocol import PARTS, Roles
 
-WIDEST = 10  # fold columns that a Markdown table shows one by one
+MOST_COLUMNS = 10  # with more folds, the Markdown table shows the smallest and largest count
 
 
-def balance_table(roles: Roles, manifest: Dataset, part: str = "test") -> pd.DataFrame:
-    """Images of one part by attribute and fold, a row for each value of each attribute.
+def balance_table(roles: Roles, dataset: Dataset, part: str = "test") -> pd.DataFrame:
+    """Images and groups of one part by attribute value (row) and fold (columns).
 
-    Columns: attribute, value; images and groups (in the whole dataset); images0.. and groups0..
-    (in that part of each fold column); deviation, the largest relative deviation over the folds of
-    the value's images from an equal share; one_group, how much of that share the value's smallest
-    group is: no split can promise less.
+    Columns: attribute, value; images and groups (whole dataset); images0.. and groups0.. (in the
+    part of each fold column); deviation: largest relative deviation over the folds from an equal
+    share; one_group: size of the value's smallest group relative to that share, a lower limit for
+    the deviation that a split can guarantee.
     """
     codes = roles.parts == PARTS.index(part)
     rows = []
     for key in KEYS:
-        values = strata(manifest, key)
-        names = manifest.classes if key == "label" else sorted(set(values.tolist()))
+        values = stratify_by(dataset, key)
+        names = dataset.classes if key == "label" else sorted(set(values.tolist()))
         for name in names:
             mask = values == name
             if mask.any():
@@ -47,12 +47,12 @@ def _row(mask: np.ndarray, codes: np.ndarray, roles: Roles) -> dict[str, float]:
 
 
 def balance_markdown(table: pd.DataFrame) -> str:
-    """The table as Markdown: in each fold `images (groups)`, and the largest deviation from equal.
+    """The table as Markdown: `images (groups)` per fold, and the largest relative deviation.
 
-    With more than ten fold columns the smallest and the largest count stand for all.
+    With more than ten fold columns: the smallest and the largest count instead.
     """
     folds = sum(1 for column in table.columns if str(column).startswith("images")) - 1
-    narrow = folds <= WIDEST
+    narrow = folds <= MOST_COLUMNS
     heads = [f"fold {fold}" for fold in range(folds)] if narrow else ["fewest", "most"]
     lines = [
         "| " + " | ".join(["attribute", "value", "all", *heads, "off by"]) + " |",

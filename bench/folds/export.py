@@ -12,11 +12,11 @@ NNUNET = "splits_final.json"
 
 
 def export_text(roles: Roles, protocol: Protocol, file: Path) -> str:
-    """What is written into a file of this name. Raises ProtocolError for an unknown ending.
+    """The content of the export file `file`. Raises ProtocolError for an unknown suffix.
 
-    .csv   a row an image: image_id, group_id, fold0, ...
-    .json  a fold a list entry: its arm, repeat and fold, and the image ids of each part
-    splits_final.json  nnU-Net's own: train and val of every fold; test images stand in neither
+    .csv   one row per image: image_id, group_id, fold0, ...
+    .json  one list entry per fold: its arm, repeat and fold, and the image ids of each part
+    splits_final.json  format of nnU-Net: train and val of every fold, without test images
     """
     if file.name == NNUNET:
         return _json([_parts(roles, column, PARTS[1:3]) for column in range(roles.columns)])
@@ -27,7 +27,7 @@ def export_text(roles: Roles, protocol: Protocol, file: Path) -> str:
         return _json(
             [place | _parts(roles, column, PARTS[1:]) for column, place in enumerate(places)]
         )
-    raise ProtocolError(f"--export {file}: give a name that ends in .csv or .json, or {NNUNET}")
+    raise ProtocolError(f"--export {file}: use a name that ends in .csv or .json, or {NNUNET}")
 
 
 def _parts(roles: Roles, column: int, names: tuple[str, ...]) -> dict[str, object]:

@@ -1,25 +1,24 @@
 """Group k-fold by iterative-stratification with local search (`dealer = "iterative"`).
 
-Iterative stratification places groups by which attributes they have; it knows nothing of how many
-images a group brings. This local search works on the image counts themselves.
+It redraws the frozen roles of `groupkfold5`; new protocols use the greedy assigner (`assign`).
 
-iterative-stratification (Sechidis et al. 2011) deals by which attributes something has. It knows
-neither groups nor how many images a group brings: dealing whole groups it counts groups, and its
-plain use leaves rare classes of HAM10000 up to 30% out in images. Four things compensate:
+iterative-stratification (Sechidis et al. 2011) balances attributes over items. With whole groups as
+items it counts groups, not images: rare classes of HAM10000 are then up to 30% off in images. Four
+steps correct this:
 
-1. What is dealt are the joined groups, each with all that its images have: class, sex, age band,
+1. The items are the joined groups, each with all attributes of its images: class, sex, age band,
    localization, source.
-2. Every pair of class and group size (1, 2, 3 or more images) is an attribute of its own, so that
-   large groups are dealt evenly, too.
-3. `repair` moves and exchanges whole groups until the image counts fit.
-4. Of many candidates the one with the lowest cost is kept. The cost is the criterion of candidates
-   and of moves alike: over all parts, CLASS_WEIGHT x the squared relative deviation of each class's
-   images from its even share, plus (count - share)^2 / share for groups by class and size and for
-   images by each further attribute.
+2. Every pair of class and group size (1, 2, 3 or more images) is an additional attribute, so that
+   large groups are balanced too.
+3. `local_search` moves and exchanges whole groups until the image counts fit.
+4. The candidate with the lowest cost is kept. Candidates and moves have the same cost: over all
+   parts, CLASS_WEIGHT x the squared relative deviation of each class's images from its even share,
+   plus (count - share)^2 / share for groups by class and size and for images by each further
+   attribute.
 
-The val part of a fold is drawn in the same way from what is not its test part, and as far as
-balance allows from groups that are not yet the val part of another fold. The time grows faster than
-the groups; the greedy of `dealer` is as even, and made for large rosters.
+The val part of a fold is drawn in the same way from the groups outside its test part; groups that
+are not yet in the val part of another fold come first. The time grows faster than the number of
+groups; `assign` balances as well and takes linear time.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import ProtocolError
-from bench.folds.assign import CLASS_WEIGHT, LARGEST_SIZE_CLASS, Cohort, numbers, strata
-from bench.protocol import PARTS, Split
+from bench.folds.assign import CLASS_WEIGHT, LARGEST_SIZE_CLASS, Cohort, numbers, stratify_by
+from bench.protocol import TEST, TRAIN, VAL, Split
 
 SHORTLIST = 64
 MAX_STEPS = 3000
@@ -39,12 +38,12 @@ EPSILON = 1e-9
 
 @dataclass(frozen=True)
 class Balance:
-    """What even means: `amounts` of every group, and the `targets` of every part.
+    """The cost of an assignment: weighted squared deviations from targets, and prices.
 
-    amounts (G, A) what each group brings to each attribute (images, or groups)
-    targets (P, A) what each part should hold
-    weights (P, A) price of a squared deviation from it
-    prices  (G, P) price of a group's being in a part, whatever the counts
+    amounts (G, A) images (or groups) that each group adds to each attribute
+    targets (P, A) amounts that each part should have
+    weights (P, A) weight of the squared deviation from the target
+    prices  (G, P) constant cost of a group in a part
     """
 
     amounts: np.ndarray
@@ -53,22 +52,22 @@ class Balance:
     prices: np.ndarray
 
     def deviations(self, part_of: np.ndarray) -> np.ndarray:
-        """How far each part is from its targets (P, A); part_of (G,) int."""
-        short = -self.targets
-        np.add.at(short, part_of, self.amounts)
-        return short
+        """Amounts of each part minus its targets (P, A); part_of (G,) int."""
+        deviations = -self.targets
+        np.add.at(deviations, part_of, self.amounts)
+        return deviations
 
     def cost(self, part_of: np.ndarray) -> float:
-        """The sum of weighted squared deviations and of prices: the lower, the more even."""
+        """The sum of weighted squared deviations and prices; lower is more even."""
         spread = float((self.weights * self.deviations(part_of) ** 2).sum())
         return spread + float(self.prices[np.arange(len(part_of)), part_of].sum())
 
 
 def local_search(part_of: np.ndarray, balance: Balance) -> np.ndarray:
-    """The part of every group (G,) int after steepest descent by moves, then swaps.
+    """The part of every group (G,) int after steepest descent by moves and exchanges.
 
-    Deterministic. Each step takes the single move of one group that lowers the cost most; where no
-    move does, the best exchange of two groups among the most promising of each pair of parts.
+    Deterministic. Each step takes the move of one group that lowers the cost most; if no move
+    does, the best exchange of two groups among the SHORTLIST of each pair of parts.
     """
     part_of = part_of.copy()
     squares: np.ndarray = balance.amounts**2 @ balance.weights.T
@@ -87,7 +86,7 @@ def local_search(part_of: np.ndarray, balance: Balance) -> np.ndarray:
 
 
 def _move_deltas(part_of: np.ndarray, balance: Balance, squares: np.ndarray) -> np.ndarray:
-    """Change in cost (G, P) if a group moved to a part; 0 where it already is."""
+    """Change in cost (G, P) if a group moved to a part; 0 for its current part."""
     groups = np.arange(len(part_of))
     slopes = 2 * balance.amounts @ (balance.weights * balance.deviations(part_of)).T
     entering = squares + slopes + balance.prices
@@ -99,7 +98,7 @@ def _move_deltas(part_of: np.ndarray, balance: Balance, squares: np.ndarray) -> 
 
 def _best_swap(part_of: np.ndarray, balance: Balance, deltas: np.ndarray) -> tuple[int, int] | None:
     """The exchange of two groups that lowers the cost most, or None."""
-    best, found = -EPSILON, None
+    best, swap = -EPSILON, None
     parts = deltas.shape[1]
     for here in range(parts):
         for there in range(here + 1, parts):
@@ -110,20 +109,19 @@ def _best_swap(part_of: np.ndarray, balance: Balance, deltas: np.ndarray) -> tup
             change = deltas[ones, there][:, None] + deltas[others, here][None, :] - 2 * shared
             if change.size and change.min() < best:
                 at = np.unravel_index(int(change.argmin()), change.shape)
-                best, found = float(change.min()), (int(ones[at[0]]), int(others[at[1]]))
-    return found
+                best, swap = float(change.min()), (int(ones[at[0]]), int(others[at[1]]))
+    return swap
 
 
 def _shortlist(part_of: np.ndarray, part: int, deltas: np.ndarray) -> np.ndarray:
-    """The groups of a part (<= SHORTLIST,) whose leaving costs least."""
+    """The groups (<= SHORTLIST,) of a part whose removal costs least."""
     members = np.flatnonzero(part_of == part)
     return members[np.argsort(deltas[members], kind="stable")[:SHORTLIST]]
 
 
 MOST_GROUPS = 10_000  # twenty candidates take minutes; the time grows faster than the groups
-REUSE_PRICE = 0.02  # of an image's being val in two folds
-REPAIRED = 3  # candidates for a val part that are repaired, the best ones
-TRAIN, VAL, TEST = (PARTS.index(part) for part in ("train", "val", "test"))
+REUSE_PRICE = 0.02  # cost of an image that is val in two folds
+SEARCHED = 3  # local search runs on this number of best candidates for a val part
 
 
 def assign_iteratively(cohort: Cohort, split: Split, rng: np.random.Generator) -> list[np.ndarray]:
@@ -134,17 +132,17 @@ def assign_iteratively(cohort: Cohort, split: Split, rng: np.random.Generator) -
     if len(cohort.images) > MOST_GROUPS:
         raise ProtocolError(
             f"split.dealer: iterative takes too long for more than {MOST_GROUPS:,} groups, and "
-            f"{cohort.manifest.name} has {len(cohort.images):,}; the greedy deals any number of "
-            "them: freeze it as a protocol of its own: --as NAME --dealer greedy"
+            f"{cohort.dataset.name} has {len(cohort.images):,}; the greedy assigner has no limit: "
+            "freeze a new protocol with --as NAME --dealer greedy"
         )
-    dealing = _Dealing(cohort, split, _amounts(cohort, split), rng)
-    fold_of = dealing.test()
+    draw = _IterativeDraw(cohort, split, _amounts(cohort, split), rng)
+    fold_of = draw.test()
     used = np.zeros(len(fold_of), dtype=bool)
     columns = []
     for fold in range(split.folds):
         parts = np.full(len(fold_of), TRAIN, dtype=np.uint8)
         parts[fold_of == fold] = TEST
-        chosen = dealing.val(np.flatnonzero(fold_of != fold), used)
+        chosen = draw.val(np.flatnonzero(fold_of != fold), used)
         parts[chosen] = VAL
         used[chosen] = True
         columns.append(parts)
@@ -152,22 +150,22 @@ def assign_iteratively(cohort: Cohort, split: Split, rng: np.random.Generator) -
 
 
 def _amounts(cohort: Cohort, split: Split) -> np.ndarray:
-    """What is balanced (G, A) float64, of everything that is there.
+    """The amounts to balance (G, A) float64, without attributes that no group has.
 
     Images by class, then groups by class and size, then images by every further attribute.
     """
     sizes = np.minimum(cohort.images, LARGEST_SIZE_CLASS)[:, None]
     by_size = [(cohort.labels > 0) & (sizes == size + 1) for size in range(LARGEST_SIZE_CLASS)]
     keys = [key for key in split.stratify if key != "label"]
-    further = [cohort.count(numbers(strata(cohort.manifest, key))) for key in keys]
+    further = [cohort.count(numbers(stratify_by(cohort.dataset, key))) for key in keys]
     columns = np.hstack([cohort.labels, *by_size, *further]).astype(np.float64)
-    there: np.ndarray = columns[:, columns.any(axis=0)]
-    return there
+    present: np.ndarray = columns[:, columns.any(axis=0)]
+    return present
 
 
 @dataclass(frozen=True)
-class _Dealing:
-    """One repeat's dealing: amounts (G, A) as `_amounts` gives them, and the draws."""
+class _IterativeDraw:
+    """The draws of one repeat; amounts (G, A) as `_amounts` returns them."""
 
     cohort: Cohort
     split: Split
@@ -175,21 +173,22 @@ class _Dealing:
     rng: np.random.Generator
 
     def test(self) -> np.ndarray:
-        """The fold in which each group is tested (G,) int: the best of the candidates."""
+        """The test fold of each group (G,) int: the candidate with the lowest cost."""
         folds = self.split.folds
-        everyone = np.arange(len(self.amounts))
-        free = np.zeros((len(everyone), folds))
-        balance = self._balance(np.full(folds, 1 / folds), free, everyone)
-        drawn = (
-            local_search(self._deal(everyone, folds), balance) for _ in range(self.split.candidates)
+        groups = np.arange(len(self.amounts))
+        prices = np.zeros((len(groups), folds))
+        balance = self._balance(np.full(folds, 1 / folds), prices, groups)
+        candidates = (
+            local_search(self._stratified(groups, folds), balance)
+            for _ in range(self.split.candidates)
         )
-        return min(drawn, key=balance.cost)
+        return min(candidates, key=balance.cost)
 
     def val(self, free: np.ndarray, used: np.ndarray) -> np.ndarray:
-        """The groups (V,) of `free` that become the val part of a fold; used (G,) were one before.
+        """The val groups (V,) of a fold, chosen from `free`; used (G,) marks earlier val groups.
 
-        `free` is dealt onto as many chunks as make one chunk about a val part; the chunk with the
-        lowest cost is kept.
+        `free` is divided into chunks of about the size of a val part; the chunk with the lowest
+        cost is kept.
         """
         test, val = 1 / self.split.folds, self.split.val
         images = self.cohort.images.astype(np.float64)
@@ -198,34 +197,34 @@ class _Dealing:
         balance = self._balance(np.array([1 - test - val, val]), prices, free)
         fresh = np.flatnonzero(~used[free])
         chunks = round(float(images[free[fresh]].sum() / images.sum()) / val)
-        if chunks < 2:  # noqa: PLR2004 - too few groups are left that were never val
+        if chunks < 2:  # noqa: PLR2004 - too few groups without a val fold remain
             fresh, chunks = np.arange(len(free)), max(2, round((1 - test) / val))
-        dealt = self._deal(free[fresh], chunks)
-        drawn = []
+        chunk_of = self._stratified(free[fresh], chunks)
+        candidates = []
         for chunk in range(chunks):
             part_of = np.zeros(len(free), dtype=np.int64)
-            part_of[fresh[dealt == chunk]] = 1
-            drawn.append(part_of)
-        best = sorted(drawn, key=balance.cost)[:REPAIRED]
+            part_of[fresh[chunk_of == chunk]] = 1
+            candidates.append(part_of)
+        best = sorted(candidates, key=balance.cost)[:SEARCHED]
         chosen = min((local_search(part_of, balance) for part_of in best), key=balance.cost)
         return np.asarray(free[chosen == 1])
 
     def _balance(self, shares: np.ndarray, prices: np.ndarray, groups: np.ndarray) -> Balance:
-        """What even means where `groups` are dealt onto parts of these shares (P,) of the whole."""
+        """The cost of assigning `groups` to parts with these shares (P,) of all images."""
         targets = np.outer(shares, self.amounts.sum(axis=0))
         weights = 1.0 / targets
         classes = int(self.cohort.labels.any(axis=0).sum())
         weights[:, :classes] = CLASS_WEIGHT / targets[:, :classes] ** 2
         return Balance(self.amounts[groups], targets, weights, prices)
 
-    def _deal(self, groups: np.ndarray, parts: int) -> np.ndarray:
-        """Groups dealt onto equal parts by what they have (len,) int, whatever their sizes."""
+    def _stratified(self, groups: np.ndarray, parts: int) -> np.ndarray:
+        """The part of each group (len,) int by iterative stratification; ignores group sizes."""
         from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
         seed = int(self.rng.integers(2**31))
-        dealer = MultilabelStratifiedKFold(n_splits=parts, shuffle=True, random_state=seed)
+        splitter = MultilabelStratifiedKFold(n_splits=parts, shuffle=True, random_state=seed)
         has = self.amounts[groups] > 0
         part_of = np.zeros(len(groups), dtype=np.int64)
-        for part, (_, held) in enumerate(dealer.split(groups, has)):
+        for part, (_, held) in enumerate(splitter.split(groups, has)):
             part_of[held] = part
         return part_of

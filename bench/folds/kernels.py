@@ -1,8 +1,8 @@
 """Inner loops of fold assignment, compiled by numba.
 
-Groups stand as sparse rows: `ends` (G,) exclusive, `columns` int32 ascending within a row,
-`amounts` float64. A part's cost is the sum over attributes of weight x (count - target)^2;
-`deviations` and `weights` are (P, A). `move` and `swap` change `part_of` and `deviations` in place.
+Groups are sparse rows: `ends` (G,) exclusive, `columns` int32 ascending within a row, `amounts`
+float64. The cost of a part is the sum over attributes of weight x (count - target)^2; `deviations`
+and `weights` are (P, A). `move` and `swap` update `part_of` and `deviations` in place.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def gather(
     columns: np.ndarray,
     amounts: np.ndarray,
 ) -> int:
-    """Write the sparse rows of the groups; the number of entries.
+    """Write the sparse rows of the groups; return the number of entries.
 
     order (N,) images sorted by group, member (N,) their groups, codes (K, N) attribute columns,
     ascending over K. columns and amounts have room for K x N entries.
@@ -56,7 +56,7 @@ def gather(
     return filled
 
 
-def move(  # noqa: C901 - as below: one function compiles once
+def move(  # noqa: C901 - one function compiles once
     turns: np.ndarray,
     ends: np.ndarray,
     columns: np.ndarray,
@@ -65,9 +65,9 @@ def move(  # noqa: C901 - as below: one function compiles once
     deviations: np.ndarray,
     part_of: np.ndarray,
 ) -> int:
-    """One sweep: put each group where it costs least, ties to the first part; how many moved.
+    """One sweep: move each group to the part with the lowest cost; return the number of moves.
 
-    A group whose part is -1 has none yet.
+    Ties go to the first part. Part -1 means not assigned yet.
     """
     moved = 0
     for group in turns:
@@ -109,7 +109,7 @@ def swap(  # noqa: C901 - one function compiles once
     deviations: np.ndarray,
     part_of: np.ndarray,
 ) -> int:
-    """One sweep: exchange each group with the best of its partners (T, K); how many were."""
+    """One sweep: exchange each group with its best partner of (T, K); return the number."""
     swapped = 0
     for turn in range(turns.shape[0]):
         one = turns[turn]
@@ -159,7 +159,7 @@ Loop = Callable[..., int]
 
 
 class Loops(NamedTuple):
-    """The three loops, as `compiled` makes them."""
+    """The three loops, compiled or plain."""
 
     gather: Loop
     move: Loop
@@ -168,7 +168,7 @@ class Loops(NamedTuple):
 
 @lru_cache(maxsize=1)
 def compiled() -> Loops:
-    """The loops compiled by numba and cached on disk; plain Python where numba cannot be had."""
+    """The loops compiled by numba and cached on disk; plain Python if numba is not installed."""
     try:
         import numba
     except ImportError:
@@ -177,7 +177,7 @@ def compiled() -> Loops:
     def make(loop: Loop) -> Loop:
         try:
             return cast("Loop", numba.njit(cache=True)(loop))
-        except RuntimeError:  # nowhere to keep the cache
+        except RuntimeError:  # no folder for the cache
             return cast("Loop", numba.njit(loop))
 
     return Loops(make(gather), make(move), make(swap))

@@ -1,40 +1,39 @@
 """Kinds of splits: group k-fold, hold-out, source hold-out, learning curve, leakage meter.
 
-Whole groups are dealt onto the folds, each of which is the test part once a repeat. `split.dealer`
-names who deals. The greedy (`dealer`) knows groups and image counts from the first; its val part of
-a fold is an even share of the next fold, or all of it and more, so that an image is val once at
-most as long as val is no larger than a fold. iterative-stratification (`iterative`) knows neither,
-and says what compensates.
+Native groups are joined where known duplicates connect them. Then each kind of split assigns whole
+groups to folds; the roles name the joined groups, which the bootstrap resamples.
 
-A fold tests all images of one source. Groups that stand in several sources are tested by their
-images of that source, and the rest of their images are left out of that fold: a sibling of a tested
-image neither teaches nor chooses. A source may lack classes; the protocol declares which.
+groupkfold      Each fold is the test part once per repeat. `split.dealer` names the assigner:
+                "greedy" (`assign`) or "iterative" (`iterative`). The greedy val part of a fold is a
+                balanced share of the next fold (or all of it and more), so an image is val at most
+                once unless val is larger than a fold.
+source-holdout  A fold tests all images of one source. Groups with images from several sources are
+                tested by their images of that source; their other images are left out of the fold,
+                so no sibling of a test image is in train or val. A source may lack classes; the
+                protocol declares them.
+learning-curve  The first arm is group k-fold. Each further arm keeps a share of the training groups
+                of the arm before it, balanced in everything that the split stratifies by. The
+                training parts are nested; the remaining groups are left out.
+leakage-meter   Measures the optimism of a split that divides groups. Two models have the same test
+                images and the same val part. Their training parts have the same number of images
+                and of groups of each class and source; they differ only in whether siblings of the
+                test images are among them. (A comparison of a grouped with an ungrouped split
+                cannot measure this: the test parts differ. Adding siblings changes the size of the
+                training part; random replacement changes its class shares: melanoma is 20% of
+                HAM10000's siblings and 11% of its images.)
 
-The first arm is group k-fold. Every further arm keeps a share of the groups that the arm before it
-trains on, even in everything that the split stratifies by, so that the smaller parts lie within the
-larger ones. What an arm does not train on is left out.
+How the leakage meter is drawn:
 
-A grouped and an ungrouped split cannot show it, for their test parts differ. Nor can siblings that
-are simply added, or swapped in at random: the training part grows, or its class shares move
-(melanoma is 20% of HAM10000's siblings, and 11% of its images). So two models meet the same test
-images and the same val part, and their training parts have as many images and as many groups of
-each class and source; only whose siblings they are differs.
-
-How it is drawn:
-
-1. Val takes whole groups, of one image where there are enough.
-2. Of every further group with several images, those of one class and source are looked at (the
-   rarest such class): one of them, by lot, is tested, the others are its siblings.
-3. Such groups of one class, one source and, as far as it goes, one size are paired by lot: the
-   first of a pair is tested in fold 0, the second in fold 1. HAM10000 has not enough lesions of one
-   image to swap siblings for (70 melanomas of `vidir_modern` against 257 tested lesions), so the
-   siblings of the one are swapped for those of the other.
-4. The clean arm trains, in each fold, on the siblings of the groups that fold does not test; the
-   leaky arm on those of the groups it does test. Both train on all groups of one image, too, and on
-   those that found no partner. Siblings that a partner has none for are left out.
-
-Native groups are joined where duplicates connect them; then each kind of split draws in its own
-way. Whatever it draws, the roles name the joined groups: they are what the bootstrap resamples.
+1. Val takes whole groups, groups of one image first.
+2. In every further group with several images of one class and source (the rarest such class), one
+   image at random is the test image; the others are its siblings.
+3. These groups are paired at random within class and source, groups with many siblings first. The
+   first of a pair is tested in fold 0, the second in fold 1. Siblings are exchanged within pairs;
+   HAM10000 has too few lesions of one image for an exchange with those (70 melanomas of
+   `vidir_modern` against 257 tested lesions).
+4. In each fold, the clean arm trains on the siblings of groups that the fold does not test, the
+   leaky arm on the siblings of groups that it does test. Both train on all groups of one image and
+   on the groups without a partner. Surplus siblings of the larger group of a pair are left out.
 """
 
 from __future__ import annotations
@@ -48,25 +47,35 @@ import numpy as np
 
 from bench.dataset import Dataset
 from bench.errors import ProtocolError, RolesError, listing
-from bench.folds.assign import MISSING, Cohort, Pair, join_groups, strata
+from bench.folds.assign import MISSING, Cohort, Pair, join_groups, stratify_by
 from bench.folds.iterative import assign_iteratively
-from bench.protocol import PARTS, Dealer, Kind, Roles, Split, arm_share
+from bench.protocol import (
+    LEFT_OUT,
+    PARTS,
+    TEST,
+    TRAIN,
+    VAL,
+    Assigner,
+    Kind,
+    Roles,
+    Split,
+    arm_share,
+)
 
 FEWEST_OUTSIDE_TEST = 2  # one group for train, one for val
-TRAIN, VAL, TEST = (PARTS.index(part) for part in ("train", "val", "test"))
 
 
-def draw_groupkfold(manifest: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
-    """The parts (N, folds x repeats) uint8; the same arguments give the same parts.
+def draw_groupkfold(dataset: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
+    """The parts (N, folds x repeats) uint8; the same arguments return the same parts.
 
-    Raises ProtocolError where the shares leave nothing to train on, RolesError where a class has
-    too few groups.
+    Raises ProtocolError if the shares leave no train part, RolesError if a class has too few
+    groups.
     """
     if split.val + 1 / split.folds >= 1:
         raise ProtocolError(
-            f"split.val: {split.val} leaves nothing to train on beside 1/{split.folds} for test"
+            f"split.val: {split.val} for val and 1/{split.folds} for test leave no train part"
         )
-    cohort = Cohort(manifest, split, group_ids)
+    cohort = Cohort(dataset, split, group_ids)
     needed = split.folds if split.folds > FEWEST_OUTSIDE_TEST else 2 * FEWEST_OUTSIDE_TEST
     cohort.refuse_few_groups(needed, f"{split.folds} folds need")
     columns = [
@@ -79,42 +88,41 @@ def draw_groupkfold(manifest: Dataset, split: Split, group_ids: np.ndarray) -> n
     return np.stack([parts[cohort.member] for parts in columns], axis=1)
 
 
-def draw_imagekfold(manifest: Dataset, split: Split, _group_ids: np.ndarray) -> np.ndarray:
-    """The same as if every image were a group of its own: on purpose, to show what that does."""
-    return draw_groupkfold(manifest, split, manifest.image_ids)
+def draw_imagekfold(dataset: Dataset, split: Split, _group_ids: np.ndarray) -> np.ndarray:
+    """Group k-fold with every image as one group: a control that divides patients on purpose."""
+    return draw_groupkfold(dataset, split, dataset.image_ids)
 
 
-def draw_holdout(manifest: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
+def draw_holdout(dataset: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
     """The parts (N, 1) uint8 of one fold with shares for val and test.
 
-    Raises RolesError where a class has fewer than three groups.
+    Raises RolesError if a class has fewer than three groups.
     """
-    cohort = Cohort(manifest, split, group_ids)
+    cohort = Cohort(dataset, split, group_ids)
     cohort.refuse_few_groups(len(PARTS) - 1, "three parts need")
     test = split.test or 0.0
     shares = np.array([1 - split.val - test, split.val, test])
     rng = np.random.default_rng((split.seed, 0))
-    everyone = np.arange(len(cohort.images))
-    dealt = cohort.deal(everyone, shares, rng, split.candidates)
-    parts: np.ndarray = np.array([TRAIN, VAL, TEST], dtype=np.uint8)[dealt]
+    part_of = cohort.assign(np.arange(len(cohort.images)), shares, rng, split.candidates)
+    parts: np.ndarray = np.array([TRAIN, VAL, TEST], dtype=np.uint8)[part_of]
     column: np.ndarray = parts[cohort.member]
     return column[:, None]
 
 
-def _deal_greedily(cohort: Cohort, split: Split, rng: np.random.Generator) -> list[np.ndarray]:
+def _assign_greedily(cohort: Cohort, split: Split, rng: np.random.Generator) -> list[np.ndarray]:
     """The part of every group in each fold of one repeat: `folds` arrays (G,) uint8."""
-    everyone = np.arange(len(cohort.images))
+    groups = np.arange(len(cohort.images))
     shares = np.full(split.folds, 1 / split.folds)
-    fold_of = cohort.deal(everyone, shares, rng, split.candidates)
-    heads = [
-        cohort.draw(np.flatnonzero(fold_of == fold), split.val * split.folds, rng)
+    fold_of = cohort.assign(groups, shares, rng, split.candidates)
+    samples = [
+        cohort.sample(np.flatnonzero(fold_of == fold), split.val * split.folds, rng)
         for fold in range(split.folds)
     ]
     columns = []
     for fold in range(split.folds):
-        parts = np.full(len(everyone), TRAIN, dtype=np.uint8)
+        parts = np.full(len(groups), TRAIN, dtype=np.uint8)
         parts[fold_of == fold] = TEST
-        parts[_draw_val(cohort, split, fold, fold_of, heads, rng)] = VAL
+        parts[_draw_val(cohort, split, fold, fold_of, samples, rng)] = VAL
         columns.append(parts)
     return columns
 
@@ -124,67 +132,65 @@ def _draw_val(
     split: Split,
     fold: int,
     fold_of: np.ndarray,
-    heads: list[np.ndarray],
+    samples: list[np.ndarray],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The val groups of a fold: the head of the next fold, or that fold and a share of others."""
+    """The val groups of a fold: a sample of the next fold, or that fold and a share of the rest."""
     after = (fold + 1) % split.folds
-    chosen = heads[after]
+    chosen = samples[after]
     rest = np.flatnonzero((fold_of != fold) & (fold_of != after))
     more = split.val - 1 / split.folds
     if more > 0:
         share = more / (1 - 2 / split.folds)
-        chosen = np.concatenate([chosen, cohort.draw(rest, share, rng)])
+        chosen = np.concatenate([chosen, cohort.sample(rest, share, rng)])
     others = np.setdiff1d(np.flatnonzero(fold_of != fold), chosen)
     return cohort.with_every_class(chosen, others)
 
 
-ASSIGNERS: dict[Dealer, Callable[[Cohort, Split, np.random.Generator], list[np.ndarray]]] = {
-    "greedy": _deal_greedily,
+ASSIGNERS: dict[Assigner, Callable[[Cohort, Split, np.random.Generator], list[np.ndarray]]] = {
+    "greedy": _assign_greedily,
     "iterative": assign_iteratively,
 }
-"""Who deals one repeat: the part of every group in each of its folds, `folds` arrays (G,) uint8."""
+"""Assigners of one repeat; each returns the part of every group by fold, `folds` arrays (G,)."""
 
 
-LEFT_OUT, TRAIN, VAL, TEST = range(len(PARTS))
+def sources_of(dataset: Dataset) -> list[str]:
+    """The sources of a dataset, sorted; this is the order of the folds."""
+    return sorted(set(stratify_by(dataset, "source").tolist()))
 
 
-def sources_of(manifest: Dataset) -> list[str]:
-    """The sources of a manifest by name, the order of the folds."""
-    return sorted(set(strata(manifest, "source").tolist()))
+def draw_source_holdout(dataset: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
+    """The parts (N, folds) uint8, one fold per source.
 
-
-def draw_source_holdout(manifest: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
-    """The parts (N, folds) uint8, a fold a source. Raises ProtocolError unless there are as many.
-
-    Images without a source cannot be left out with theirs, so a manifest with such is refused.
+    Raises ProtocolError if an image has no source, or if the number of sources is not the number
+    of folds or below two.
     """
-    sources = strata(manifest, "source")
-    names = sources_of(manifest)
+    sources = stratify_by(dataset, "source")
+    names = sources_of(dataset)
     if MISSING in names:
         raise ProtocolError(
-            f"{manifest.name}: {int((sources == MISSING).sum())} images have no source; "
-            "source-holdout needs one of every image"
+            f"{dataset.name}: {int((sources == MISSING).sum())} images have no source; "
+            "source-holdout needs a source for every image"
         )
-    if len(names) < 2:  # noqa: PLR2004 - one is left out, another teaches
+    if len(names) < 2:  # noqa: PLR2004 - one is tested, the others train
         raise ProtocolError(
-            f"{manifest.name}: all images are of one source, {names[0]}; source-holdout needs two "
+            f"{dataset.name}: all images have one source, {names[0]}; source-holdout needs two "
             "or more"
         )
     if len(names) != split.folds:
         raise ProtocolError(
-            f"split.folds: {split.folds}, but {manifest.name} has {len(names)} sources: "
-            f"{listing(names)}; freeze it as a protocol of its own: --as NAME --folds {len(names)}"
+            f"split.folds: {split.folds}, but {dataset.name} has {len(names)} sources: "
+            f"{listing(names)}; freeze a new protocol with --as NAME --folds {len(names)}"
         )
-    cohort = Cohort(manifest, split, group_ids)
+    cohort = Cohort(dataset, split, group_ids)
     rng = np.random.default_rng((split.seed, 0))
     columns = []
     for name in names:
         here = sources == name
         touched = np.bincount(cohort.member, here) > 0
         rest = np.flatnonzero(~touched)
-        share = split.val * len(manifest) / max(1, cohort.images[rest].sum())
-        val = cohort.draw(rest, share, rng)
+        share = split.val * len(dataset) / max(1, cohort.images[rest].sum())
+        val = cohort.sample(rest, share, rng)
         val = cohort.with_every_class(val, np.setdiff1d(rest, val))
         parts = np.where(touched, LEFT_OUT, TRAIN)
         parts[val] = VAL
@@ -192,22 +198,19 @@ def draw_source_holdout(manifest: Dataset, split: Split, group_ids: np.ndarray) 
     return np.stack(columns, axis=1).astype(np.uint8)
 
 
-LEFT_OUT, TRAIN, VAL, TEST = range(len(PARTS))
-
-
-def draw_learning_curve(manifest: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
+def draw_learning_curve(dataset: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
     """The parts (N, arms x folds) uint8, arm by arm. Raises as `draw_groupkfold` does."""
-    whole = draw_groupkfold(manifest, split, group_ids)
-    cohort = Cohort(manifest, split, group_ids)
+    whole = draw_groupkfold(dataset, split, group_ids)
+    cohort = Cohort(dataset, split, group_ids)
     rng = np.random.default_rng((split.seed, 1))
     arms = [whole]
     shares = [arm_share(arm) for arm in split.arms]
     for before, share in pairwise(shares):
         parts = arms[-1].copy()
         for column in range(split.folds):
-            everyone = np.unique(cohort.member[parts[:, column] == TRAIN])
-            kept = cohort.draw(everyone, share / before, rng)
-            kept = cohort.with_every_class(kept, np.setdiff1d(everyone, kept))
+            groups = np.unique(cohort.member[parts[:, column] == TRAIN])
+            kept = cohort.sample(groups, share / before, rng)
+            kept = cohort.with_every_class(kept, np.setdiff1d(groups, kept))
             dropped = (parts[:, column] == TRAIN) & ~np.isin(cohort.member, kept)
             parts[dropped, column] = LEFT_OUT
         arms.append(parts)
@@ -216,33 +219,32 @@ def draw_learning_curve(manifest: Dataset, split: Split, group_ids: np.ndarray) 
 
 FOLDS = 2
 LARGEST_SHARE_FOR_VAL = 0.5  # of a class's groups of one image
-LEFT_OUT, TRAIN, VAL, TEST = range(len(PARTS))
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A group that may be tested: the rows of its test image and of the siblings of that."""
+    """A group that may be tested: the row of its test image and the rows of the siblings."""
 
     test: int
     siblings: tuple[int, ...]
 
 
-def draw_leakage_meter(manifest: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
+def draw_leakage_meter(dataset: Dataset, split: Split, group_ids: np.ndarray) -> np.ndarray:
     """The parts (N, 4) uint8: clean folds 0 and 1, then leaky folds 0 and 1.
 
-    Raises RolesError where no two groups can be paired.
+    Raises RolesError if no two groups can be paired.
     """
     rng = np.random.default_rng((split.seed, 0))
     groups = _rows_by_group(group_ids)
-    val = _draw_meter_val(manifest, groups, split.val, rng)
-    pairs = _draw_pairs(manifest, [rows for rows in groups if not val[rows[0]]], rng)
+    val = _draw_meter_val(dataset, groups, split.val, rng)
+    pairs = _draw_pairs(dataset, [rows for rows in groups if not val[rows[0]]], rng)
     if not pairs:
         raise RolesError(
-            f"{manifest.name} has no two groups with several images of one class and source; "
-            "without siblings there is no leakage to measure"
+            f"{dataset.name} has no two groups with several images of one class and source; "
+            "leakage cannot be measured without siblings"
         )
     paired = [group_ids[candidate.test] for pair in pairs for candidate in pair]
-    parts = np.full((len(manifest), 2 * FOLDS), TRAIN, dtype=np.uint8)
+    parts = np.full((len(dataset), 2 * FOLDS), TRAIN, dtype=np.uint8)
     parts[np.isin(group_ids.astype(str), np.array(paired, dtype=str))] = LEFT_OUT
     parts[val] = VAL
     for pair in pairs:
@@ -256,27 +258,27 @@ def draw_leakage_meter(manifest: Dataset, split: Split, group_ids: np.ndarray) -
 
 
 def _rows_by_group(group_ids: np.ndarray) -> list[np.ndarray]:
-    """The rows of every group, groups in the order of their names."""
+    """The rows of every group; groups sorted by id."""
     member = np.unique(group_ids.astype(str), return_inverse=True)[1]
     order = np.argsort(member, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
 
 
 def _draw_meter_val(
-    manifest: Dataset, groups: list[np.ndarray], share: float, rng: np.random.Generator
+    dataset: Dataset, groups: list[np.ndarray], share: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Which images are val (N,) bool: of every class its share, whole groups, small ones first.
+    """Mask of the val images (N,) bool: a share of every class in whole groups, small ones first.
 
-    A group counts for the rarest class it holds. At most half of a class's groups of one image are
-    taken, so that training keeps some; larger groups make up the rest.
+    A group counts for its rarest class. At most half of a class's groups of one image are used, so
+    that training keeps some; larger groups provide the rest.
     """
-    labels = manifest.labels
-    counts = np.bincount(labels, minlength=len(manifest.classes))
+    labels = dataset.labels
+    counts = np.bincount(labels, minlength=len(dataset.classes))
     by_class: dict[int, list[np.ndarray]] = defaultdict(list)
     for at in rng.permutation(len(groups)):
         rows = groups[at]
         by_class[min(labels[rows], key=lambda code: (counts[code], code))].append(rows)
-    val = np.zeros(len(manifest), dtype=bool)
+    val = np.zeros(len(dataset), dtype=bool)
     for code in sorted(by_class, key=lambda code: (counts[code], code)):
         single = [rows for rows in by_class[code] if len(rows) == 1]
         several = [rows for rows in by_class[code] if len(rows) > 1]
@@ -288,11 +290,11 @@ def _draw_meter_val(
 
 
 def _draw_pairs(
-    manifest: Dataset, groups: list[np.ndarray], rng: np.random.Generator
+    dataset: Dataset, groups: list[np.ndarray], rng: np.random.Generator
 ) -> list[tuple[_Candidate, _Candidate]]:
-    """Groups with siblings, paired by lot within class and source, the most siblings first."""
-    sources, labels = strata(manifest, "source"), manifest.labels
-    counts = np.bincount(labels, minlength=len(manifest.classes))
+    """Groups with siblings, paired at random within class and source, the most siblings first."""
+    sources, labels = stratify_by(dataset, "source"), dataset.labels
+    counts = np.bincount(labels, minlength=len(dataset.classes))
     pools: dict[tuple[int, str], list[_Candidate]] = defaultdict(list)
     for at in rng.permutation(len(groups)):
         kinds: dict[tuple[int, str], list[int]] = defaultdict(list)
@@ -312,7 +314,7 @@ def _draw_pairs(
 
 
 Draw = Callable[[Dataset, Split, np.ndarray], np.ndarray]
-"""Manifest, split and the group ids (N,) of its images; gives parts (N, columns) uint8."""
+"""Takes a dataset, a split and the group ids (N,); returns parts (N, columns) uint8."""
 
 DRAWS: dict[Kind, Draw] = {
     "groupkfold": draw_groupkfold,
@@ -324,16 +326,16 @@ DRAWS: dict[Kind, Draw] = {
 }
 
 
-def freeze(manifest: Dataset, split: Split, duplicates: Iterable[Pair] = ()) -> Roles:
-    """Draw the roles of every image in every fold; the same arguments give the same roles.
+def freeze(dataset: Dataset, split: Split, duplicates: Iterable[Pair] = ()) -> Roles:
+    """Draw the role of every image in every fold; the same arguments return the same roles.
 
-    duplicates are pairs of image ids that show the same picture. Raises ProtocolError where the
-    split cannot be drawn, RolesError where the dataset has too little of something.
+    duplicates: pairs of image ids that show the same lesion. Raises ProtocolError if the split
+    does not fit the dataset, RolesError if a class has too few groups.
     """
-    group_ids = join_groups(manifest, duplicates)
+    group_ids = join_groups(dataset, duplicates)
     return Roles(
-        roster_sha256=manifest.roster_sha256,
-        image_ids=manifest.image_ids,
+        roster_sha256=dataset.roster_sha256,
+        image_ids=dataset.image_ids,
         group_ids=group_ids,
-        parts=DRAWS[split.kind](manifest, split, group_ids),
+        parts=DRAWS[split.kind](dataset, split, group_ids),
     )

@@ -1,21 +1,22 @@
-"""Intraclass correlation of a protocol and the smallest difference that it can detect.
+"""Intraclass correlation of a protocol and its smallest detectable difference (power analysis).
 
-All of it before anyone trains, so it rests on assumptions, which are printed with it:
+The calculation needs no training. It depends on assumptions, which are printed with the result:
 
-- Two methods meet the same test images, and their difference in recall of a class (in accuracy, for
-  all classes) is judged by the interval of the bench: paired, resampling groups.
+- Two methods predict the same test images. Their difference in recall of a class (in accuracy, for
+  all classes) is tested by a paired interval that resamples groups.
 - On an image the difference d is 1, 0 or -1. The methods differ on a share `disagreement` of the
   images, so the variance of d is disagreement - delta^2 for a true difference delta.
-- The d of two images of one group correlate by `correlation`, which makes n images in groups of
-  m_g worth n / deff, deff = 1 + (sum m_g^2 / n - 1) x correlation (Kish 1965, section 5.4).
-- The mean of d is normal. So delta is found at this power where delta = (z_{1-alpha/2} + z_power) x
-  sqrt((disagreement - delta^2) deff / n); where that asks for more than `disagreement`, all
-  differences go one way, and disagreement = delta (McNemar's test in clusters: Miettinen 1968).
+- The d of two images of one group have the correlation `correlation`. So n images in groups of m_g
+  are equivalent to n / deff images, deff = 1 + (sum m_g^2 / n - 1) x correlation (Kish 1965,
+  section 5.4).
+- The mean of d is normal. So delta is detected at this power if delta = (z_{1-alpha/2} + z_power) x
+  sqrt((disagreement - delta^2) deff / n). If this delta exceeds `disagreement`, all differences
+  have one sign, and disagreement = delta (McNemar's test in clusters: Miettinen 1968).
 
-The defaults are about what the committed rows of HAM10000 show by class (resnet18 against
-custom_cnn and efficientnet_phase4): disagreement 0.09 to 0.30, correlation 0.07 to 0.58. Methods
-that are more alike disagree less, and then smaller differences show. Another sample of patients or
-another training is not in it: the interval is conditional on the trained models.
+The defaults are close to the committed rows of HAM10000 by class (resnet18 against custom_cnn and
+efficientnet_phase4): disagreement 0.09 to 0.30, correlation 0.07 to 0.58. Methods that are more
+similar disagree less; smaller differences are then detectable. The interval is conditional on the
+trained models: variation between samples of patients or between trainings is not included.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ FEW_GROUPS = 50
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What is assumed of two methods, and what is asked of the interval."""
+    """Assumptions about two methods, and power and level of the interval."""
 
     disagreement: float = 0.2
     correlation: float = 0.3
@@ -45,43 +46,43 @@ class Assumptions:
 
 
 def detectable(sizes: np.ndarray, assumed: Assumptions) -> float:
-    """The smallest true difference found at the assumed power, of images in groups of sizes (G,).
+    """The smallest true difference detected at the assumed power; groups of `sizes` (G,) images.
 
     NaN without images.
     """
     if not len(sizes):
         return nan
     quantiles = float(ndtri((1 + assumed.level) / 2) + ndtri(assumed.power))
-    worth = sizes.sum() / design_effect(sizes, assumed.correlation)
-    ratio = quantiles**2 / worth
+    effective = sizes.sum() / design_effect(sizes, assumed.correlation)
+    ratio = quantiles**2 / effective
     one_way = ratio / (1 + ratio)
     return one_way if one_way > assumed.disagreement else sqrt(one_way * assumed.disagreement)
 
 
 def detectable_table(
-    roles: Roles, manifest: Dataset, protocol: Protocol, assumed: Assumptions
+    roles: Roles, dataset: Dataset, protocol: Protocol, assumed: Assumptions
 ) -> pd.DataFrame:
-    """A row a class, and one for all: what is tested of it, and what difference would show.
+    """The smallest detectable difference by class, and for all classes.
 
-    Columns: class; images and groups tested (once: repeats test the same ones again); per_group,
-    the mean size; icc, of being of that class; design_effect, by the assumed correlation;
-    detectable, in recall (in accuracy for all). Of the first arm, where there are arms.
+    Columns: class; images and groups tested (counted once over repeats); per_group: mean group
+    size; icc: intraclass correlation of the class; design_effect: by the assumed correlation;
+    detectable: in recall (in accuracy for all). Uses the first arm if there are arms.
     """
     tested = np.unique(
         np.concatenate([roles.rows(column, "test") for column in range(protocol.split.folds)])
     )
-    groups, labels = roles.group_ids[tested], manifest.labels[tested]
+    groups, labels = roles.group_ids[tested], dataset.labels[tested]
     rows = []
-    for code, name in [*enumerate(manifest.classes), (None, "all")]:
-        own = np.ones(len(tested), dtype=bool) if code is None else labels == code
-        if not own.any():
+    for code, name in [*enumerate(dataset.classes), (None, "all")]:
+        mask = np.ones(len(tested), dtype=bool) if code is None else labels == code
+        if not mask.any():
             continue
-        sizes = np.unique(groups[own].astype(str), return_counts=True)[1]
+        sizes = np.unique(groups[mask].astype(str), return_counts=True)[1]
         of_class = (labels == code).astype(np.float64)
         rows.append(
             {
                 "class": name,
-                "images": int(own.sum()),
+                "images": int(mask.sum()),
                 "groups": len(sizes),
                 "per_group": float(sizes.mean()),
                 "icc": nan if code is None else intra_class_correlation(of_class, groups),
@@ -111,13 +112,13 @@ def detectable_markdown(table: pd.DataFrame, assumed: Assumptions) -> str:
             f"{row['detectable']:.3f}",
         )
         lines.append("| " + " | ".join(cells) + " |")
-    said = (
-        "ICC: how far images of one group are of one class. Detectable: the smallest difference\n"
+    notes = (
+        "ICC: how often images of one group have the same class. Detectable: smallest difference\n"
         "in recall (all: in accuracy) between two methods on the same images that the paired\n"
-        f"interval at {assumed.level:g} finds with power {assumed.power:g}, if they differ on a "
-        f"share of {assumed.disagreement:g}\nof the images and their differences correlate by "
-        f"{assumed.correlation:g} within a group.\n"
+        f"interval at {assumed.level:g} detects with power {assumed.power:g}, if they differ on a "
+        f"share of {assumed.disagreement:g}\nof the images and the correlation of their "
+        f"differences is {assumed.correlation:g} within a group.\n"
         "Normal approximation; conditional on the trained models."
     )
-    lines += ["", said]
+    lines += ["", notes]
     return "\n".join(lines) + "\n"

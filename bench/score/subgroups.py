@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from bench.dataset import Dataset
+from bench.dataset import SUBGROUP_AGES, Dataset, age_bands
 from bench.leaderboard import NAN, Estimate, Gap, Subgroup
 from bench.protocol import Interval
 from bench.score.bootstrap import Plan, SortedScores, distributions, point_values, sort_scores
@@ -24,7 +24,6 @@ from bench.score.join import Run
 from bench.score.metrics import BIASED, IMAGE_METRICS, Key, higher_is_better, keys, ratio
 from bench.score.row import FEW, FEW_GROUPS, RARELY, denominators, interval_of, partly_undefined
 
-AGES = (0, 20, 40, 60, 80)
 ATTRIBUTES = ("age", "sex", "localization", "dx_type", "source", "image_size")
 UNKNOWN = "not stated"
 OTHER_SIZES = "other sizes"
@@ -64,18 +63,11 @@ def attributes(manifest: Dataset) -> Attributes:
         if column.notna().any():
             words = column.astype(object)
             if name == "age":
-                words = _age_bands(column)
+                words = age_bands(column, SUBGROUP_AGES, "{} to {}", "{} or more")
             elif name == "image_size":
                 words = _common(words, manifest.native_groups)
             found[name] = pd.Categorical(words.where(column.notna(), UNKNOWN))
     return found
-
-
-def _age_bands(ages: pd.Series) -> pd.Series:
-    edges = (*AGES, np.inf)
-    labels = [f"{low} to {high - 1}" for low, high in pairwise(AGES)]
-    bands = pd.cut(ages.astype(float), edges, right=False, labels=[*labels, f"{AGES[-1]} or more"])
-    return bands.astype(object)
 
 
 def _common(sizes: pd.Series, groups: np.ndarray) -> pd.Series:

@@ -370,7 +370,7 @@ class Training:
         if self.fabric.is_global_zero:
             checkpoint.save_last(self.task.folder, self._state())
         self.kept_at = time.perf_counter()
-        self.signals.let_go()  # whoever wants to end this training may do so now
+        self.signals.deliver()  # whoever wants to end this training may do so now
 
     def _state(self) -> dict[str, Any]:
         return {

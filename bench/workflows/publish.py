@@ -11,7 +11,7 @@ import numpy as np
 from bench.data.images import with_image_sizes
 from bench.data.open import DatasetSpec, OpenDataset
 from bench.errors import DataError, ResultsError, listing
-from bench.io import Changes, files_in, put_right, replace_folder
+from bench.io import Changes, files_in, recover_folder, replace_folder
 from bench.report.eda_page import Gallery
 from bench.report.site import MARK, SUMS, Board, is_mark, listed_files, render_site
 from bench.run.published import asked_comparisons, boards_in, downloads
@@ -63,7 +63,7 @@ def publish(
         raise ResultsError(
             f"--results {results}: no such folder; without --results, committed rows"
         )
-    put_right(to)
+    recover_folder(to)
     _refuse_other_files(to, results)
     specs = list(data)
     if all(spec.folder is not None for spec in specs):

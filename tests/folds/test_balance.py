@@ -7,7 +7,7 @@ import pytest
 
 from bench.dataset import Dataset, Record
 from bench.errors import ProtocolError
-from bench.folds.assign import strata
+from bench.folds.assign import stratify_by
 from bench.folds.balance import balance_markdown, balance_table
 from bench.folds.kinds import freeze
 from bench.protocol import Roles
@@ -80,4 +80,4 @@ def test_a_value_that_a_part_lacks_has_no_deviation(manifest: Dataset, roles: Ro
 
 def test_an_unknown_attribute_is_refused(manifest: Dataset) -> None:
     with pytest.raises(ProtocolError, match="unknown key 'dx_type'"):
-        strata(manifest, "dx_type")
+        stratify_by(manifest, "dx_type")

@@ -7,7 +7,7 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from bench.folds import kernels
-from bench.folds.assign import assign_groups, gather
+from bench.folds.assign import assign_groups, count_attributes
 from tests.folds.cohorts import random_manifest
 
 
@@ -31,7 +31,7 @@ def dense(member: np.ndarray, values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_sparse_rows_hold_what_counting_finds(seed: int) -> None:
     member, labels, sites = random_roster(seed, groups=60)
-    sparse = gather(member, labels, [sites])
+    sparse = count_attributes(member, labels, [sites])
     sizes = np.minimum(np.bincount(member), 3)[member] - 1
     wanted = np.hstack(
         [
@@ -58,7 +58,7 @@ def test_the_sparse_rows_hold_what_counting_finds(seed: int) -> None:
 def test_every_step_of_the_loops_lowers_the_cost_it_says(seed: int) -> None:
     """Deviations stay those of the assignment, and no sweep makes the cost grow."""
     member, labels, sites = random_roster(seed, groups=80)
-    sparse = gather(member, labels, [sites])
+    sparse = count_attributes(member, labels, [sites])
     rng = np.random.default_rng(seed)
     targets = np.outer([0.7, 0.1, 0.2], sparse.totals)
     weights = rng.uniform(0.5, 2, targets.shape)
@@ -91,7 +91,9 @@ def test_compiled_and_plain_loops_deal_alike(monkeypatch: pytest.MonkeyPatch) ->
     shares = np.array([0.7, 0.1, 0.2])
 
     def dealt() -> np.ndarray:
-        return assign_groups(gather(member, labels, [sites]), shares, np.random.default_rng(0))
+        return assign_groups(
+            count_attributes(member, labels, [sites]), shares, np.random.default_rng(0)
+        )
 
     fast = dealt()
     plain = kernels.Loops(kernels.gather, kernels.move, kernels.swap)
@@ -103,7 +105,7 @@ def test_compiled_and_plain_loops_deal_alike(monkeypatch: pytest.MonkeyPatch) ->
 def test_classes_are_as_even_as_scikit_learns_and_the_rest_twice_as_even(seed: int) -> None:
     member, labels, sites = random_roster(seed, groups=1500)
     dealt = assign_groups(
-        gather(member, labels, [sites]), np.full(5, 0.2), np.random.default_rng(seed)
+        count_attributes(member, labels, [sites]), np.full(5, 0.2), np.random.default_rng(seed)
     )
     theirs = np.empty(len(member), dtype=np.int64)
     splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
@@ -124,7 +126,7 @@ def test_large_rosters_are_dealt_without_exchanges() -> None:
     """Above 20,000 groups only moves are made; still every class comes within a hundredth."""
     member, labels, sites = random_roster(0, groups=21_000)
     dealt = assign_groups(
-        gather(member, labels, [sites]), np.full(5, 0.2), np.random.default_rng(0)
+        count_attributes(member, labels, [sites]), np.full(5, 0.2), np.random.default_rng(0)
     )
     counts = np.stack([np.bincount(labels[dealt[member] == k], minlength=5) for k in range(5)])
     assert np.abs(counts / counts.mean(axis=0) - 1).max() < 0.01
@@ -133,7 +135,7 @@ def test_large_rosters_are_dealt_without_exchanges() -> None:
 def test_more_candidates_are_never_less_even() -> None:
     manifest = random_manifest(2, patients=200)
     member = np.unique(manifest.native_groups.astype(str), return_inverse=True)[1]
-    sparse = gather(member, manifest.labels, [])
+    sparse = count_attributes(member, manifest.labels, [])
 
     def worst(candidates: int) -> float:
         rng = np.random.default_rng(0)

@@ -38,5 +38,5 @@ def test_arms_are_named_and_other_endings_refused() -> None:
     roles = freeze(random_manifest(1), protocol.split)
     entries = json.loads(export_text(roles, protocol, Path("a.json")))
     assert [entry["arm"] for entry in entries] == ["100%", "100%", "50%", "50%"]
-    with pytest.raises(ProtocolError, match=r"--export a.txt: give a name that ends in"):
+    with pytest.raises(ProtocolError, match=r"--export a.txt: use a name that ends in"):
         export_text(roles, protocol, Path("a.txt"))

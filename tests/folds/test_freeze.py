@@ -13,7 +13,7 @@ from bench.data.readers.ham10000 import read_ham10000
 from bench.dataset import Dataset, Record
 from bench.errors import ProtocolError, RolesError
 from bench.folds.kinds import freeze
-from bench.protocol import PARTS, Dealer, Roles, format_roles, load_protocol
+from bench.protocol import PARTS, Assigner, Roles, format_roles, load_protocol
 from tests.conftest import ROOT
 from tests.folds.cohorts import random_manifest, small_split
 from tests.real_data import HAM10000, needs_ham10000
@@ -30,7 +30,7 @@ def sides_of(roles: Roles, owners: np.ndarray, column: int) -> dict[str, set[int
     return sides
 
 
-@pytest.mark.parametrize("dealer", get_args(Dealer))
+@pytest.mark.parametrize("dealer", get_args(Assigner))
 @pytest.mark.parametrize("seed", range(25))
 def test_groups_stay_whole_and_every_image_is_tested_once(seed: int, dealer: str) -> None:
     manifest = random_manifest(seed)
@@ -49,7 +49,7 @@ def test_groups_stay_whole_and_every_image_is_tested_once(seed: int, dealer: str
     assert all(group_of[a] == group_of[b] for a, b in pairs)
 
 
-@pytest.mark.parametrize("dealer", get_args(Dealer))
+@pytest.mark.parametrize("dealer", get_args(Assigner))
 @pytest.mark.parametrize("seed", range(5))
 def test_parts_have_the_sizes_that_the_split_asks_for(seed: int, dealer: str) -> None:
     manifest = random_manifest(seed, patients=150)

@@ -1,4 +1,4 @@
-"""What compensates for iterative-stratification's knowing neither groups nor their sizes."""
+"""The iterative assigner corrects for group sizes, which iterative-stratification ignores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.folds.cohorts import random_manifest, small_split
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_repair_evens_out_what_iterative_stratification_leaves(
+def test_local_search_removes_the_imbalance_of_iterative_stratification(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = random_manifest(seed, patients=200)
@@ -26,19 +26,21 @@ def test_repair_evens_out_what_iterative_stratification_leaves(
         even = np.bincount(manifest.labels, minlength=4) / 5
         return float(np.abs(np.stack(shares) / even - 1).max())
 
-    repaired = worst(freeze(manifest, split))
-    monkeypatch.setattr("bench.folds.iterative.repair", lambda part_of, _balance: part_of)
+    searched = worst(freeze(manifest, split))
+    monkeypatch.setattr("bench.folds.iterative.local_search", lambda part_of, _balance: part_of)
     plain = worst(freeze(manifest, split))
-    assert repaired < 0.05 < plain
+    assert searched < 0.05 < plain
 
 
-def test_rosters_too_large_for_it_are_sent_to_the_greedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_groups_are_refused_with_a_hint_to_the_greedy_assigner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     manifest = random_manifest(0)
     groups = len(set(manifest.native_groups))
     monkeypatch.setattr("bench.folds.iterative.MOST_GROUPS", 50)
     assert freeze(manifest, small_split()).columns == 5
-    said = r"more than 50 groups, and random has \d+; the greedy .* --as NAME --dealer greedy"
-    with pytest.raises(ProtocolError, match=said):
+    message = r"more than 50 groups, and random has \d+; the greedy .* --as NAME --dealer greedy"
+    with pytest.raises(ProtocolError, match=message):
         freeze(manifest, small_split(dealer="iterative"))
     assert groups > 50
 
@@ -50,12 +52,12 @@ def test_rosters_too_large_for_it_are_sent_to_the_greedy(monkeypatch: pytest.Mon
         (
             "holdout",
             "iterative",
-            "iterative deals groupkfold alone; holdout is dealt by the greedy",
+            "iterative is for groupkfold only; use greedy for holdout",
         ),
-        ("learning-curve", "iterative", "learning-curve is dealt by the greedy"),
+        ("learning-curve", "iterative", "use greedy for learning-curve"),
     ],
 )
-def test_dealers_that_are_not_there_are_refused(name: str, dealer: str, message: str) -> None:
+def test_unknown_or_unfit_assigners_are_refused(name: str, dealer: str, message: str) -> None:
     text = (ROOT / "protocols" / f"{name}.toml").read_text().replace('dealer = "iterative"\n', "")
     with pytest.raises(ProtocolError, match=message):
         parse_protocol(text.replace("[split]\n", f'[split]\ndealer = "{dealer}"\n'), "here.toml")

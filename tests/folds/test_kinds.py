@@ -102,20 +102,20 @@ def test_classes_that_a_source_lacks_must_be_declared_and_no_others() -> None:
     declared = parse_protocol(f"{text}absent = {{ {places} }}\n", "p")
     assert "declared: no df in test of fold 0" in verify(roles, manifest, declared)
     wrong = parse_protocol(f'{text}absent = {{ {places}, "fold1.test" = ["nv"] }}\n', "p")
-    with pytest.raises(RolesError, match="declared absent, but there are images of nv in test"):
+    with pytest.raises(RolesError, match="images of nv, which are declared absent"):
         verify(roles, manifest, wrong)
 
 
 def test_sources_must_be_known_and_as_many_as_folds() -> None:
     manifest = random_manifest(0)
-    with pytest.raises(ProtocolError, match="has 2 sources: here, there; freeze it .*--folds 2"):
+    with pytest.raises(ProtocolError, match="has 2 sources: here, there; freeze a new .*--folds 2"):
         freeze(manifest, small_split(**SOURCES | {"folds": 4}))
     table = manifest.table.copy()
     table.loc[3, "source"] = None
     with pytest.raises(ProtocolError, match="1 images have no source"):
         freeze(replace(manifest, table=table), small_split(**SOURCES))
     table["source"] = "here"
-    with pytest.raises(ProtocolError, match="all images are of one source, here; .* two or more"):
+    with pytest.raises(ProtocolError, match="all images have one source, here; .* two or more"):
         freeze(replace(manifest, table=table), small_split(**SOURCES))
 
 
@@ -177,7 +177,7 @@ def test_the_leakage_meter_measures_leakage_alone(seed: int) -> None:
 def test_without_siblings_there_is_no_leakage_to_measure() -> None:
     records = [Record(f"I{at}", ("mel", "nv")[at % 2], f"L{at}") for at in range(30)]
     manifest = Dataset.from_records("alone", ("mel", "nv"), records)
-    with pytest.raises(RolesError, match="without siblings there is no leakage to measure"):
+    with pytest.raises(RolesError, match="leakage cannot be measured without siblings"):
         freeze(manifest, small_split(**METER))
 
 
@@ -207,8 +207,8 @@ def break_meter(roles: Roles, how: str) -> Roles:
     [
         ("lost sibling", "has no sibling in train of fold 2"),
         ("sibling in clean", "in train and test of fold 0"),
-        ("one more", "differ in their numbers of images"),
-        ("other val", "is val in one of fold 0 .arm clean. and fold 2 .arm leaky."),
+        ("one more", "differ in their number of images"),
+        ("other val", "is val in only one of fold 0 .arm clean. and fold 2 .arm leaky."),
         ("val group", "more than one group_id|in train and val of fold"),
     ],
 )
@@ -224,37 +224,37 @@ def test_a_curve_whose_arms_are_not_nested_is_refused() -> None:
     dropped = np.flatnonzero((parts[:, 0] == TRAIN) & (parts[:, 5] == 0))[0]
     own = roles.group_ids == roles.group_ids[dropped]
     parts[own, 10] = TRAIN
-    with pytest.raises(RolesError, match="teaches in arm 20% and not in 50%"):
+    with pytest.raises(RolesError, match="is train in arm 20% but not in 50%"):
         verify(replace(roles, parts=parts), manifest, protocol)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ('kind = "holdout"', "split.folds: holdout has one"),
-        ('kind = "holdout"\nfolds = 1', "split.test: a share for test belongs to holdout"),
-        ('kind = "groupkfold"\nfolds = 1', "split.folds: groupkfold has two folds or more"),
-        ('kind = "groupkfold"\ntest = 0.2', "split.test: a share for test belongs to holdout"),
+        ('kind = "holdout"', "split.folds: holdout needs one fold"),
+        ('kind = "holdout"\nfolds = 1', "split.test: holdout needs a share"),
+        ('kind = "groupkfold"\nfolds = 1', "split.folds: groupkfold needs two folds or more"),
+        ('kind = "groupkfold"\ntest = 0.2', "split.test: holdout needs a share"),
         ('kind = "holdout"\nfolds = 1\ntest = 0.95', "leave no train part"),
         ('kind = "imagekfold"', "split.control: must be true"),
         ('kind = "learning-curve"', "split.arms: learning-curve needs arms"),
         ('kind = "groupkfold"\narms = { a = ["fold0", "fold1"] }', "groupkfold has no arms"),
-        ('kind = "learning-curve"\narms = { "50%" = ["fold0", "fold1"] }', "all first"),
-        ('kind = "learning-curve"\narms = { whole = ["fold0", "fold1"] }', "all first"),
-        ('kind = "learning-curve"\narms = { "100%" = ["fold0"] }', "each has 2 columns"),
-        ('kind = "learning-curve"\narms = { "100%" = ["fold1", "fold0"] }', "in order"),
+        ('kind = "learning-curve"\narms = { "50%" = ["fold0", "fold1"] }', "100% first"),
+        ('kind = "learning-curve"\narms = { whole = ["fold0", "fold1"] }', "100% first"),
+        ('kind = "learning-curve"\narms = { "100%" = ["fold0"] }', "each arm needs 2 columns"),
+        ('kind = "learning-curve"\narms = { "100%" = ["fold1", "fold0"] }', "list fold0, fold1"),
         (
             'kind = "leakage-meter"\ncontrol = true\narms = { a = ["fold0", "fold1"] }',
-            "has the arms clean and leaky, of 2 folds each",
+            "needs the arms clean and leaky with 2 folds each",
         ),
         (
             'kind = "learning-curve"\nrepeats = 2\narms = { "100%" = ["fold0", "fold1"] }',
-            "split.repeats: must be 1 where there are arms",
+            "split.repeats: must be 1 with arms",
         ),
         ('kind = "magic"', "split.kind"),
     ],
 )
-def test_a_split_that_contradicts_itself_is_told_in_one_line(changes: str, said: str) -> None:
+def test_a_split_that_contradicts_itself_is_refused_in_one_line(changes: str, said: str) -> None:
     folds = "" if "folds =" in changes else "folds = 2\n"
     text = f'name = "p"\ntitle = "P"\n[split]\n{folds}seed = 1\nval = 0.1\n{changes}\n'
     with pytest.raises(ProtocolError, match=said) as caught:

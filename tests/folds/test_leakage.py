@@ -46,20 +46,20 @@ def changed(roles: Roles, row: int, column: int, part: int) -> Roles:
 def test_sound_roles_are_proven_in_whole_sentences(roles: Roles, manifest: Dataset) -> None:
     proven = verify(roles, manifest, PROTOCOL)
     assert "every image is tested exactly once" in proven
-    assert "no lesion and no group stands on two sides of any fold" in proven
-    assert "every lesion lies in one group: 20 in 20 groups" in proven
+    assert "no lesion and no group is in two parts of any fold" in proven
+    assert "every lesion is in one group: 20 in 20 groups" in proven
 
 
 def test_a_unit_that_is_the_group_is_named_once(manifest: Dataset) -> None:
     alone = manifest.table.assign(group_id=manifest.native_groups, lesion_id=None)
     grouped = replace(manifest, table=alone)
     proven = verify(freeze(grouped, small_split()), grouped, PROTOCOL)
-    assert "no group stands on two sides of any fold" in proven
+    assert "no group is in two parts of any fold" in proven
 
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(("one", "other"), [(TRAIN, VAL), (TRAIN, TEST), (VAL, TEST)])
-def test_a_lesion_on_two_sides_is_named(
+def test_a_lesion_in_two_parts_is_named(
     roles: Roles, manifest: Dataset, seed: int, one: int, other: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -72,7 +72,7 @@ def test_a_lesion_on_two_sides_is_named(
         verify(torn, manifest, PROTOCOL)
 
 
-def test_a_joined_group_on_two_sides_is_named(roles: Roles, manifest: Dataset) -> None:
+def test_a_joined_group_in_two_parts_is_named(roles: Roles, manifest: Dataset) -> None:
     """Two lesions, each whole, that are said to be one group."""
     fold = roles.parts[:, 0]
     one, other = (int(np.flatnonzero(fold == part)[0]) for part in (TRAIN, TEST))
@@ -111,7 +111,7 @@ def test_known_duplicates_in_two_groups_are_named(roles: Roles, manifest: Datase
         verify(roles, manifest, PROTOCOL, [("I00_0", "I00_1"), ("I00_0", "I01_0")])
     with pytest.raises(RolesError, match="unknown images: I99_0"):
         verify(roles, manifest, PROTOCOL, [("I00_0", "I99_0")])
-    assert "all 1 known pairs of duplicates share a group" in verify(
+    assert "all 1 known duplicate pairs share a group" in verify(
         roles, manifest, PROTOCOL, [("I00_0", "I00_1")]
     )
 
@@ -135,10 +135,10 @@ def test_a_class_missing_from_a_part_is_named(roles: Roles, manifest: Dataset) -
 
 
 def test_roles_of_another_roster_or_protocol_are_refused(roles: Roles, manifest: Dataset) -> None:
-    with pytest.raises(RolesError, match="belong to another roster"):
+    with pytest.raises(RolesError, match="belong to another image list"):
         verify(roles, random_manifest(0), PROTOCOL)
     strange = replace(roles, image_ids=roles.image_ids[::-1])
-    with pytest.raises(RolesError, match="name other images"):
+    with pytest.raises(RolesError, match="image ids of the roles differ"):
         verify(strange, manifest, PROTOCOL)
     with pytest.raises(RolesError, match="have 5 fold columns, small needs 10"):
         verify(roles, manifest, protocol_of(small_split(repeats=2)))
@@ -148,7 +148,7 @@ def test_a_control_may_divide_groups_on_purpose(roles: Roles, manifest: Dataset)
     column = int(np.flatnonzero(roles.parts[0] == TRAIN)[0])
     torn = changed(roles, 0, column, VAL)
     control = protocol_of(small_split(control=True))
-    assert not any("two sides" in statement for statement in verify(torn, manifest, control))
+    assert not any("two parts" in statement for statement in verify(torn, manifest, control))
 
 
 def test_folds_of_repeats_are_named_with_their_repeat(manifest: Dataset) -> None:
