@@ -143,7 +143,7 @@ class Job(_Frozen):
         apart = {"variant", "row", "recipe", "seed", "repeat", "fold", "column", "twin"}
         if self.devices == 1:
             apart.add("devices")  # jobs that were done before there were others keep their ids
-        return self.model_dump(exclude=apart) | {"recipe": self.recipe.switches()}
+        return self.model_dump(exclude=apart) | {"recipe": self.recipe.changed_options()}
 
 
 class JobLocation(_Frozen):
