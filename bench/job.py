@@ -144,7 +144,7 @@ class Job(_Frozen):
         apart = {"variant", "row", "recipe", "seed", "repeat", "fold", "column", "twin"}
         if self.devices == 1:
             apart.add("devices")  # a hash of a job on one device does not contain it
-        return self.model_dump(exclude=apart) | {"recipe": self.recipe.switches()}
+        return self.model_dump(exclude=apart) | {"recipe": self.recipe.changed_options()}
 
 
 @dataclass(frozen=True, slots=True)

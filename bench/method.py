@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.dataset import UnlabelledRecord
 from bench.predictions import Predictions
-from bench.recipe import Recipe, parse_overrides
+from bench.recipe import OWN_MODEL, Recipe, parse_overrides
 
 __all__ = [
     "OWN_MODEL",
@@ -28,9 +28,6 @@ __all__ = [
     "Recipe",
     "parse_overrides",
 ]
-
-OWN_MODEL = "build_model"
-"""`model` of a recipe whose method file defines build_model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from typing import Any
 from bench.data.preprocess import Chain, preprocessing
 from bench.dataset import Dataset
 from bench.errors import MethodError, ProtocolError, listing
-from bench.inactive_options import TrainingSetup, describe_inactive, inactive_options
 from bench.job import Job, JobFile, RunRecord, digest
 from bench.method import Method, Recipe
 from bench.protocol import Protocol
+from bench.recipe import TrainingSetup, describe_inactive, inactive_options
 from bench.run.registry import LoadedMethod, trained_by_engine
 
 SUFFIXES = (".safetensors", ".pth", ".pt")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bench.inactive_options import COMPANIONS, TrainingSetup, describe_inactive, inactive_options
 from bench.method import Images, Journal, Recipe
+from bench.recipe import TUNED, TrainingSetup, describe_inactive, inactive_options
 from bench.train.losses import class_priors, class_weights
 
 BOTH = 2
@@ -89,7 +89,7 @@ def idle_sentence(recipe: Recipe, start: TrainingSetup) -> str:
     idle = {
         name: why
         for name, why in inactive_options(recipe, start).items()
-        if name not in COMPANIONS | known
+        if name not in TUNED and name not in known
     }
     return f"switches that change nothing: {describe_inactive(recipe, idle)}" if idle else ""
 

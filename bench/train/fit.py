@@ -12,9 +12,9 @@ from torch import nn
 
 from bench.calibrate import fit_temperature, temper
 from bench.data.appearance import LOOKED_AT, Appearance
-from bench.inactive_options import TrainingSetup
 from bench.method import FoldTask, Part
 from bench.predictions import Predictions
+from bench.recipe import TrainingSetup
 from bench.train import checkpoint, sampling
 from bench.train.diagnostics import idle_sentence
 from bench.train.evaluate import Scale, predict_probs

@@ -106,7 +106,7 @@ def test_a_job_on_one_device_without_arms_is_the_one_it_was_before_there_were_an
     assert job.draws_column == job.column == 1
     new = {"twin", "devices"}
     without = job.model_dump(exclude={"variant", "row", "recipe", "repeat", "fold"} | new)
-    assert job.id == digest(without | {"recipe": job.recipe.switches()})[:16]
+    assert job.id == digest(without | {"recipe": job.recipe.changed_options()})[:16]
     assert job.model_copy(update={"devices": 2}).row_id != job.row_id
 
 

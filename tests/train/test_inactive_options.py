@@ -1,11 +1,11 @@
-"""What is called idle is idle to the bit; what never takes place is told by a guard."""
+"""Options without effect change no bit of a training; a warning names them."""
 
-from bench.inactive_options import TrainingSetup, inactive_options
 from bench.method import Recipe
+from bench.recipe import TrainingSetup, inactive_options
 from bench.train import fit_predict
 
 PLAIN = Recipe(image_size=16, epochs=2, batch_size=8, lr=5e-3, brightness=0.1)
-IDLE = {
+INACTIVE = {
     "drop_path": 0.3, "unmatched_weights": "x", "freeze_epochs": 1, "unfreeze_epochs": 1,
     "head_lr": 0.5, "momentum": 0.1, "plateau_factor": 0.1, "plateau_patience": 0,
     "sync_batch_norm": True, "sampler": "class_aware", "class_weight_prior": "natural",
@@ -16,16 +16,16 @@ IDLE = {
 }  # fmt: skip
 
 
-def test_idle_switches_change_no_bit(make_task):
-    recipe = PLAIN.with_overrides(IDLE)
-    assert inactive_options(recipe, TrainingSetup()).keys() == IDLE.keys()
-    plain, idle = make_task(PLAIN, "plain"), make_task(recipe, "idle")
-    assert (fit_predict(plain).probs == fit_predict(idle).probs).all()
-    assert "drop_path=0.3" in idle.journal.facts["guards"]["idle switches"]
-    assert "focal_gamma" not in idle.journal.facts["guards"]["idle switches"]
+def test_options_without_effect_change_no_bit(make_task):
+    recipe = PLAIN.with_overrides(INACTIVE)
+    assert inactive_options(recipe, TrainingSetup()).keys() == INACTIVE.keys()
+    plain, inactive = make_task(PLAIN, "plain"), make_task(recipe, "idle")
+    assert (fit_predict(plain).probs == fit_predict(inactive).probs).all()
+    assert "drop_path=0.3" in inactive.journal.facts["guards"]["idle switches"]
+    assert "focal_gamma" not in inactive.journal.facts["guards"]["idle switches"]
 
 
-def test_what_never_takes_place_changes_no_bit_and_is_told(make_task):
+def test_blocked_options_change_no_bit_and_a_warning_names_them(make_task):
     asked = {
         "cutmix_prob": 0.5, "mixup_prob": 0.5, "mix_off_epochs": 2, "class_weight_beta": 0.9,
         "class_weight_from": 2,
@@ -38,7 +38,7 @@ def test_what_never_takes_place_changes_no_bit_and_is_told(make_task):
     assert said in never.journal.notes
 
 
-def test_a_recipe_that_wants_weights_says_once_that_it_has_none(make_task):
+def test_a_pretrained_recipe_without_weights_has_one_note(make_task):
     recipe = PLAIN.with_overrides({"pretrained": "x", "pretraining_data": "y", "freeze_epochs": 1})
     task = make_task(recipe)
     fit_predict(task)
@@ -49,7 +49,7 @@ def test_a_recipe_that_wants_weights_says_once_that_it_has_none(make_task):
     assert "freeze_epochs=1 (only" in own.journal.facts["guards"]["idle switches"]
 
 
-def test_a_training_that_stops_before_its_class_weights_says_so(make_task):
+def test_a_training_that_stops_before_its_class_weights_has_a_warning(make_task):
     recipe = PLAIN.with_overrides({
         "epochs": 9, "lr": 1e-9, "early_stopping": 1, "class_weight_beta": 0.9,
         "class_weight_from": 6, "warmup_epochs": 5,
