@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.leaderboard import Estimate, Leaderboard, LeaderboardRow
+from bench.leaderboard import REFERENCE, Estimate, Leaderboard, LeaderboardRow
+from bench.leaderboard.text import metric
 from bench.report.charts import ACCENT, WIDTH, Drawing, Scale, Tick, drawing, haloed, scale_of
 from bench.report.format import (
     brief,
@@ -24,9 +25,7 @@ from bench.report.format import (
     said,
     size,
 )
-from bench.report.metric_info import metric
 from bench.report.tables import (
-    REFERENCE,
     Head,
     RowHead,
     about_metric,
@@ -42,7 +41,6 @@ from bench.report.tables import (
     rows_in_view,
     spelled,
 )
-from bench.report.text import primary_text
 
 if TYPE_CHECKING:
     import altair as alt
@@ -395,7 +393,7 @@ def trade_off(board: Leaderboard) -> Drawing | None:
         *_names(base, alt.Y("top:Q", scale=domain), math.sqrt(times[0] * times[1])),
     ).properties(width=WIDTH, height=HEIGHT)
     told = "; ".join(
-        f"{said(row.name)} {duration(_seconds(row))}, {primary_text(board, row)}"
+        f"{said(row.name)} {duration(_seconds(row))}, {board.primary_text(row)}"
         for row in rows
         if row.name in best
     )

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.leaderboard import Estimate, Leaderboard
+from bench.leaderboard import REFERENCE, Estimate, Leaderboard
+from bench.leaderboard.text import metric
 from bench.report.charts import ACCENT, RULE, SOFT, class_colours, standalone
 from bench.report.dataset_report import DatasetReport
 from bench.report.format import name
-from bench.report.metric_info import metric
 from bench.report.paper_text import bibliography, cited, paragraphs, render_tex, tables
-from bench.report.tables import REFERENCE
 
 if TYPE_CHECKING:
     import altair as alt

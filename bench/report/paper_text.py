@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bench.leaderboard import DatasetFacts, Leaderboard, LeaderboardRow
+from bench.leaderboard import REFERENCE, DatasetFacts, Leaderboard, LeaderboardRow
+from bench.leaderboard.text import metric
 from bench.report.dataset_page import open_pairs
 from bench.report.dataset_report import DatasetReport
 from bench.report.format import (
@@ -28,8 +29,7 @@ from bench.report.format import (
     signed,
 )
 from bench.report.leaderboard_page import shown_pairs
-from bench.report.metric_info import metric
-from bench.report.tables import METHODS, REFERENCE, Cell, cell, method_name, metric_order
+from bench.report.tables import METHODS, Cell, cell, method_name, metric_order
 from bench.report.text import FOLDS, MARKS, RARE, kind_of, plural, unseen
 from bench.settings import REPORTS
 

@@ -14,16 +14,17 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from bench.io import Download, text_cell
+from bench.leaderboard import REFERENCE
+from bench.leaderboard.text import metric
 from bench.report import arms, text
 from bench.report.dataset_report import DatasetReport
 from bench.report.eda_page import Gallery
 from bench.report.export import as_csv, number
 from bench.report.feed import Entry, feed
 from bench.report.format import Name, count, counted, name, plain, said, size
-from bench.report.metric_info import metric
 from bench.report.page_header import page_badges
 from bench.report.render import as_bytes, page_names, render_page
-from bench.report.tables import REFERENCE, Badge, Cell, cell
+from bench.report.tables import Badge, Cell, cell
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def _dataset(anchor: str, boards: Sequence[Board]) -> Dataset:
 
 def _line(board: Board) -> Line:
     found = board.study.board
-    first = text.leader(found)
+    first = found.leader
     about = metric(found.primary)
     value = None
     if first is not None:

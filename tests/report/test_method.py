@@ -14,7 +14,7 @@ import pytest
 from bench.leaderboard import RowFacts
 from bench.report.export import leaderboard_json
 from bench.report.format import name as written
-from bench.report.metric_info import metric
+from bench.leaderboard.text import metric
 from bench.report.render import page_names, render, write
 from bench.report.row_charts import learning_graphs
 from bench.report.row_page import Pictured, recipe, units_note
