@@ -338,7 +338,7 @@ class Leaderboard:
             "protocol_title": content.get("protocol"),
             "metrics": _keys(row.get("metrics") for row in rows),
             "class_metrics": _keys(classes),
-            "pages": {row.get("name"): row["page"] for row in rows if row.get("page")},
+            "pages": {str(row.get("name")): row["page"] for row in rows if row.get("page")},
             **content,
             "dataset": {**dataset, **unit} if isinstance(dataset, dict) else dataset,
         }

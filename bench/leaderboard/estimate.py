@@ -65,9 +65,15 @@ def plain_data(value: Any) -> Any:
     return plain_data(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
+def _read_number(value: Any) -> Any:
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError("the number is too large")
+    return NAN if value is None else value
+
+
 Number = Annotated[
     int | float,
-    BeforeValidator(lambda value: NAN if value is None else value),
+    BeforeValidator(_read_number),
     PlainSerializer(number),
 ]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), PlainSerializer(number)]
@@ -78,7 +84,7 @@ Matrix = Annotated[np.ndarray, PlainValidator(np.asarray), PlainSerializer(plain
 
 
 def _tested(value: Any) -> Any:
-    return (value["images"], value["groups"]) if isinstance(value, dict) else value
+    return (value.get("images"), value.get("groups")) if isinstance(value, dict) else value
 
 
 Tested = Annotated[
