@@ -40,14 +40,12 @@ class Download:
     name    its path in the site
     source  where its content lies
     place   seed and fold of its training, "" for a submission
-    finished  when the job ended or the submission was accepted: UTC, ISO 8601
     """
 
     name: str
     source: Path
     row: str
     place: str
-    finished: str
     sha256: str
     size: int
 

@@ -26,6 +26,7 @@ from bench.report.charts import (
     Graph,
     Scale,
     Tick,
+    critical_difference,
     diagonal,
     graph,
     scale_of_estimates,
@@ -49,7 +50,6 @@ from bench.report.format import (
     signed,
 )
 from bench.report.leaderboard_page import PairPanel, pair_panel
-from bench.report.rank_diagram import critical_difference
 from bench.report.render import render_page
 from bench.report.tables import Cell, cell
 from bench.report.text import GROUPING, SYNTHETIC, plural, protocol_title

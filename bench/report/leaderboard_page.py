@@ -25,7 +25,7 @@ from bench.leaderboard import (
 from bench.leaderboard.text import metric
 from bench.report import text
 from bench.report.arms import ArmSection, Leak, arm_section
-from bench.report.charts import Bar, Drawing, Scale, Tick, scale_of
+from bench.report.charts import Bar, Drawing, Graph, Scale, Tick, critical_difference, scale_of
 from bench.report.comparison_text import ties
 from bench.report.format import (
     Name,
@@ -54,7 +54,6 @@ from bench.report.leaderboard_details import (
     trade_off,
 )
 from bench.report.page_header import PageHeader, of_the_data, page_badges
-from bench.report.rank_diagram import critical_difference
 from bench.report.tables import (
     Badge,
     Cell,
@@ -466,7 +465,7 @@ class Page(PageHeader):
     arms: ArmSection | None
     recipes: tuple[RecipeText, ...]
     costs: CostTable
-    trade_off: Drawing | None
+    trade_off: Graph | None
     leak: Leak | None
     how_made: tuple[tuple[str, str], ...]
     marks: tuple[tuple[str, str], ...]

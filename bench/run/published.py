@@ -80,7 +80,6 @@ def _of_jobs(root: Path, protocol: str, dataset: str, roles: str) -> Iterator[Do
                 path,
                 record.job.row,
                 inside,
-                record.finished,
                 found,
                 path.stat().st_size,
             )
@@ -96,7 +95,6 @@ def _of_submissions(root: Path, protocol: str, dataset: str, roles: str) -> Iter
                 path,
                 submission.name,
                 "",
-                submission.accepted,
                 sha256_of(path),
                 path.stat().st_size,
             )

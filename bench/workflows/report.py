@@ -154,14 +154,13 @@ def board_files(
     links  address and title of the comparison pages
     home   address of the site's index from these pages, in a site
     """
-    from bench.report import charts, render
+    from bench.report import render
     from bench.report.arms import leak
     from bench.report.dataset_page import render_study
     from bench.score.row_report import row_reports
     from bench.workflows.artifacts import highest_loss_pictures
 
     render.begin()
-    charts.begin()
     board = score_rows(bench, collected)
     folder = _folder(bench, results)
     costs = _kept_costs(folder, bench.dataset.classes)
