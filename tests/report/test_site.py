@@ -16,8 +16,6 @@ from bench.report.site import Content, index_page, listed_files, render_site
 from tests.report import boards, sites
 from tests.report.reading import read
 
-ATOM = "{http://www.w3.org/2005/Atom}"
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
