@@ -41,14 +41,12 @@ class Download:
     name      path in the site
     source    file with the content
     place     seed and fold of its training, "" for a submission
-    finished  end of the job, or acceptance of the submission: UTC, ISO 8601
     """
 
     name: str
     source: Path
     row: str
     place: str
-    finished: str
     sha256: str
     size: int
 

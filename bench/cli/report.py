@@ -150,11 +150,11 @@ def _print_comparison(found: ComparisonReport) -> None:
     """Print the verdict, every pair, and the sources of variance."""
     from rich.console import Console
 
-    from bench.report.comparison_text import headline, standfirst
+    from bench.report.comparison_text import standfirst
 
     console = Console()
     console = Console(width=None if console.is_terminal else PIPE_WIDTH, highlight=False)
-    console.print(headline(found), style="bold", markup=False)
+    console.print(found.verdict, style="bold", markup=False)
     for sentence in standfirst(found):
         console.print(sentence, markup=False)
     for pair in found.pairs:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from bench.leaderboard import ArmReport, ArmRow, Estimate, IntervalFacts, Leaderboard
+from bench.leaderboard import LEAKAGE_METER, ArmReport, ArmRow, Estimate, Leaderboard
+from bench.leaderboard.text import metric
 from bench.report.charts import Scale, scale_of, scale_of_estimates
 from bench.report.format import Name, count, counted, decimals, interval, name, plain, said, signed
-from bench.report.metric_info import metric
 from bench.report.tables import Cell, Line, RankCell, Table, cell, head, row_head
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
@@ -30,7 +27,7 @@ CURVE = (
     "they train on, the smaller parts within the larger ones. Where a recipe fixes its epochs, "
     "fewer images are fewer steps, too."
 )
-HEADINGS = {"leakage-meter": ("Leakage meter", METER), "learning-curve": ("Learning curve", CURVE)}
+HEADINGS = {LEAKAGE_METER: ("Leakage meter", METER), "learning-curve": ("Learning curve", CURVE)}
 PAIRED = (
     "Differences are paired: both arms on the same resampled groups, percentile intervals, "
     "conditional on the trained models. How they vary with the training is told by seed, with a t "
@@ -127,29 +124,10 @@ def _plot(board: Leaderboard, report: ArmReport) -> Table:
     return Table((head(board.primary),), lines, ("",), scale.ticks)
 
 
-def headline(board: Leaderboard) -> str:
-    """What the leakage meter shows, in one sentence; "" for anything else."""
-    report = board.arms
-    if report is None or report.kind != "leakage-meter":
-        return ""
-    about = metric(board.primary)
-    told = [
-        f"{said(row.name)}’s {about.label} by "
-        f"{_difference(row.difference.metrics[board.primary], board).text}{_trained(board, row)}"
-        for row in report.rows
-        if row.difference is not None
-    ]
-    if not told:
-        return ""
-    where = "On synthetic data, a" if board.dataset.synthetic else "A"
-    unit = plain(board.dataset.unit)
-    return f"{where} second picture of the tested {unit} in training moves {'; '.join(told)}."
-
-
 def shift(board: Leaderboard) -> tuple[str, Cell] | None:
     """What the first row's primary metric gains from leakage, in words and as a cell."""
     report = board.arms
-    if report is None or report.kind != "leakage-meter" or not report.rows:
+    if report is None or report.kind != LEAKAGE_METER or not report.rows:
         return None
     found = [row.difference for row in report.rows if row.difference is not None]
     clean, leaky = (plain(arm.name) for arm in report.arms)
@@ -264,19 +242,9 @@ def _seeds(board: Leaderboard, report: ArmReport) -> Iterator[str]:
         )
         label = metric(board.primary).label
         what = f"{said(row.name)}, {plain(row.arm)} − {plain(first)} in {label}"
-        yield f"{what}: {told}{_trained(board, row)}."
+        yield f"{what}: {told}{row.seeds_text(board.primary)}."
 
 
-def _trained(board: Leaderboard, row: ArmRow) -> str:
-    """`, over seeds [-0.011, 0.073]`: the t interval over trainings; "" where there is none."""
-    found = row.over_seeds.get(board.primary)
-    if found is None or math.isnan(found.low):
-        return ""
-    places = decimals(found.low, found.high, found.n)
-    return f", over seeds {interval(found.low, found.high, places)}"
-
-
-Count = Annotated[int, Field(ge=0, le=2**53)]
 ABOUT = (
     "Trained twice on as many images: once with a second picture of every tested group, once "
     "without. The difference is what leakage adds for such images; how it varies with the training "
@@ -306,110 +274,37 @@ class Leak:
     lines: tuple[LeakLine, ...]
 
 
-class _Told(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
-class _Estimate(_Told):
-    value: float | None
-    low: float | None
-    high: float | None
-    n: Count
-    method: str
-    marks: tuple[str, ...]
-
-    def estimate(self) -> Estimate:
-        """With NaN for what is not defined."""
-        value, low, high = (
-            math.nan if end is None else end for end in (self.value, self.low, self.high)
-        )
-        return Estimate(value, low, high, self.n, self.method, self.marks)
-
-
-class _Table(_Told):
-    metrics: dict[str, _Estimate]
-
-
-class _Row(_Table):
-    name: str
-    arm: str
-    difference: _Table | None
-    over_seeds: dict[str, _Estimate] = {}
-
-
-class _Arm(_Told):
-    name: str
-
-
-class _Arms(_Told):
-    arms: Annotated[tuple[_Arm, ...], Field(min_length=1)]
-    rows: tuple[_Row, ...]
-
-
-class _Interval(_Told):
-    level: Annotated[float, Field(gt=0, lt=1)]
-    resamples: Count
-    unit: str
-    method: str
-
-
-class _Meter(_Told):
-    """What of a meter's leaderboard.json is told elsewhere."""
-
-    primary: str
-    interval: _Interval
-    arms: _Arms
-
-    @model_validator(mode="after")
-    def _tell_of_the_primary_metric(self) -> Self:
-        first = self.arms.arms[0].name
-        for row in self.arms.rows:
-            tables = [row, *([] if row.arm == first else [row.difference])]
-            if any(table is None or self.primary not in table.metrics for table in tables):
-                raise ValueError(f"{row.name} in {row.arm} has no {self.primary}")
-        return self
-
-
-def leak(href: str, found: str) -> Leak | None:
-    """The finding in the leaderboard.json of a leakage meter; None where no row has both arms, or
-    where it is no such file.
-    """
-    try:
-        told = _Meter.model_validate_json(found)
-    except ValidationError:
+def leak(href: str, board: Leaderboard) -> Leak | None:
+    """The result of a leakage meter; None if no row has the primary metric in both arms."""
+    report, key = board.arms, board.primary
+    if report is None:
         return None
-    key, level = told.primary, told.interval
-    facts = IntervalFacts(level.level, level.resamples, level.unit, level.method)
-    names = [arm.name for arm in told.arms.arms]
-    rows: dict[str, dict[str, _Row]] = {}
-    for row in told.arms.rows:
+    names = [arm.name for arm in report.arms]
+    rows: dict[str, dict[str, ArmRow]] = {}
+    for row in report.rows:
         rows.setdefault(row.name, {})[row.arm] = row
     lines = tuple(
         LeakLine(
             name(row),
-            tuple(cell(by_arm[arm].metrics[key].estimate(), metric(key), facts) for arm in names),
+            tuple(
+                cell(by_arm[arm].table.metrics[key], metric(key), board.interval) for arm in names
+            ),
             tuple(_against_first(by_arm[arm], key) for arm in names[1:]),
         )
         for row, by_arm in rows.items()
-        if by_arm.keys() == set(names)
+        if by_arm.keys() == set(names) and _complete(by_arm, names, key)
     )
     return Leak(href, ABOUT, metric(key).label, tuple(map(plain, names)), lines) if lines else None
 
 
-def _against_first(row: _Row, key: str) -> tuple[str, str]:
-    """The difference to the first arm with its interval, and how it varies over seeds."""
-    difference = row.difference.metrics[key].estimate() if row.difference else Estimate(math.nan)
-    return _leak_difference(difference), _over_seeds(row.over_seeds.get(key))
+def _complete(by_arm: Mapping[str, ArmRow], names: Sequence[str], key: str) -> bool:
+    """Whether a row has the metric in every arm, and its difference in all but the first."""
+    differences = [by_arm[arm].difference for arm in names[1:]]
+    tables = [*(by_arm[arm].table for arm in names), *differences]
+    return all(table is not None and key in table.metrics for table in tables)
 
 
-def _over_seeds(found: _Estimate | None) -> str:
-    """`over seeds [-0.030, 0.095]`; nothing where one seed was trained."""
-    one = found.estimate() if found else Estimate(math.nan)
-    places = decimals(one.low, one.high, one.n)
-    ends = interval(one.low, one.high, places)
-    return f"over seeds {ends}" if ends else ""
-
-
-def _leak_difference(one: Estimate) -> str:
-    places = decimals(one.low, one.high, one.n)
-    return f"{signed(one.value, places)} {interval(one.low, one.high, places)}".strip()
+def _against_first(row: ArmRow, key: str) -> tuple[str, str]:
+    """The difference to the first arm with its interval, and its interval over seeds."""
+    difference = row.difference.metrics[key].signed_text(key) if row.difference else ""
+    return difference, row.seeds_text(key).removeprefix(", ")

@@ -1,19 +1,14 @@
-"""Charts: scales, curves and SVG drawings.
+"""Charts: scales, curves and other SVG drawings.
 
-Templates draw with these; a drawing has no size of its own, so that it fits its cell on a phone as
-on a wall, with text that keeps its size.
+Pages use small SVG that Python and Jinja write: a leaderboard has one page per row with ten graphs
+each, which a drawing library would make slow. The EDA page and the figures of a paper use Altair
+(`drawing`, `standalone`); vl-convert renders them without a browser or network.
 
-A curve lies on a square of a hundred by a hundred that the template stretches to its place; lines
-keep their width, words their size. Drawn here and not by `vega`: a page has ten of them, and a
-leaderboard as many pages as rows.
-
-Eight colours after Okabe & Ito (2008), told apart with every common colour blindness; their
-values stand in the style sheet. A colour never stands alone: the name is always beside it.
-
-A chart names its colours by the style sheet's variables ("var(--k4)"), so that one drawing serves
-light, dark and paper. vl-convert draws without a browser and asks nothing of a network. For what
-changes its width with the page, see `charts`; these drawings keep theirs, `WIDTH` at most, so that
-their letters keep their size on a phone.
+A graph has no size: it is a square of 100 by 100 that the template stretches; lines keep their
+width and text its size. A drawing is at most `WIDTH` pixels wide, so that its text fits a phone.
+Colours are variables of the style sheet ("var(--k4)"), so one drawing serves the light theme, the
+dark theme and paper. The eight class colours follow Okabe & Ito (2008); they stay distinct with
+common colour blindness, and a name is always shown beside its colour.
 """
 
 from __future__ import annotations
@@ -24,11 +19,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
-from threading import Thread
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.leaderboard import Curve, CurvePoint, Estimate
-from bench.report.format import fixed, plain
+from bench.report.format import fixed, isolated, name, plain, said
 from bench.settings import REPORTS
 
 if TYPE_CHECKING:
@@ -188,16 +182,24 @@ def graph(
     curves: Sequence[CurveSpec],
     x: Scale,
     y: Scale,
+    x_ticks: Sequence[tuple[float, str]] = (),
 ) -> Graph:
-    """The curves on scales x and y; curves without points are left out."""
-    grid = [(_at(x, tick), "0", _at(x, tick), "100") for tick in _values(x)]
+    """The curves on scales x and y; curves without points are left out.
+
+    x_ticks  values and labels of the x axis; without them, round numbers
+    """
+    across = [value for value, _ in x_ticks] or _values(x)
+    grid = [(_at(x, tick), "0", _at(x, tick), "100") for tick in across]
     grid += [("0", _up(y, tick), "100", _up(y, tick)) for tick in _values(y)]
     return Graph(
         title=title,
         label=label,
         x_title=axes[0],
         y_title=axes[1],
-        x_ticks=_placed(x, LEFT, LINE_WIDTH, upward=False),
+        x_ticks=tuple(
+            Tick(f"{LEFT + x.share(value) * LINE_WIDTH:.1f}%", label) for value, label in x_ticks
+        )
+        or _placed(x, LEFT, LINE_WIDTH, upward=False),
         y_ticks=_placed(y, TOP, HEIGHT, upward=True),
         grid=tuple(grid),
         lines=tuple(_line(one, x, y) for one in curves if one.curve),
@@ -272,8 +274,8 @@ WIDTH = 320
 INK, SOFT, RULE, ACCENT, HEAT, PAPER = (
     f"var(--{name})" for name in ("ink", "soft", "strong-rule", "accent", "heat", "paper")
 )
-LABEL, HALO, PAD = 11, 4, 4
-"""Pixels: the height of a label in a drawing, the width of its halo, and what is bare around it."""
+PAD = 4
+"""Pixels of empty space around a drawing."""
 TOKENS = REPORTS / "css" / "tokens.css"
 _VARIABLE = re.compile(r"var\(--([a-z0-9-]+)\)")
 _ROLES = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|version|xmlns(?::xlink)?)="[^"]*"')
@@ -285,17 +287,6 @@ class Drawing:
 
     svg: Any
     label: str
-
-
-def begin() -> None:
-    """Have the drawing libraries begin meanwhile: their first drawing takes most of a second."""
-    Thread(target=_draw_nothing).start()
-
-
-def _draw_nothing() -> None:
-    import altair as alt
-
-    _svg(alt.Chart().mark_point())
 
 
 def class_colours(classes: Sequence[str]) -> list[str]:
@@ -312,16 +303,6 @@ def drawing(chart: AnyChart, label: str) -> Drawing:
     label = plain(label)
     told = f'<svg role="img" aria-label="{escape(label)}"{inner}'
     return Drawing(Markup(told), label)  # noqa: S704 - made and escaped by the drawing library
-
-
-def haloed(
-    base: alt.Chart, y: alt.Y, align: Literal["left", "right"], dx: int, dy: int = 0
-) -> tuple[alt.Chart, ...]:
-    """The field `label` as text in a halo of paper, so that no line crosses its letters."""
-    return tuple(
-        base.mark_text(align=align, dx=dx, dy=dy, fontSize=LABEL, **ink).encode(y=y, text="label:N")
-        for ink in ({"stroke": PAPER, "strokeWidth": HALO, "color": PAPER}, {"color": INK})
-    )
 
 
 def standalone(chart: AnyChart) -> str:
@@ -373,3 +354,63 @@ def _config() -> dict[str, Any]:
         "text": {"color": SOFT, "fontSize": 12},
         "mark": {"color": ACCENT},
     }
+
+
+LABELS, AXIS, STEP, BAR = 176, 18, 18, 10
+"""Pixels of a diagram of ranks: width of the labels, place of the axis, heights of row and bar."""
+MOST_TICKS = 8
+LONGEST = 22
+
+
+def critical_difference(ranks: Mapping[str, float], groups: Sequence[Sequence[str]]) -> Drawing:
+    """Mean rank of every row (1 is best), and a bar over each set of rows that do not differ.
+
+    After Demšar (2006). Here the ranks are means over folds, and a bar joins rows that the paired
+    comparisons do not separate. It has a point at each row of its set; rows between are not in it.
+    """
+    from markupsafe import Markup
+
+    ordered = sorted(ranks, key=lambda row: ranks[row])
+    last = max(2, len(ordered))
+    top = AXIS + BAR * (len(groups) + 1)
+    x = {row: _rank_at(rank, last) for row, rank in ranks.items()}
+    shapes = [_stroke(LABELS, AXIS, WIDTH - PAD, AXIS, RULE)]
+    for rank in range(1, last + 1, math.ceil(last / MOST_TICKS)):
+        at = _rank_at(rank, last)
+        shapes.append(_stroke(at, AXIS - 4, at, AXIS, RULE))
+        shapes.append(_text(at, AXIS - 7, str(rank), "middle"))
+    for place, row in enumerate(ordered, start=1):
+        y = top + STEP * (place - 0.5)
+        shapes += [_stroke(x[row], AXIS, x[row], y, SOFT), _stroke(LABELS, y, x[row], y, SOFT)]
+        shapes.append(_text(LABELS - 6, y + 4, f"{_short(row)} {fixed(ranks[row], 2)}", "end", INK))
+    for place, group in enumerate(groups, start=1):
+        y, ends = AXIS + BAR * place, [x[row] for row in group]
+        shapes.append(_stroke(min(ends), y, max(ends), y, INK, 3))
+        shapes += [f'<circle cx="{end:.1f}" cy="{y}" r="3.5" fill="{INK}"/>' for end in ends]
+    height = top + STEP * len(ordered) + PAD
+    values = ", ".join(f"{said(row)} {fixed(ranks[row], 2)}" for row in ordered)
+    ties = "; ".join(" and ".join(said(row) for row in group) for group in groups)
+    label = f"Mean ranks: {values}. No difference seen: {ties or 'none'}."
+    svg = (
+        f'<svg role="img" aria-label="{escape(label)}" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}">{"".join(shapes)}</svg>'
+    )
+    return Drawing(Markup(svg), label)  # noqa: S704 - every text in it is escaped
+
+
+def _rank_at(rank: float, last: int) -> float:
+    return LABELS + (rank - 1) / (last - 1) * (WIDTH - 2 * PAD - LABELS)
+
+
+def _short(row: str) -> str:
+    return isolated(name(row, LONGEST).short)
+
+
+def _stroke(x1: float, y1: float, x2: float, y2: float, colour: str, width: int = 1) -> str:
+    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {ends} stroke="{colour}" stroke-width="{width}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str, colour: str = SOFT) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} font-size="11" fill="{colour}">{escape(text)}</text>'

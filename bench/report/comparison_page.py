@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from bench.io import text_cell
 from bench.leaderboard import (
@@ -16,7 +15,10 @@ from bench.leaderboard import (
     Estimate,
     PairComparison,
     Spread,
+    amount,
+    bare,
 )
+from bench.leaderboard.text import metric
 from bench.report import comparison_text as words
 from bench.report.charts import (
     CurveSpec,
@@ -24,13 +26,14 @@ from bench.report.charts import (
     Graph,
     Scale,
     Tick,
+    critical_difference,
     diagonal,
     graph,
     scale_of_estimates,
     swatches,
 )
-from bench.report.comparison_text import headline, how_made, verdict
-from bench.report.export import as_csv, number, plain_data
+from bench.report.comparison_text import how_made
+from bench.report.export import as_csv, number
 from bench.report.format import (
     UNDEFINED,
     Name,
@@ -47,8 +50,6 @@ from bench.report.format import (
     signed,
 )
 from bench.report.leaderboard_page import PairPanel, pair_panel
-from bench.report.metric_info import metric
-from bench.report.rank_diagram import critical_difference
 from bench.report.render import render_page
 from bench.report.tables import Cell, cell
 from bench.report.text import GROUPING, SYNTHETIC, plural, protocol_title
@@ -145,7 +146,7 @@ def page(found: ComparisonReport) -> dict[str, object]:
         "kicker": f"Comparison · {said(facts.title)} · {plain(found.protocol)}",
         "heading": title,
         "synthetic": SYNTHETIC if facts.synthetic else "",
-        "headline": words.headline(found),
+        "headline": found.verdict,
         "standfirst": words.standfirst(found),
         "facts": _facts(found),
         "level": f"{found.interval.level * 100:g}%",
@@ -197,7 +198,7 @@ def pair_view(found: ComparisonReport, pair: PairComparison, at: int = 0) -> Pai
         title=f"{said(one.a)} against {said(one.b)}",
         a=name(one.a),
         b=name(one.b),
-        verdict=words.verdict(found, pair),
+        verdict=found.pair_verdict(pair),
         metrics=_metrics(found, pair, f"metrics-{at}"),
         classes=tuple(_classes(found, pair, at)),
         disputes=tuple(_dispute(found, line, scale) for line in pair.disagreements),
@@ -345,16 +346,14 @@ def _more(found: ComparisonReport, pair: PairComparison) -> Iterable[tuple[str, 
     by_test = (
         ""
         if math.isnan(seen.test)
-        else f", and of {words.bare(seen.test, key)} by the adjusted test over folds"
+        else f", and of {bare(seen.test, key)} by the adjusted test over folds"
     )
-    told = (
-        f"With 80% power, a true difference of {words.amount(seen.interval, key)} by the interval"
-    )
+    told = f"With 80% power, a true difference of {amount(seen.interval, key)} by the interval"
     yield "What could have been seen", f"{told}{by_test}."
     if pair.non_inferiority is not None:
         yield "Non-inferiority", words.non_inferior(found, pair, pair.non_inferiority)
     if pair.belief is not None:
-        within = words.amount(pair.belief.rope, key)
+        within = amount(pair.belief.rope, key)
         told = words.believed(pair, pair.belief)
         yield "Bayesian correlated t test", f"{told} Alike means within {within}."
 
@@ -394,19 +393,8 @@ def render_comparison(found: ComparisonReport, home: str = "") -> dict[str, str]
     return {
         "index.html": render_page("compare.html.j2", page=page(found), home=home),
         "disagreements.csv": disagreements_csv(found),
-        "comparison.json": comparison_json(found),
+        "comparison.json": found.to_json(),
     }
-
-
-def comparison_json(found: ComparisonReport) -> str:
-    """Everything on the page but the images: strict JSON, an undefined value is null."""
-    content = asdict(found)
-    for pair, made in zip(content["pairs"], found.pairs, strict=True):
-        pair["verdict"] = verdict(found, made)
-        pair["disputed"] = len(made.disputed)
-    content["headline"] = headline(found)
-    told = json.dumps(plain_data(content), indent=1, ensure_ascii=False, allow_nan=False)
-    return told + "\n"
 
 
 def disagreements_csv(found: ComparisonReport) -> str:

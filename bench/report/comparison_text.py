@@ -5,126 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from bench.leaderboard import BayesianTest, ComparisonReport, NonInferiority, PairComparison
-from bench.report.format import count, counted, fixed, listed, p_value, plain, said
-from bench.report.metric_info import metric
+from bench.leaderboard import (
+    BayesianTest,
+    ComparisonReport,
+    NonInferiority,
+    PairComparison,
+    amount,
+    bare,
+)
+from bench.leaderboard.text import metric
+from bench.report.format import count, counted, listed, p_value, plain, said
 from bench.report.text import plural
 
-FEW_FOLDS = 6
 MOST_VERDICTS = 6
 """So many pairs are each told in a sentence; of more, those that are told apart."""
-
-
-def amount(value: float, name: str) -> str:
-    """A size of a difference: `1.8 points of macro-F1`, or `0.021 of log loss`."""
-    about = metric(name)
-    if math.isinf(about.bounds[1]):
-        return f"{fixed(value, 3)} of {about.label}"
-    return f"{fixed(100 * value, 1)} points of {about.label}"
-
-
-def bare(value: float, name: str) -> str:
-    """The same without its unit, for what follows: `0.4`."""
-    return fixed(value, 3) if math.isinf(metric(name).bounds[1]) else fixed(100 * value, 1)
-
-
-def verdict(found: ComparisonReport, pair: PairComparison) -> str:
-    """The verdict on a pair, in one sentence."""
-    one = pair.comparison
-    a, b = said(one.a), said(one.b)
-    open_, level = "not settled", "no difference seen"
-    first, second = (b, a) if one.verdict == "worse" else (a, b)
-    if _ahead_is_b(one.difference, one.metric) and one.verdict == open_:
-        first, second = b, a
-    size = amount(abs(one.difference), one.metric)
-    if math.isnan(one.difference):
-        return f"{a} and {b} cannot be compared: {metric(one.metric).label} is undefined."
-    if one.verdict not in (open_, level):
-        return f"{first} is better than {second} by {size}, {_ends(found, pair)}{_p(pair)}."
-    if one.verdict == open_:
-        return f"Whether {first} is better than {second} is not settled: {_why_open(found, pair)}."
-    seen = max(pair.detectable.interval, _or_zero(pair.detectable.test))
-    if one.difference == 0 and math.isnan(one.low):
-        label = metric(one.metric).label
-        return f"{a} and {b} have the same {label} in every resample."
-    told = f"The data cannot tell {a} and {b} apart"
-    if math.isnan(seen):
-        return f"{told}."
-    return f"{told}; a difference of {amount(seen, one.metric)} could have been seen."
-
-
-def _ahead_is_b(difference: float, name: str) -> bool:
-    return difference > 0 if metric(name).lower else difference < 0
-
-
-def _or_zero(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
-
-
-def _ends(found: ComparisonReport, pair: PairComparison) -> str:
-    """`95% CI 0.4 to 3.1`, of the size, as its sentence has it."""
-    one = pair.comparison
-    low, high = (one.low, one.high) if one.difference >= 0 else (-one.high, -one.low)
-    if math.isnan(low):
-        return "without an interval"
-    return f"{_level(found)} CI {bare(low, one.metric)} to {bare(high, one.metric)}"
-
-
-def _level(found: ComparisonReport) -> str:
-    return f"{found.interval.level * 100:g}%"
-
-
-def _p(pair: PairComparison) -> str:
-    text = p_value(pair.comparison.p_adjusted)
-    return f"; adjusted {text}" if text else "; no test"
-
-
-def _why_open(found: ComparisonReport, pair: PairComparison) -> str:
-    one = pair.comparison
-    size = amount(abs(one.difference), one.metric)
-    apart = one.low > 0 or one.high < 0
-    if math.isnan(one.p_adjusted):
-        return f"{size}, {_ends(found, pair)}, but there is no test over folds here"
-    few = f" ({counted(found.folds, 'fold')} are few)" if found.folds < FEW_FOLDS else ""
-    but = f"adjusted {p_value(one.p_adjusted)}"
-    if apart:
-        return f"{size}, {_ends(found, pair)}, but {but}{few}"
-    return f"{size}, {but}, but {_ends(found, pair)}"
-
-
-def headline(found: ComparisonReport) -> str:
-    """The verdict on all rows."""
-    part = "" if found.trainings[0] >= found.trainings[1] else f"{_common(found)}: "
-    synthetic = "On synthetic data: " if found.dataset.synthetic else ""
-    if len(found.pairs) == 1:
-        return f"{synthetic}{part}{verdict(found, found.pairs[0])}"
-    settled = [pair for pair in found.pairs if pair.comparison.verdict in ("better", "worse")]
-    name = metric(found.metric).label
-    if not settled:
-        return f"{synthetic}{part}No two of the {len(found.rows)} methods are told apart by {name}."
-    best = _beats_all(found)
-    if best:
-        return f"{synthetic}{part}{said(best)} is better than all others by {name}."
-    told = f"{len(settled)} of {len(found.pairs)} pairs are told apart by {name}"
-    return f"{synthetic}{part}{told}."
-
-
-def _beats_all(found: ComparisonReport) -> str:
-    for row in found.rows:
-        wins = {
-            one.b if one.verdict == "better" else one.a
-            for one in (pair.comparison for pair in found.pairs)
-            if (one.verdict == "better" and one.a == row)
-            or (one.verdict == "worse" and one.b == row)
-        }
-        if len(wins) == len(found.rows) - 1:
-            return row
-    return ""
-
-
-def _common(found: ComparisonReport) -> str:
-    have, whole = found.trainings
-    return f"On the {have} of {whole} trainings that all have"
 
 
 def standfirst(found: ComparisonReport) -> tuple[str, ...]:
@@ -154,11 +48,11 @@ def standfirst(found: ComparisonReport) -> tuple[str, ...]:
 def _verdicts(found: ComparisonReport) -> list[str]:
     """The verdict on each pair, or, of many, on those told apart and how many are not."""
     if len(found.pairs) <= MOST_VERDICTS:
-        return [verdict(found, pair) for pair in found.pairs]
+        return [found.pair_verdict(pair) for pair in found.pairs]
     settled = [pair for pair in found.pairs if pair.comparison.verdict in ("better", "worse")]
     kinds = Counter(pair.comparison.verdict for pair in found.pairs)
     return [
-        *(verdict(found, pair) for pair in settled),
+        *(found.pair_verdict(pair) for pair in settled),
         *(
             f"Of {counted(kinds[kind], 'pair')}: {kind}."
             for kind in ("not settled", "no difference seen")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.leaderboard import Association
+from bench.leaderboard import REFERENCE, Association
+from bench.leaderboard.text import metric
 from bench.report import text
 from bench.report.charts import Drawing
 from bench.report.eda_tables import (
@@ -31,9 +32,8 @@ from bench.report.eda_tables import (
     strengths,
 )
 from bench.report.format import count, counted, listed, name, plain, said
-from bench.report.metric_info import metric
 from bench.report.page_header import PageHeader, of_the_data
-from bench.report.tables import REFERENCE, Cell, cell
+from bench.report.tables import Cell, cell
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
 

@@ -9,14 +9,14 @@ from functools import cache
 from typing import Any
 
 from bench.io import text_cell
+from bench.leaderboard.text import metric
 from bench.recipe import Recipe
 from bench.report.dataset_report import LEFT_OUT, DatasetReport
 from bench.report.export import as_csv
 from bench.report.format import count, counted, listed, name, percent, plain, said
-from bench.report.metric_info import metric
 from bench.report.row_page import OF_IMAGES
 from bench.report.tables import method_name, spelled
-from bench.report.text import headline, leader, plural, primary_text
+from bench.report.text import plural
 from bench.settings import REPORTS
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
@@ -486,9 +486,9 @@ def confusion(_study: DatasetReport) -> str:
 
 def estimates(study: DatasetReport) -> str:
     """The headline, and where all estimates stand."""
-    first = leader(study.board)
-    begin = headline(study.board)
-    value = primary_text(study.board, first) if first else ""
+    first = study.board.leader
+    begin = study.board.verdict
+    value = study.board.primary_text(first) if first else ""
     told = f" First: {said(first.name)}, {value}." if first and value not in begin else ""
     return f"{begin}{told} All metrics with intervals: the leaderboard."
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.leaderboard import Estimate, Leaderboard, LeaderboardRow
-from bench.report.charts import ACCENT, WIDTH, Drawing, Scale, Tick, drawing, haloed, scale_of
+from bench.leaderboard import REFERENCE, CurvePoint, Estimate, Leaderboard, LeaderboardRow
+from bench.leaderboard.text import metric
+from bench.report.charts import SLOTS, CurveSpec, Graph, Scale, Tick, graph, scale_of
 from bench.report.format import (
     brief,
     count,
@@ -24,9 +24,7 @@ from bench.report.format import (
     said,
     size,
 )
-from bench.report.metric_info import metric
 from bench.report.tables import (
-    REFERENCE,
     Head,
     RowHead,
     about_metric,
@@ -42,11 +40,6 @@ from bench.report.tables import (
     rows_in_view,
     spelled,
 )
-from bench.report.text import primary_text
-
-if TYPE_CHECKING:
-    import altair as alt
-
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
 
@@ -345,82 +338,58 @@ TICKS = (
     (20, 45, 90, 180, 900, 1200, 2700, 5400, 10_800, 28_800),
 )
 """Seconds that an axis may name, the roundest first."""
-NEAREST = 0.27
-"""The share of the axis that the words of a tick need."""
-HEIGHT = 240
+NEAREST = 0.2
+"""The share of the axis that the label of a tick needs."""
 
 
-def trade_off(board: Leaderboard) -> Drawing | None:
+def trade_off(board: Leaderboard) -> Graph | None:
     """Training time against the primary metric, named where no other row is better and cheaper.
 
-    None where fewer than two rows say how long they trained.
+    None where fewer than two rows have a training time.
     """
-    import altair as alt
-
     rows = [row for row in board.rows if _seconds(row) > 0 and _known(board, row)]
     if len(rows) < 2:  # noqa: PLR2004
         return None
     best = efficient(board, rows)
-    values = [
-        {
-            "seconds": _seconds(row),
-            "value": row.table.metrics[board.primary].value,
-            "low": row.table.metrics[board.primary].low,
-            "high": row.table.metrics[board.primary].high,
-            "top": _top(row.table.metrics[board.primary]),
-            "label": name(row.name, 28).short if row.name in best else "",
-        }
-        for row in rows
+    label = metric(board.primary).label
+    times = [_seconds(row) for row in rows]
+    low, high = min(times) / 1.3, max(times) * 1.3
+    ticks = _ticks(low, high) or sorted({min(times), max(times)})
+    named = [row for row in rows if row.name in best]
+    curves = [
+        CurveSpec("", "guide", (_point(board, row),), "points") for row in rows if row not in named
     ]
-    about, scale = metric(board.primary), primary_scale(board, rows)
-    seconds = [_seconds(row) for row in rows]
-    times = [min(seconds) / 1.3, max(seconds) * 1.3]
-    ticks = _ticks(*times) or sorted({min(seconds), max(seconds)})
-    words = " : ".join(f"datum.value == {tick!r} ? '{duration(tick)}'" for tick in ticks)
-    axis = alt.Axis(values=ticks, labelExpr=f"{words} : ''", grid=False)
-    base = alt.Chart({"values": values}).encode(
-        x=alt.X(
-            "seconds:Q",
-            title="training time, all folds",
-            axis=axis,
-            scale=alt.Scale(type="log", domain=times, nice=False),
-        )
+    curves += [
+        CurveSpec(name(row.name, 28).short, f"k{at % SLOTS}", (_point(board, row),), "points")
+        for at, row in enumerate(named)
+    ]
+    texts = [
+        f"{said(row.name)} {duration(_seconds(row))}, {board.primary_text(row)}" for row in named
+    ]
+    return graph(
+        f"{metric(board.primary).title} against training time",
+        f"Training time against {label}. Best for their time: {'; '.join(texts)}.",
+        ("training time, all folds", label),
+        curves,
+        Scale(math.log10(low), math.log10(high)),
+        primary_scale(board, rows),
+        [(math.log10(tick), duration(tick)) for tick in ticks],
     )
-    domain = alt.Scale(domain=[scale.low, scale.high], nice=False, zero=False)
-    y = alt.Y("value:Q", title=about.label, scale=domain)
-    low = alt.Y("low:Q", title=about.label, scale=domain)
-    chart = alt.layer(
-        base.mark_rule(color=ACCENT).encode(y=low, y2="high:Q"),
-        base.mark_point(color=ACCENT, filled=True, size=36, opacity=1).encode(y=y),
-        *_names(base, alt.Y("top:Q", scale=domain), math.sqrt(times[0] * times[1])),
-    ).properties(width=WIDTH, height=HEIGHT)
-    told = "; ".join(
-        f"{said(row.name)} {duration(_seconds(row))}, {primary_text(board, row)}"
-        for row in rows
-        if row.name in best
-    )
-    return drawing(chart, f"Training time against {about.label}. Best for their time: {told}.")
+
+
+def _point(board: Leaderboard, row: LeaderboardRow) -> CurvePoint:
+    estimate = row.table.metrics[board.primary]
+    return CurvePoint(math.log10(_seconds(row)), estimate.value, estimate.low, estimate.high)
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round times between two, the roundest first, as many as their words leave room for."""
+    """Round times between two, the roundest first, as many as their labels leave room for."""
     found: list[float] = []
     for tick in (one for level in TICKS for one in level if low <= one <= high):
         apart = (abs(math.log(tick / other)) for other in found)
         if all(gap > NEAREST * math.log(high / low) for gap in apart):
             found.append(tick)
     return sorted(found) if len(found) > 1 else []
-
-
-def _top(one: Estimate) -> float:
-    """The upper end of an interval; the value itself where it has none."""
-    return one.value if math.isnan(one.high) else one.high
-
-
-def _names(base: alt.Chart, top: alt.Y, middle: float) -> tuple[alt.Chart, ...]:
-    """Names above their interval, growing to the right in the left half, else to the left."""
-    near, far = (base.transform_filter(f"datum.seconds {sign} {middle}") for sign in ("<=", ">"))
-    return (*haloed(near, top, "left", -4, -7), *haloed(far, top, "right", 4, -7))
 
 
 def efficient(board: Leaderboard, rows: list[LeaderboardRow]) -> set[str]:

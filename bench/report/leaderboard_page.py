@@ -22,9 +22,10 @@ from bench.leaderboard import (
     RowReport,
     Subgroup,
 )
+from bench.leaderboard.text import metric
 from bench.report import text
 from bench.report.arms import ArmSection, Leak, arm_section
-from bench.report.charts import Bar, Drawing, Scale, Tick, scale_of
+from bench.report.charts import Bar, Drawing, Graph, Scale, Tick, critical_difference, scale_of
 from bench.report.comparison_text import ties
 from bench.report.format import (
     Name,
@@ -52,9 +53,7 @@ from bench.report.leaderboard_details import (
     recipes,
     trade_off,
 )
-from bench.report.metric_info import metric
 from bench.report.page_header import PageHeader, of_the_data, page_badges
-from bench.report.rank_diagram import critical_difference
 from bench.report.tables import (
     Badge,
     Cell,
@@ -73,7 +72,6 @@ from bench.report.tables import (
     metric_order,
     metric_panels,
     metric_table,
-    reference_text,
     row_head,
 )
 from bench.report.text import plural
@@ -467,7 +465,7 @@ class Page(PageHeader):
     arms: ArmSection | None
     recipes: tuple[RecipeText, ...]
     costs: CostTable
-    trade_off: Drawing | None
+    trade_off: Graph | None
     leak: Leak | None
     how_made: tuple[tuple[str, str], ...]
     marks: tuple[tuple[str, str], ...]
@@ -518,13 +516,13 @@ def page(
         title=text.title(board),
         kicker=" · ".join(("Leaderboard", said(board.dataset.title), plain(board.protocol))),
         heading=text.protocol_title(board.protocol_title, board.dataset.unit),
-        headline=text.headline(board),
+        headline=board.verdict,
         standfirst=text.standfirst(board),
         data=of_the_data(board),
         primary=metric(board.primary).label,
         primary_title=metric(board.primary).title,
         level=f"{board.interval.level * 100:g}%",
-        reference=reference_text(board),
+        reference=board.reference_text,
         glance=glance(board),
         ranking=ranking(board),
         rank_shares=rank_shares(board),

@@ -1,27 +1,369 @@
-"""LaTeX tables, figures and references for a paper."""
+"""LaTeX tables, figures, methods text and references for a paper.
+
+pdfLaTeX's T1 fonts set Latin letters. Other letters (Hebrew, Greek, signs) become their code, so
+that a document always compiles; the few that this project uses become commands.
+"""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.leaderboard import Estimate, Leaderboard
+from bench.leaderboard import REFERENCE, DatasetFacts, Estimate, Leaderboard, LeaderboardRow
+from bench.leaderboard.text import metric
 from bench.report.charts import ACCENT, RULE, SOFT, class_colours, standalone
 from bench.report.dataset_report import DatasetReport
-from bench.report.format import name
-from bench.report.metric_info import metric
-from bench.report.paper_text import bibliography, cited, paragraphs, render_tex, tables
-from bench.report.tables import REFERENCE
+from bench.report.format import (
+    count,
+    counted,
+    decimals,
+    fixed,
+    interval,
+    listed,
+    name,
+    p_value,
+    plain,
+    signed,
+)
+from bench.report.leaderboard_page import shown_pairs
+from bench.report.tables import METHODS, Cell, cell, method_name, metric_order
+from bench.report.text import FOLDS, MARKS, RARE, kind_of, unseen
+from bench.settings import REPORTS
 
 if TYPE_CHECKING:
     import altair as alt
+    from jinja2 import Environment
+
+
+COMMANDS = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_\allowbreak{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "'": "'",
+    "`": r"\textasciigrave{}",
+    "*": "{*}",
+    "[": "{[}",
+    "]": "{]}",
+    "@": r"@\allowbreak{}",
+    "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LEFT DOUBLE QUOTATION MARK}": "``",
+    "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{GREEK SMALL LETTER KAPPA}": r"$\kappa$",
+    "\N{INFINITY}": r"$\infty$",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
+    "\N{NO-BREAK SPACE}": "~",
+}
+"""`[` and `*` too: behind a line's end LaTeX would take them for its options."""
+LATIN = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]")
+
+
+class Tex(str):
+    """Text that is LaTeX already."""
+
+    __slots__ = ()
+
+
+def escape(text: object) -> Tex:
+    """Any text as LaTeX that shows it."""
+    if isinstance(text, Tex):
+        return text
+    return Tex("".join(map(_one, plain(str(text)))))
+
+
+def _one(char: str) -> str:
+    if char in COMMANDS:
+        return COMMANDS[char]
+    if char.isascii() or LATIN.fullmatch(char):
+        return char
+    return rf"\textbackslash{{}}u{ord(char):04x}"
+
+
+def render_tex(template: str, **content: Any) -> str:
+    """A LaTeX file from a template of `reports/paper`; what is put into it is escaped."""
+    return _environment().get_template(template).render(**content)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(REPORTS / "paper"),
+        autoescape=False,  # noqa: S701 - HTML's escaping is not LaTeX's: `finalize` escapes
+        finalize=escape,
+        undefined=StrictUndefined,
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"count": count, "counted": counted, "listed": listed, "short": _short}
+    return environment
+
+
+def _short(text: str, limit: int = 40) -> str:
+    return name(text, limit).short
+
+
+SHOWN = ("python", "torch", "timm")
+"""Software that the methods text names."""
+
+
+def methods_text(study: DatasetReport) -> str:
+    """The methods section in LaTeX: data, folds, methods, statistics, a paragraph each."""
+    board, protocol = study.board, study.protocol
+    rows, trained = _parted(board)[0], study.trained
+    seeds = set(protocol.run.seeds)
+    further = {
+        row.name: sorted(set(row.seeds) - seeds) for row in trained if set(row.seeds) - seeds
+    }
+    versions = {key: _environments(trained, key) for key in SHOWN}
+    return render_tex(
+        "methods.tex.j2",
+        study=study,
+        stratify=["class" if key == "label" else key for key in protocol.split.stratify],
+        unseen=unseen("image" if protocol.split.control else "group"),
+        unranked=[row.name for row in rows if row.facts.unranked or not row.complete],
+        incomplete=not all(row.complete for row in trained),
+        further=[
+            f"{name(row, 40).short}: {listed(list(map(str, more)))}"
+            for row, more in further.items()
+        ],
+        software={key: " or ".join(found) for key, found in versions.items() if found},
+        commits=[commit[:12] for commit in _environments(trained, "commit")],
+        references=[row.name for row in _parted(board)[1]],
+        primary=metric(board.primary).label,
+        method=method_name(board.interval.method),
+        tested=any(not math.isnan(pair.p_adjusted) for pair in board.comparisons),
+    )
+
+
+def _environments(rows: Sequence[LeaderboardRow], key: str) -> list[str]:
+    return sorted({row.facts.environment.get(key, "") for row in rows} - {""})
+
+
+def bibliography(facts: DatasetFacts) -> str:
+    """All entries that the methods text can cite, and one for the dataset."""
+    entries = (REPORTS / "paper" / "references.bib").read_text(encoding="utf-8")
+    note = escape(facts.citation or "no citation is on record")
+    title = escape(facts.title)
+    return f"{entries}\n@misc{{dataset,\n  title = {{{{{title}}}}},\n  note = {{{note}}}\n}}\n"
+
+
+COLUMNS = ("balanced_accuracy", "accuracy", "macro_auc")
+BY_CLASS = ("recall", "f1", "auc")
+LONGEST = 36
+MOST_PAIRS = 45
+"""Pairs that a page holds."""
+SIGNS = {
+    "few lesions": r"\dagger",
+    "biased": r"\ddagger",
+    "percentile": r"\S",
+    METHODS["clopper-pearson"]: r"\P",
+    "BCa": r"\parallel",
+    RARE: r"\ast",
+    FOLDS: r"\circ",
+    "incomplete": r"\triangle",
+    "no interval": r"\diamond",
+}
+"""A sign of LaTeX's own mathematics for each kind of mark, in their order, the same everywhere."""
+OTHER = r"\bullet"
+MOST_SPELLED = 4
+"""Marks of a kind with numbers of their own, spelled out below a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTable:
+    """A table: its label, caption, column types, headings, and blocks of lines."""
+
+    label: str
+    caption: str
+    columns: str
+    heads: tuple[str, ...]
+    blocks: tuple[tuple[tuple[str | Cell, ...], ...], ...]
+    stacked: bool = False
+
+    def signs(self, one: Cell) -> Tex:
+        """The signs of a cell's marks, raised; nothing where it bears none."""
+        return _raised(dict.fromkeys(map(kind_of, one.marks)))
+
+    @property
+    def notes(self) -> tuple[Tex, ...]:
+        """What the signs of this table mean, in the order of the signs."""
+        used: dict[str, list[str]] = {}
+        for mark in (mark for one in self._cells() for mark in one.marks):
+            found = used.setdefault(kind_of(mark), [])
+            if mark not in found:
+                found.append(mark)
+        order = dict.fromkeys([*SIGNS, *used])
+        return tuple(_note(kind, used[kind]) for kind in order if kind in used)
+
+    def _cells(self) -> Iterator[Cell]:
+        yield from (
+            one for block in self.blocks for line in block for one in line if isinstance(one, Cell)
+        )
+
+
+def _raised(kinds: Iterable[str]) -> Tex:
+    found = "".join(SIGNS.get(kind, OTHER) for kind in kinds)
+    return Tex(f"$^{{{found}}}$" if found else "")
+
+
+def _note(kind: str, marks: Sequence[str]) -> Tex:
+    """A sign, the marks that it stands for, and what they mean."""
+    more = ["and others"] if len(marks) > MOST_SPELLED else []
+    told = "; ".join([*marks[:MOST_SPELLED], *more])
+    meaning = f": {MARKS[kind]}" if kind in MARKS else "."
+    return Tex(_raised([kind]) + " " + escape(f"{told}{meaning}"))
+
+
+def tables(study: DatasetReport) -> Iterator[PaperTable]:
+    """Ranking, classes, pairs, data."""
+    yield ranking(study.board)
+    yield from (by_class(study.board, key) for key in BY_CLASS if key in study.board.class_metrics)
+    if study.board.comparisons:
+        yield pairs(study.board)
+    yield data(study)
+
+
+def _how(board: Leaderboard) -> str:
+    made = board.interval
+    data = " Synthetic data." if board.dataset.synthetic else ""
+    return (
+        f"In brackets {made.level:.0%} intervals over {made.unit}s "
+        f"({count(made.resamples)} resamples).{data}"
+    )
+
+
+def _parted(board: Leaderboard) -> tuple[list[LeaderboardRow], list[LeaderboardRow]]:
+    methods = [row for row in board.rows if row.kind != REFERENCE]
+    return methods, [row for row in board.rows if row.kind == REFERENCE]
+
+
+def ranking(board: Leaderboard) -> PaperTable:
+    """Rank, method, the primary metric and the usual others."""
+    keys = [key for key in metric_order(board) if key in (board.primary, *COLUMNS)]
+
+    def line(row: LeaderboardRow) -> tuple[str | Cell, ...]:
+        values = (cell(row.table.metrics.get(key), metric(key), board.interval) for key in keys)
+        return (_rank(row), name(row.name, LONGEST).short, *values)
+
+    return PaperTable(
+        "ranking",
+        f"{name(board.dataset.title).short}, protocol {board.protocol}. {_how(board)} "
+        "Rank with its interval over the same resamples; reference rows have learnt nothing.",
+        "ll" + "l" * len(keys),
+        ("Rank", "Method", *(metric(key).title for key in keys)),
+        tuple(tuple(map(line, rows)) for rows in _parted(board) if rows),
+        stacked=True,
+    )
+
+
+def _rank(row: LeaderboardRow) -> str:
+    rank = row.rank
+    if rank.best is None:
+        return "\N{EN DASH}"
+    return str(rank.best) if rank.low is None else f"{rank.best} [{rank.low}, {rank.high}]"
+
+
+def by_class(board: Leaderboard, key: str) -> PaperTable:
+    """One metric of every row by class."""
+    about = metric(key)
+
+    def line(row: LeaderboardRow) -> tuple[str | Cell, ...]:
+        found = (row.table.per_class.get(label, {}).get(key) for label in board.classes)
+        return (
+            name(row.name, LONGEST).short,
+            *(cell(one, about, board.interval) for one in found),
+        )
+
+    meaning = f" ({about.meaning})" if about.meaning else ""
+    return PaperTable(
+        f"class-{key.replace('_', '-')}",
+        f"{about.title}{meaning} by class. {_how(board)}",
+        "l" * (len(board.classes) + 1),
+        ("Method", *(name(label, 16).short for label in board.classes)),
+        tuple(tuple(map(line, rows)) for rows in _parted(board) if rows),
+        stacked=True,
+    )
+
+
+def pairs(board: Leaderboard) -> PaperTable:
+    """Differences in the primary metric, with interval, adjusted p and verdict."""
+    board, told = shown_pairs(board, MOST_PAIRS)
+    lines = []
+    for one in board.comparisons:
+        if one.metric == board.primary:
+            places = decimals(one.low, one.high)
+            ends = interval(one.low, one.high, places)
+            lines.append(
+                (
+                    name(one.a, LONGEST).short,
+                    name(one.b, LONGEST).short,
+                    f"{signed(one.difference, places)} {ends}".strip(),
+                    p_value(one.p_adjusted).removeprefix("p ").removeprefix("= ") or "n/a",
+                    one.verdict,
+                )
+            )
+    return PaperTable(
+        "pairs",
+        f"Differences in {metric(board.primary).label}, first minus second, paired. {_how(board)} "
+        f"p: corrected resampled t test over folds, adjusted by Holm.{f' {told}' if told else ''}",
+        "llrrl",
+        ("First", "Second", "Difference", "p", "Verdict"),
+        (tuple(lines),),
+    )
+
+
+def data(study: DatasetReport) -> PaperTable:
+    """Images, groups and detectable difference of every class."""
+    lines = tuple(
+        (
+            "all (in accuracy)" if row["class"] == "all" else name(str(row["class"]), 24).short,
+            count(row["images"]),
+            count(row["groups"]),
+            fixed(row["detectable"], 3),
+        )
+        for row in study.detectable.to_dict("records")
+    )
+    by = study.assumed
+    return PaperTable(
+        "data",
+        f"Tested images and groups by class, and the smallest difference in recall found with "
+        f"{by['power']:.0%} power, for methods that differ on {by['disagreement']:.0%} of the "
+        f"images, correlated by {by['correlation']:g} within a group.",
+        "lrrr",
+        ("Class", "Images", "Groups", "Detectable"),
+        (lines,),
+    )
 
 
 SIDE = 420
-LINE = 20
+ROW = 20
 TICK = 40
 """Pixels that a tick and its label take."""
 PANELS = 4
@@ -40,11 +382,11 @@ class Figure:
 def figures(study: DatasetReport) -> Iterator[Figure]:
     """Ranking, classes, pairs, detectable differences, as far as there is something to draw."""
     board = study.board
-    yield _ranking(board)
+    yield _ranking_figure(board)
     if any(row.kind != REFERENCE for row in board.rows):
-        yield _classes(board)
+        yield _class_figure(board)
     if any(one.metric == board.primary for one in board.comparisons):
-        yield _pairs(board)
+        yield _pair_figure(board)
     yield _detectable(study)
 
 
@@ -82,7 +424,7 @@ def _forest(
     axis = alt.Axis(labelLimit=SIDE, labels=named, ticks=named)
 
     base = alt.Chart(
-        alt.InlineData(values=records), width=width, height=LINE * (len(order) + 1)
+        alt.InlineData(values=records), width=width, height=ROW * (len(order) + 1)
     ).encode(
         y=alt.Y("who", type="nominal", sort=list(order), title=None, axis=axis),
         color=alt.Color("colour", type="nominal", scale=None),
@@ -99,7 +441,7 @@ def _forest(
     return cast("alt.LayerChart", alt.layer(rule, point))
 
 
-def _ranking(board: Leaderboard) -> Figure:
+def _ranking_figure(board: Leaderboard) -> Figure:
     rows = board.rows[:MOST_ROWS]
     order = _labels([row.name for row in rows])
     records = [
@@ -116,7 +458,7 @@ def _ranking(board: Leaderboard) -> Figure:
     )
 
 
-def _classes(board: Leaderboard) -> Figure:
+def _class_figure(board: Leaderboard) -> Figure:
     """F1 by class, a panel a class, in the class's colour."""
     import altair as alt
 
@@ -142,7 +484,7 @@ def _classes(board: Leaderboard) -> Figure:
     )
 
 
-def _pairs(board: Leaderboard) -> Figure:
+def _pair_figure(board: Leaderboard) -> Figure:
     import altair as alt
 
     found = [one for one in board.comparisons if one.metric == board.primary][:MOST_ROWS]
@@ -184,7 +526,7 @@ def _detectable(study: DatasetReport) -> Figure:
         for row in study.detectable.to_dict("records")
     ]
     chart = (
-        alt.Chart(alt.InlineData(values=records), width=SIDE, height=LINE * (len(records) + 1))
+        alt.Chart(alt.InlineData(values=records), width=SIDE, height=ROW * (len(records) + 1))
         .mark_bar(height=12)
         .encode(
             y=alt.Y("who", type="nominal", sort=[one["who"] for one in records], title=None),
@@ -204,35 +546,24 @@ FOLDER = "paper"
 
 
 def render_paper(study: DatasetReport) -> dict[str, str | bytes]:
-    """The files of a paper about a leaderboard, by name, `main.tex` of all parts among them.
+    """The files of a paper about a leaderboard, by name; `main.tex` includes the others.
 
-    The same study gives the same bytes.
+    The same study gives the same bytes, except for the order of objects in the PDF files.
     """
     import vl_convert
 
-    made: dict[str, str | bytes] = {}
-    labels = []
-    for table in tables(study):
-        labels.append(f"table-{table.label}")
-        made[f"table-{table.label}.tex"] = render_tex("table.tex.j2", table=table)
+    files: dict[str, str | bytes] = {
+        f"table-{table.label}.tex": render_tex("table.tex.j2", table=table)
+        for table in tables(study)
+    }
+    labels = [file.removesuffix(".tex") for file in files]
     drawn = list(figures(study))
-    for one in drawn:
-        made[f"figures/{one.label}.svg"] = one.svg
-        made[f"figures/{one.label}.pdf"] = in_order(vl_convert.svg_to_pdf(one.svg))
-    methods = render_tex("methods.tex.j2", paragraphs=paragraphs(study))
-    captions = [(one.label, one.caption) for one in drawn]
-    return made | {
-        "methods.tex": methods,
-        "references.bib": bibliography(cited(methods), study.board.dataset),
+    for figure in drawn:
+        files[f"figures/{figure.label}.svg"] = figure.svg
+        files[f"figures/{figure.label}.pdf"] = vl_convert.svg_to_pdf(figure.svg)
+    captions = [(figure.label, figure.caption) for figure in drawn]
+    return files | {
+        "methods.tex": methods_text(study),
+        "references.bib": bibliography(study.board.dataset),
         "main.tex": render_tex("main.tex.j2", tables=labels, figures=captions),
     }
-
-
-def in_order(pdf: bytes) -> bytes:
-    """The same PDF with its objects and names in order, where its writer has them as they come."""
-    import pikepdf
-
-    out = io.BytesIO()
-    with pikepdf.open(io.BytesIO(pdf)) as whole:
-        whole.save(out, deterministic_id=True)
-    return out.getvalue()

@@ -19,13 +19,7 @@ from bench.errors import ResultsError
 from bench.io import safe_name, write_atomically
 from bench.leaderboard import Leaderboard, LeaderboardRow, RowReport
 from bench.report.arms import Leak
-from bench.report.export import (
-    closeup_json,
-    leaderboard_csv,
-    leaderboard_json,
-    per_class_csv,
-    subgroups_csv,
-)
+from bench.report.export import leaderboard_csv, per_class_csv, subgroups_csv
 from bench.report.format import pieces
 from bench.report.leaderboard_page import page
 from bench.report.row_page import Pictured, method_page
@@ -90,7 +84,7 @@ def render(
             study=study,
             home=home,
         ),
-        "leaderboard.json": leaderboard_json(leaderboard),
+        "leaderboard.json": leaderboard.to_json(),
         "leaderboard.csv": leaderboard_csv(leaderboard),
         "per_class.csv": per_class_csv(leaderboard),
     }
@@ -126,7 +120,7 @@ def _method_files(
         f"{METHODS}/{file}.html": render_page(
             "method.html.j2", page=shown, home=f"../{home}" if home else ""
         ),
-        f"{METHODS}/{file}.json": closeup_json(board, row, look),
+        f"{METHODS}/{file}.json": look.to_json(board, row),
         f"{METHODS}/{file}.csv": subgroups_csv(look),
     }
 

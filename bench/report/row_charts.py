@@ -13,9 +13,9 @@ from bench.leaderboard import (
     RankCurves,
     RowReport,
 )
+from bench.leaderboard.text import metric
 from bench.report.charts import CurveSpec, Graph, Scale, diagonal, graph, scale_of
 from bench.report.format import count, counted, name, plain, said
-from bench.report.metric_info import metric
 from bench.report.tables import cell
 
 UNIT = Scale(0.0, 1.0)

@@ -18,6 +18,7 @@ from bench.leaderboard import (
     RowReport,
     Subgroup,
 )
+from bench.leaderboard.text import metric
 from bench.recipe import Recipe
 from bench.report import text
 from bench.report import text as words
@@ -36,7 +37,6 @@ from bench.report.format import (
 )
 from bench.report.leaderboard_details import Confusion, RecipeText, confusion, recipes
 from bench.report.leaderboard_page import ATTRIBUTES, TOO_FEW
-from bench.report.metric_info import metric
 from bench.report.page_header import Banner, Fact, data_sheet, page_badges, page_banners
 from bench.report.row_charts import (
     class_curves,

@@ -14,16 +14,16 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from bench.io import Download, text_cell
+from bench.leaderboard import REFERENCE
+from bench.leaderboard.text import metric
 from bench.report import arms, text
 from bench.report.dataset_report import DatasetReport
 from bench.report.eda_page import Gallery
 from bench.report.export import as_csv, number
-from bench.report.feed import Entry, feed
 from bench.report.format import Name, count, counted, name, plain, said, size
-from bench.report.metric_info import metric
 from bench.report.page_header import page_badges
-from bench.report.render import as_bytes, page_names, render_page
-from bench.report.tables import REFERENCE, Badge, Cell, cell
+from bench.report.render import as_bytes, render_page
+from bench.report.tables import Badge, Cell, cell
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _dataset(anchor: str, boards: Sequence[Board]) -> Dataset:
 
 def _line(board: Board) -> Line:
     found = board.study.board
-    first = text.leader(found)
+    first = found.leader
     about = metric(found.primary)
     value = None
     if first is not None:
@@ -320,40 +320,8 @@ def boards_csv(boards: Sequence[Board]) -> str:
     return as_csv(lines)
 
 
-def entries(board: Board) -> list[Entry]:
-    """An entry for every row that was trained or handed in."""
-    found = board.study.board
-    about = metric(found.primary)
-    done: dict[str, str] = {}
-    for one in board.offers:
-        done[one.row] = max(done.get(one.row, ""), one.finished)
-    pages = page_names([row.name for row in found.rows])
-    entries = []
-    for row in found.rows:
-        if row.kind == REFERENCE:
-            continue
-        page = f"{board.folder}/methods/{quote(pages[row.name])}.html"
-        there = f"methods/{pages[row.name]}.html" in board.pages
-        value = cell(row.table.metrics.get(found.primary), about, found.interval)
-        rank = f", rank {row.rank.best}" if row.rank.best is not None else ", not ranked"
-        warning = "Synthetic data. " if found.dataset.synthetic else ""
-        updated = row.facts.environment.get("finished") or row.facts.environment.get("accepted")
-        entries.append(
-            Entry(
-                key="\0".join((board.folder, row.name, row.facts.hashes.get("row", ""))),
-                title=f"{name(row.name).short} on {name(found.dataset.title).short}, "
-                f"{found.protocol}",
-                summary=f"{warning}{about.label} {value.text}{rank}.",
-                href=page if there else f"{board.folder}/index.html",
-                updated=updated or done.get(row.name, ""),
-            )
-        )
-    return entries
-
-
 MARK = "site.json"
 SUMS = "SHA256SUMS"
-FEED = "feed.xml"
 KIND = "lesion-bench site"
 VERSION = 1
 PREDICTIONS = "predictions.html"
@@ -361,7 +329,6 @@ IMAGES = "images.html"
 FILES = (
     ("boards.csv", "this table"),
     ("boards.json", "the same for programs"),
-    (FEED, "rows by when they were done, for a feed reader (Atom)"),
     (SUMS, "sha256 of every file: sha256sum -c SHA256SUMS"),
 )
 
@@ -383,13 +350,10 @@ def render_site(boards: Sequence[Board], absent: Sequence[str] = ()) -> dict[str
         for offer in board.offers:
             files[offer.name] = offer.source
     files["index.html"] = as_bytes(
-        render_page("site.html.j2", page=index_page(boards, absent, FILES), feed=FEED)
+        render_page("site.html.j2", page=index_page(boards, absent, FILES))
     )
     files["boards.json"] = as_bytes(boards_json(boards))
     files["boards.csv"] = as_bytes(boards_csv(boards))
-    files[FEED] = as_bytes(
-        feed(title(boards), [entry for board in boards for entry in entries(board)])
-    )
     files[MARK] = as_bytes(json.dumps({"kind": KIND, "version": VERSION}) + "\n")
     files[SUMS] = as_bytes(_sums(files))
     return files

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.leaderboard import Estimate, IntervalFacts, Leaderboard, LeaderboardRow, Rank
+from bench.leaderboard import (
+    REFERENCE,
+    Estimate,
+    IntervalFacts,
+    Leaderboard,
+    LeaderboardRow,
+    Rank,
+)
+from bench.leaderboard.estimate import REASONS
+from bench.leaderboard.text import Metric, metric
 from bench.report.charts import Bar, Scale, Tick, scale_of_estimates, swatches
 from bench.report.format import (
     UNDEFINED,
@@ -24,13 +33,9 @@ from bench.report.format import (
     plain,
     said,
 )
-from bench.report.metric_info import Metric, metric
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
 
-
-WHY = ("undefined: ", "no val predictions")
-"""How the marks begin that say why there is no value."""
 
 METHODS = {
     "bca": "BCa",
@@ -73,19 +78,10 @@ def method_name(method: str) -> str:
     return METHODS.get(method, method)
 
 
-def reason(estimate: Estimate, metric: Metric) -> str:
-    """Why a value is undefined, in a few words, with its n."""
-    said = [mark for mark in estimate.marks if mark.startswith(WHY)]
-    if not said and estimate.n == 0:
-        return metric.none
-    known = said or ([metric.why] if metric.why else [])
-    return ", ".join([*known, f"n = {count(estimate.n)}"])
-
-
 def beside(estimate: Estimate) -> tuple[str, ...]:
     """The marks that stand beside a number; what a row lacks is said in full at its name."""
     short = ("incomplete" if mark.startswith("incomplete") else mark for mark in estimate.marks)
-    return tuple(plain(mark) for mark in short if not mark.startswith(WHY))
+    return tuple(plain(mark) for mark in short if not mark.startswith(REASONS))
 
 
 def cell(
@@ -95,7 +91,7 @@ def cell(
     if estimate is None:
         return Cell("", UNDEFINED, "", "not worked out", (), f"{metric.label}: not worked out")
     if math.isnan(estimate.value):
-        why = reason(estimate, metric)
+        why = estimate.reason(metric.name)
         title = f"{metric.label}: undefined ({why})"
         return Cell("", UNDEFINED, "", why, beside(estimate), title)
     order = f"{estimate.value:.7g}"
@@ -122,7 +118,6 @@ def _marks(estimate: Estimate, facts: IntervalFacts, *, has_interval: bool) -> t
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
 
 
-REFERENCE = "reference"
 MOST_GONE = 6
 """Passes over the folds of which is told what they lack."""
 BADGES = {
@@ -218,23 +213,6 @@ def _guard_badge(said: Mapping[str, str]) -> tuple[Badge, ...]:
     return (Badge(f"{counted(len(said), 'guard')} spoke", f"{sentences}."),)
 
 
-def reference_text(board: Leaderboard) -> str:
-    """`uniform, 0.131`: the best reference row and its primary value; "" if there is none."""
-    for row in board.rows:
-        if row.name == board.best_reference and board.primary in row.table.metrics:
-            value = cell(row.table.metrics[board.primary], metric(board.primary), board.interval)
-            return f"{said(row.name)}, {value.value}"
-    return ""
-
-
-def fault(board: Leaderboard, row: LeaderboardRow) -> str:
-    """The red mark of a method whose primary interval does not clear the best reference."""
-    if row.kind == REFERENCE or row.clears_reference:
-        return ""
-    best = reference_text(board)
-    return f"does not clear the best reference row ({best})" if best else "clears no reference row"
-
-
 def folds_there(board: Leaderboard, row: LeaderboardRow) -> tuple[str, str]:
     """`4 of 5`, and what is not there, `without 2`, told by seed and repeat where it has several;
     "" where nothing is missing.
@@ -286,7 +264,7 @@ def row_head(board: Leaderboard, row: LeaderboardRow) -> RowHead:
         method="" if row.method == row.name else isolated(name(row.method).short),
         variant=_variant(row),
         badges=badges(row),
-        fault=fault(board, row),
+        fault=board.fault(row),
         aside=aside(board, row),
         page=board.pages.get(row.name, ""),
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bench.leaderboard import Comparison, DatasetFacts, Leaderboard, LeaderboardRow
-from bench.report import arms
+from bench.leaderboard import REFERENCE, DatasetFacts, Leaderboard
+from bench.leaderboard.text import metric
 from bench.report.format import count, counted, listed, plain, said
-from bench.report.metric_info import metric
-from bench.report.tables import REFERENCE, cell, fault, method_name, reference_text
+from bench.report.tables import cell, method_name
 
 GROUPING = {
     "patient": "Patient-level: all images of a patient stand on one side of every fold.",
@@ -82,51 +81,12 @@ def protocol_title(title: str, unit: str) -> str:
     return plain(title if unit == "patient" else title.replace("by patient", f"by {unit}"))
 
 
-def primary_text(board: Leaderboard, row: LeaderboardRow) -> str:
-    """`macro-F1 0.742 [0.725, 0.754]`."""
-    about = metric(board.primary)
-    return f"{about.label} {cell(row.table.metrics.get(board.primary), about, board.interval).text}"
-
-
-def headline(board: Leaderboard) -> str:
-    """Who is ahead, in one sentence."""
-    first = leader(board)
-    if found := arms.headline(board):
-        return found
-    if board.control:
-        return "A control: no row is ranked."
-    if first is None:
-        methods = any(row.kind != REFERENCE for row in board.rows)
-        return "No method is ranked yet." if methods else "No method has been run yet."
-    where = "On synthetic data, " if board.dataset.synthetic else ""
-    return f"{where}{said(first.name)} {_standing(board, first)}."
-
-
-def leader(board: Leaderboard) -> LeaderboardRow | None:
-    """The row of the first rank."""
-    ranked = [row for row in board.rows if row.rank.best is not None]
-    return min(ranked, key=lambda row: row.rank.best or 0, default=None)
-
-
-def _standing(board: Leaderboard, first: LeaderboardRow) -> str:
-    text = primary_text(board, first)
-    if fault(board, first):
-        return f"is first with {text}, but {fault(board, first)}"
-    against = _against(board, first)
-    if not any(against.values()):
-        return f"is the only ranked method, with {text}"
-    if not against["not settled"] and not against["no difference seen"]:
-        return f"leads with {text}, better than every other method"
-    lead = "not every lead" if against["better"] else "no lead"
-    return f"is first with {text}, but {lead} is settled"
-
-
 def standfirst(board: Leaderboard) -> tuple[str, ...]:
     """The sentences below the headline: against whom, against chance, on what."""
     words = []
-    first = leader(board)
+    first = board.leader
     if first is not None:
-        against = _against(board, first)
+        against = board.against(first)
         open_, level = against["not settled"], against["no difference seen"]
         if against["better"] and (open_ or level):
             words.append(f"It is better than {_some(against['better'])}.")
@@ -176,8 +136,8 @@ def _some(names: list[str]) -> str:
 
 def _chance(board: Leaderboard) -> list[str]:
     methods = [row for row in board.rows if row.kind != REFERENCE]
-    failing = [said(row.name) for row in methods if fault(board, row)]
-    best = reference_text(board)
+    failing = [said(row.name) for row in methods if board.fault(row)]
+    best = board.reference_text
     if not methods or not best:
         return []
     if not failing:
@@ -187,30 +147,6 @@ def _chance(board: Leaderboard) -> list[str]:
         return [f"No method clears the best reference row ({best})."]
     verb = "does" if len(failing) == 1 else "do"
     return [f"{_some(failing)} {verb} not clear the best reference row ({best})."]
-
-
-def _against(board: Leaderboard, first: LeaderboardRow) -> dict[str, list[str]]:
-    """The other ranked rows by what is known of the first against them."""
-    found: dict[str, list[str]] = {"better": [], "no difference seen": [], "not settled": []}
-    for row in board.rows:
-        if row.rank.best is None or row is first:
-            continue
-        verdicts = {
-            _verdict_for(first.name, row.name, one, board.primary) for one in board.comparisons
-        }
-        known = next((verdict for verdict in found if verdict in verdicts), "not settled")
-        found[known].append(said(row.name))
-    return found
-
-
-def _verdict_for(first: str, other: str, one: Comparison, primary: str) -> str:
-    if one.metric != primary:
-        return ""
-    if (one.a, one.b) == (first, other):
-        return one.verdict
-    if (one.a, one.b) == (other, first):
-        return {"better": "worse", "worse": "better"}.get(one.verdict, one.verdict)
-    return ""
 
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes

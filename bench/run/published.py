@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from glob import escape
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import ResultsError
 from bench.io import Download, read_text, safe_name, sha256_of
+from bench.leaderboard import LEAKAGE_METER, ComparisonReport, Leaderboard
 from bench.run import results
 from bench.run.results import BOARD, LEADERBOARD
 from bench.run.submissions import all_submissions
@@ -81,7 +80,6 @@ def _of_jobs(root: Path, protocol: str, dataset: str, roles: str) -> Iterator[Do
                 path,
                 record.job.row,
                 inside,
-                record.finished,
                 found,
                 path.stat().st_size,
             )
@@ -97,121 +95,49 @@ def _of_submissions(root: Path, protocol: str, dataset: str, roles: str) -> Iter
                 path,
                 submission.name,
                 "",
-                submission.accepted,
                 sha256_of(path),
                 path.stat().st_size,
             )
 
 
-T = TypeVar("T", bound="_Told")
-Positive = Annotated[float, Field(gt=0)]
-
-
-class _Told(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
-class _Compared(_Told):
-    rows: Annotated[tuple[str, ...], Field(min_length=2)]
-    metric: str
-
-    @property
-    def title(self) -> str:
-        """Its rows, and by what they are compared."""
-        return f"{' against '.join(self.rows)}, by {self.metric.replace('_', ' ')}"
-
-    @model_validator(mode="after")
-    def _different(self) -> Self:
-        if len(set(self.rows)) < len(self.rows):
-            raise ValueError("rows stand there twice")
-        return self
-
-
-class _Belief(_Told):
-    rope: Positive
-
-
-class _NonInferiority(_Told):
-    margin: Positive
-
-
-class _Pair(_Told):
-    belief: _Belief | None = None
-    non_inferiority: _NonInferiority | None = None
-
-
-def _mapping(told: Any) -> Any:
-    return told if isinstance(told, dict) else {}  # earlier versions told how many
-
-
-class StoredComparison(_Compared):
-    """What a comparison was asked, and what it rested on.
-
-    family  the rows over whose pairs its p values are adjusted, each with its value of the metric,
-            None where that is undefined; empty in what earlier versions wrote
-    """
-
-    family: Annotated[dict[str, float | None], BeforeValidator(_mapping)] = {}
-    pairs: Annotated[tuple[_Pair, ...], Field(min_length=1)]
-
-    @property
-    def rope(self) -> float | None:
-        """The region of practical equivalence; None where no test was made."""
-        belief = self.pairs[0].belief
-        return None if belief is None else belief.rope
-
-    @property
-    def margin(self) -> float | None:
-        """The margin of non-inferiority, if one was asked for."""
-        asked = self.pairs[0].non_inferiority
-        return None if asked is None else asked.margin
-
-
-class _Dataset(_Told):
-    roster_sha256: str
-
-
-class _Arms(_Told):
-    kind: str
-
-
-class _Board(_Told):
-    dataset: _Dataset
-    arms: _Arms | None
+COMPARISONS = "compare/*/comparison.json"
+Result = TypeVar("Result", Leaderboard, ComparisonReport)
 
 
 def compared_pages(leaderboard: Path, there: Collection[str]) -> list[tuple[str, str]]:
-    """Address and title of every page of a comparison in a leaderboard's folder, by title: of those
-    whose rows are all still there.
+    """Address and title of every comparison page in a leaderboard's folder, sorted by title.
+
+    there  the rows of the leaderboard; a comparison with another row is left out
     """
-    found = [
-        (f"compare/{quote(path.parent.name)}/index.html", told.title)
-        for path, told in _told(leaderboard, "compare/*/comparison.json", _Compared)
-        if path.with_name("index.html").is_file() and set(told.rows) <= set(there)
+    pages = [
+        (f"compare/{quote(path.parent.name)}/index.html", report.title)
+        for path, report in _read_all(leaderboard, COMPARISONS, ComparisonReport)
+        if path.with_name("index.html").is_file() and set(report.rows) <= set(there)
     ]
-    return sorted(found, key=lambda page: page[1])
+    return sorted(pages, key=lambda page: page[1])
 
 
-def asked_comparisons(leaderboard: Path) -> list[StoredComparison]:
-    """What every comparison in a leaderboard's folder was asked."""
-    return [asked for _, asked in _told(leaderboard, "compare/*/comparison.json", StoredComparison)]
+def stored_comparisons(leaderboard: Path) -> list[ComparisonReport]:
+    """Every comparison in a leaderboard's folder, as it was written."""
+    return [report for _, report in _read_all(leaderboard, COMPARISONS, ComparisonReport)]
 
 
-def leakage_meters(leaderboard: Path, roster_sha256: str) -> Iterator[tuple[str, str]]:
-    """Leakage meters' pages on the same data: address from a leaderboard's page, and their JSON."""
+def leakage_meters(leaderboard: Path, roster_sha256: str) -> Iterator[tuple[str, Leaderboard]]:
+    """Leakage meters on the same data: their address from the leaderboard's page, and results."""
     dataset, root = leaderboard.parent.name, leaderboard.parents[2]
-    for path, told in _told(root, f"*/{escape(dataset)}/{LEADERBOARD}/{BOARD}", _Board):
-        same = told.dataset.roster_sha256 == roster_sha256
-        meter = told.arms is not None and told.arms.kind == "leakage-meter"
+    pattern = f"*/{escape(dataset)}/{LEADERBOARD}/{BOARD}"
+    for path, board in _read_all(root, pattern, Leaderboard):
+        same = board.dataset.roster_sha256 == roster_sha256
+        meter = board.arms is not None and board.arms.kind == LEAKAGE_METER
         if same and meter and path.parent != leaderboard:
             parts = (path.parents[2].name, dataset, LEADERBOARD, "index.html")
-            yield "/".join(("../../..", *map(quote, parts))), read_text(path)
+            yield "/".join(("../../..", *map(quote, parts))), board
 
 
-def _told(folder: Path, pattern: str, kind: type[T]) -> Iterator[tuple[Path, T]]:
-    """Every file below a folder that can be read as what is looked for, in path order."""
+def _read_all(folder: Path, pattern: str, kind: type[Result]) -> Iterator[tuple[Path, Result]]:
+    """Every result below a folder, in path order; files of another kind are skipped."""
     for path in sorted(folder.glob(pattern)):
         try:
-            yield path, kind.model_validate_json(read_text(path))
-        except (OSError, UnicodeDecodeError, ValidationError):
-            continue  # no page of ours
+            yield path, kind.from_json(read_text(path))
+        except (OSError, UnicodeDecodeError, ResultsError):
+            continue

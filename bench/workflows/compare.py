@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, isnan
 from pathlib import Path
 
 from bench.errors import PredictionError
 from bench.leaderboard import ComparisonReport, Leaderboard
-from bench.run.published import StoredComparison
 from bench.score.comparison import ComparisonRequest, compare_rows_in_full, find_row
 from bench.workflows.collect import CollectedRows, collect
 from bench.workflows.open import OpenBench
@@ -111,7 +110,7 @@ def compare_collected(
 
 def _refuse_wide(request: ComparisonRequest) -> None:
     """Raise PredictionError for a margin or a rope as wide as the metric's range."""
-    from bench.report.metric_info import metric
+    from bench.leaderboard.text import metric
 
     low, high = metric(request.metric).bounds
     for option, width in (("--margin", request.margin), ("--rope", request.rope)):
@@ -127,7 +126,7 @@ def _refuse_wide(request: ComparisonRequest) -> None:
             )
 
 
-def outdated(stored: StoredComparison, board: Leaderboard) -> bool:
+def outdated(stored: ComparisonReport, board: Leaderboard) -> bool:
     """Whether the rows over which a stored comparison adjusts its p values have changed.
 
     True if a row was added or removed since, or if the value of the compared metric differs.
@@ -140,12 +139,16 @@ def outdated(stored: StoredComparison, board: Leaderboard) -> bool:
         if row.name in stored.rows or (row.kind != KIND and row.complete and not row.facts.unranked)
         if stored.metric in row.table.metrics
     }
-    defined = {name: None if isnan(value) else value for name, value in now.items()}
-    return defined != dict(stored.family)
+    return _defined(now) != _defined(stored.family)
+
+
+def _defined(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Values that compare equal where both are undefined."""
+    return {name: None if isnan(value) else value for name, value in values.items()}
 
 
 def refreshed(
-    bench: OpenBench, collected: CollectedRows, stored: Iterable[StoredComparison], home: str = ""
+    bench: OpenBench, collected: CollectedRows, stored: Iterable[ComparisonReport], home: str = ""
 ) -> Iterator[ComparisonPage]:
     """Make stored comparisons again whose rows still exist and share a training.
 

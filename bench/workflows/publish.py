@@ -14,7 +14,7 @@ from bench.errors import DataError, ResultsError, listing
 from bench.io import Changes, files_in, recover_folder, replace_folder
 from bench.report.eda_page import Gallery
 from bench.report.site import MARK, SUMS, Board, is_mark, listed_files, render_site
-from bench.run.published import asked_comparisons, boards_in, downloads
+from bench.run.published import boards_in, downloads, stored_comparisons
 from bench.run.results import leaderboard_folder
 from bench.settings import COMMITTED, DEFAULT_RESULTS
 from bench.workflows.collect import collect
@@ -158,7 +158,7 @@ def _board(protocol: str, source: OpenDataset, results: Path, *, images: bool) -
     bench = prove_bench(protocol, source)
     collected = collect(bench, results)
     folder = leaderboard_folder(results, protocol, source.manifest.name)
-    comparisons = list(refreshed(bench, collected, asked_comparisons(folder), f"../../{HOME}"))
+    comparisons = list(refreshed(bench, collected, stored_comparisons(folder), f"../../{HOME}"))
     links = [(f"{one.folder}/index.html", one.title) for one in comparisons]
     facts, pages = board_files(
         bench, results, collected, links=links, home=HOME, with_images=images

@@ -18,7 +18,7 @@ from bench.leaderboard import Leaderboard
 from bench.predictions import Predictions
 from bench.report.dataset_report import DatasetReport, KnownPairs
 from bench.run import results as results_folder
-from bench.run.published import asked_comparisons, compared_pages, leakage_meters
+from bench.run.published import compared_pages, leakage_meters, stored_comparisons
 from bench.run.results import leaderboard_folder
 from bench.workflows.collect import CollectedRows, collect
 from bench.workflows.compare import outdated, refreshed
@@ -118,7 +118,7 @@ def write_pages(
         bench, results, collected, links=links, with_images=options.with_images, on_event=on_event
     )
     write(files, folder)
-    stored = [one for one in asked_comparisons(folder) if outdated(one, facts.board)]
+    stored = [one for one in stored_comparisons(folder) if outdated(one, facts.board)]
     for page in refreshed(bench, collected, stored):
         write(page.files, folder / page.folder)
     if options.latex:
@@ -154,14 +154,13 @@ def board_files(
     links  address and title of the comparison pages
     home   address of the site's index from these pages, in a site
     """
-    from bench.report import charts, render
+    from bench.report import render
     from bench.report.arms import leak
     from bench.report.dataset_page import render_study
     from bench.score.row_report import row_reports
     from bench.workflows.artifacts import highest_loss_pictures
 
     render.begin()
-    charts.begin()
     board = score_rows(bench, collected)
     folder = _folder(bench, results)
     costs = _kept_costs(folder, bench.dataset.classes)

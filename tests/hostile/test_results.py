@@ -7,6 +7,7 @@ import copy
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ import pytest
 from bench.errors import PredictionError, ResultsError
 from bench.io import MOST_TEXT
 from bench.job import JobFile, JobLocation
+from bench.leaderboard import MetricTable
 from bench.report.arms import leak
 from bench.run import results
 from bench.run.integrity import merge_results, verify_results
-from bench.run.published import asked_comparisons, compared_pages, leakage_meters
+from bench.run.published import compared_pages, leakage_meters, stored_comparisons
 from bench.run.status import read_status
 from bench.run.submissions import MAX_BYTES, all_submissions
 from tests.hostile.test_large_files import grown
+from tests.report.contrasts import compared
 from tests.report.test_slices import meter_file
 from tests.run.test_rows import finish, make_job
 from tests.run.test_submissions import kept, read_submission, wanted
@@ -118,10 +121,18 @@ def test_a_hidden_folder_or_link_in_a_job_s_folder_stops_no_run(tmp_path):
 
 DEEP = "[" * 100_000
 ODD = [None, 5, -1, 1e308, 10**400, "x", "", [], [1], [[1]], {}, {"x": 1}, True]
-COMPARISON = {
-    "rows": ["a", "b"], "metric": "macro_f1",
-    "pairs": [{"belief": {"rope": 0.01}, "non_inferiority": {"margin": 0.02}}],
-}  # fmt: skip
+
+
+def comparison_json() -> str:
+    """comparison.json of two rows, with one metric and one discordant class."""
+    report = compared("a", "b")
+    (pair,) = report.pairs
+    few = {"macro_f1": pair.differences.metrics["macro_f1"]}
+    table = MetricTable(few, {})
+    pair = replace(pair, differences=table, disagreements=pair.disagreements[:1])
+    tables = dict.fromkeys(report.tables, table)
+    dataset = replace(report.dataset, images_by_class={"a": 1}, groups_by_class={})
+    return replace(report, pairs=(pair,), tables=tables, dataset=dataset).to_json()
 
 
 def spoilt(sound: dict) -> Iterator[dict]:
@@ -156,18 +167,25 @@ def comparison(board: Path, text: str) -> None:
 
 
 def test_what_is_no_comparison_of_ours_is_passed_over(tmp_path):
-    comparison(tmp_path, json.dumps(COMPARISON))
-    (asked,) = asked_comparisons(tmp_path)
+    sound = comparison_json()
+    comparison(tmp_path, sound)
+    (asked,) = stored_comparisons(tmp_path)
     assert (asked.rows, asked.metric, asked.rope, asked.margin) == (
         ("a", "b"), "macro_f1", 0.01, 0.02,
     )  # fmt: skip
     assert len(compared_pages(tmp_path, "ab")) == 1
-    for text in (DEEP, "null", "[]", *map(json.dumps, ODD), *map(json.dumps, spoilt(COMPARISON))):
+    for text in (
+        DEEP,
+        "null",
+        "[]",
+        *map(json.dumps, ODD),
+        *map(json.dumps, spoilt(json.loads(sound))),
+    ):
         comparison(tmp_path, text)
         compared_pages(tmp_path, "ab")  # listed or passed over, never an error
-        assert all(len(set(asked.rows)) > 1 for asked in asked_comparisons(tmp_path))
+        assert all(len(set(asked.rows)) > 1 for asked in stored_comparisons(tmp_path))
     comparison(tmp_path, DEEP)
-    assert (compared_pages(tmp_path, "ab"), asked_comparisons(tmp_path)) == ([], [])
+    assert (compared_pages(tmp_path, "ab"), stored_comparisons(tmp_path)) == ([], [])
 
 
 def test_what_is_no_leakage_meter_of_ours_is_passed_over(tmp_path):

@@ -46,8 +46,7 @@ def offers(folder: Path, rows: Sequence[str]) -> list[Download]:
         path = folder / f"{number}.parquet"
         path.write_bytes(bytes([number]) * 100)
         name = f"results/groupkfold5/synthetic/row-{number}/seed0/fold0/predictions.parquet"
-        finished = f"2026-01-{number + 1:02d}T00:00:00+00:00"
-        made.append(Download(name, path, row, "seed0/fold0", finished, sha256_of(path), 100))
+        made.append(Download(name, path, row, "seed0/fold0", sha256_of(path), 100))
     return made
 
 

@@ -20,7 +20,7 @@ from bench.leaderboard import (
 )
 from bench.report.charts import swatches
 from bench.report.comparison_page import SHOWN, disagreements_csv, render_comparison
-from bench.report.comparison_text import believed, headline, non_inferior, standfirst, verdict
+from bench.report.comparison_text import believed, non_inferior, standfirst
 from bench.report.render import render
 from bench.score.comparison import ComparisonRequest, compare_rows_in_full
 from tests.report import boards, hostile
@@ -47,7 +47,7 @@ def said(found: ComparisonReport, word: str, **changes: float) -> str:
     (pair,) = found.pairs
     base = {"difference": 0.018, "low": 0.004, "high": 0.031, "p_adjusted": 0.03}
     one = replace(pair.comparison, verdict=word, **(base | changes))
-    return verdict(found, replace(pair, comparison=one, detectable=Detectable(0.011, 0.024)))
+    return found.pair_verdict(replace(pair, comparison=one, detectable=Detectable(0.011, 0.024)))
 
 
 def test_better_names_the_better_one_whichever_stands_first(two):
@@ -63,7 +63,7 @@ def test_of_a_loss_the_lower_is_better(two):
         pair.comparison, metric="log_loss", verdict="better", difference=-0.2, low=-0.3, high=-0.1,
         p_adjusted=0.01,
     )  # fmt: skip
-    assert verdict(two, replace(pair, comparison=turned)) == (
+    assert two.pair_verdict(replace(pair, comparison=turned)) == (
         "a is better than b by 0.200 of log loss, 95% CI 0.100 to 0.300; adjusted p = 0.010."
     )
 
@@ -72,12 +72,12 @@ def test_whether_of_a_loss_the_lower_is_better_may_be_open(two):
     (pair,) = two.pairs
     ends = {"difference": 0.2, "low": 0.1, "high": 0.3, "p_adjusted": 0.2}
     one = replace(pair.comparison, metric="log_loss", verdict="not settled", **ends)
-    assert verdict(two, replace(pair, comparison=one)) == (
+    assert two.pair_verdict(replace(pair, comparison=one)) == (
         "Whether b is better than a is not settled: 0.200 of log loss, 95% CI 0.100 to 0.300, "
         "but adjusted p = 0.20 (3 folds are few)."
     )
     turned = replace(one, difference=-0.2, low=-0.3, high=-0.1)
-    told = verdict(two, replace(pair, comparison=turned))
+    told = two.pair_verdict(replace(pair, comparison=turned))
     assert told.startswith("Whether a is better than b is not settled: 0.200 of log loss, ")
     assert "95% CI 0.100 to 0.300" in told
 
@@ -149,7 +149,7 @@ def test_of_three_rows_the_headline_names_the_one_that_beats_all(three, verdicts
         replace(pair, comparison=replace(pair.comparison, verdict=word))
         for pair, word in zip(three.pairs, verdicts, strict=True)
     ]
-    assert headline(replace(three, pairs=tuple(pairs))) == told
+    assert replace(three, pairs=tuple(pairs)).verdict == told
 
 
 @pytest.mark.parametrize(
@@ -208,13 +208,13 @@ def test_rows_that_agree_in_every_resample_agree_in_the_metric_asked_about(two):
 
 
 def test_what_was_cut_to_common_trainings_says_so_first(two):
-    assert headline(replace(two, trainings=(2, 3))).startswith("On the 2 of 3 trainings")
+    assert replace(two, trainings=(2, 3)).verdict.startswith("On the 2 of 3 trainings")
     assert "a is not ranked: why." in standfirst(replace(two, notes=("a is not ranked: why",)))
 
 
 def test_the_json_is_strict_and_holds_the_verdict(two):
     read = json.loads(render_comparison(two)["comparison.json"], parse_constant=pytest.fail)
-    assert read["headline"] == headline(two)
+    assert read["headline"] == two.verdict
     assert read["rows"] == ["a", "b"]
     (pair,) = read["pairs"]
     assert pair["comparison"]["difference"] == two.pairs[0].comparison.difference
@@ -292,7 +292,7 @@ def test_the_page_shows_the_verdict_and_escapes_names(three):
 
 def test_synthetic_data_is_called_so(two):
     found = replace(two, dataset=replace(two.dataset, synthetic=True))
-    assert headline(found).startswith("On synthetic data: ")
+    assert found.verdict.startswith("On synthetic data: ")
     assert "<title>Synthetic data: " in render_comparison(found)["index.html"]
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from bench.leaderboard import RowFacts
-from bench.report.export import leaderboard_json
+from bench.leaderboard.text import metric
 from bench.report.format import name as written
-from bench.report.metric_info import metric
 from bench.report.render import page_names, render, write
 from bench.report.row_charts import learning_graphs
 from bench.report.row_page import Pictured, recipe, units_note
@@ -390,7 +389,7 @@ def test_data_without_malignant_classes_shows_no_such_view(world, rows):
 
 
 def test_the_leaderboards_contract_keeps_its_keys(board):
-    told = json.loads(leaderboard_json(board))
+    told = json.loads(board.to_json())
     assert {"protocol", "unit", "dataset", "classes", "interval", "methods", "comparisons"} <= set(
         told
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -16,8 +15,6 @@ from bench.report.eda_page import gallery
 from bench.report.site import Content, index_page, listed_files, render_site
 from tests.report import boards, sites
 from tests.report.reading import read
-
-ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 @pytest.fixture(scope="module")
@@ -135,24 +132,6 @@ def test_the_index_claims_no_more_than_the_units_of_its_boards(units, by, respec
     assert respected in page.standfirst[0]
     assert ("by patient" in page.title) == ("patient" in units)
     assert "very number" not in " ".join(page.standfirst)
-
-
-def test_the_feed_is_atom_with_an_entry_a_row_and_no_time_of_publishing(made, files):
-    root = ET.fromstring(text(files, "feed.xml"))  # noqa: S314 - our own
-    assert root.tag == f"{ATOM}feed"
-    entries = root.findall(f"{ATOM}entry")
-    methods = [row for one in made for row in one.study.board.rows if row.kind != "reference"]
-    assert len(entries) == len(methods)
-    ids = [one.findtext(f"{ATOM}id") or "" for one in [root, *entries]]
-    assert len(set(ids)) == len(ids)
-    assert all(one.startswith("urn:uuid:") for one in ids)
-    times = [one.findtext(f"{ATOM}updated") or "" for one in entries]
-    assert times == sorted(times, reverse=True)
-    assert root.findtext(f"{ATOM}updated") == times[0] == "2026-01-03T00:00:00+00:00"
-    for one in entries:
-        link = one.find(f"{ATOM}link")
-        assert link is not None
-        assert unquote(link.attrib["href"]) in files
 
 
 def test_the_same_boards_give_the_same_bytes(folder, files):

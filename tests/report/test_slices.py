@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 
+from bench.leaderboard import (
+    Arm,
+    ArmReport,
+    ArmRow,
+    Estimate,
+    IntervalFacts,
+    Leaderboard,
+    MetricTable,
+)
 from bench.report.arms import leak
 from bench.report.leaderboard_page import page as page_of
 from bench.report.render import render, render_page, write
 from bench.run.published import leakage_meters
 from bench.score.row_report import row_reports
+from tests.report import boards
 from tests.report.looked import dressed
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a fixture
@@ -67,33 +76,30 @@ def test_without_a_closer_look_there_is_one_unit_and_no_subset(world, rows):
 
 
 def meter_file(name: str, roster: str) -> str:
-    def table(value: float) -> dict:
-        ends = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 500}
-        return {"metrics": {"macro_f1": {**ends, "method": "bca", "marks": []}}}
+    """leaderboard.json of a small leakage meter: a row in both arms, and one in the first only."""
 
-    rows = [
-        {"name": name, "arm": "clean", **table(0.5), "difference": None},
-        {
-            "name": name,
-            "arm": "leaky",
-            **table(0.6),
-            "difference": table(0.1),
-            "over_seeds": table(0.05)["metrics"],
-        },
-        {"name": "half", "arm": "clean", **table(0.5), "difference": None},
-    ]
-    return json.dumps(
-        {
-            "dataset": {"roster_sha256": roster},
-            "primary": "macro_f1",
-            "interval": {"level": 0.95, "resamples": 100, "unit": "lesion", "method": "bca"},
-            "arms": {
-                "kind": "leakage-meter",
-                "arms": [{"name": "clean"}, {"name": "leaky"}],
-                "rows": rows,
-            },
-        }
+    def table(value: float) -> MetricTable:
+        return MetricTable({"macro_f1": Estimate(value, value - 0.1, value + 0.1, 500, "bca")}, {})
+
+    over_seeds = table(0.05).metrics
+    rows = (
+        ArmRow(name, "clean", (0,), True, table(0.5), None),
+        ArmRow(name, "leaky", (0,), True, table(0.6), table(0.1), {}, over_seeds),
+        ArmRow("half", "clean", (0,), True, table(0.5), None),
     )
+    arms = (Arm("clean", (0,), 90.0, 80.0, 50), Arm("leaky", (1,), 90.0, 80.0, 50))
+    board = boards.leaderboard(
+        rows=(),
+        comparisons=(),
+        dataset=boards.dataset(
+            roster_sha256=roster, images_by_class={"mel": 50}, groups_by_class={}
+        ),
+        mean_ranks={},
+        tie_groups=(),
+        interval=IntervalFacts(0.95, 100, "lesion", "bca"),
+        arms=ArmReport("leakage-meter", arms, rows),
+    )
+    return board.to_json()
 
 
 def test_a_leakage_meter_on_the_same_data_is_told_and_linked(world, rows, tmp_path):
@@ -116,9 +122,8 @@ def test_a_leakage_meter_on_the_same_data_is_told_and_linked(world, rows, tmp_pa
     assert "over seeds [−0.05, 0.15]" in section.text  # noqa: RUF001
     assert "half" not in section.text
     assert section.one("a").attributes["href"] == one[0]
-    no_rows = json.loads(meter_file("x", roster))
-    no_rows["arms"]["rows"] = []
-    assert leak("", json.dumps(no_rows)) is None
+    meter = Leaderboard.from_json(meter_file("x", roster))
+    assert leak("", replace(meter, arms=replace(meter.arms, rows=()))) is None
 
 
 @pytest.fixture(scope="module")

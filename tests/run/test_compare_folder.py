@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 from bench.run.published import compared_pages
 from bench.run.results import compare_folder
+from tests.report.contrasts import compared
 
 
 def test_every_comparison_has_a_folder_of_its_own_inside_the_leaderboards():
@@ -32,11 +33,12 @@ def test_every_comparison_has_a_folder_of_its_own_inside_the_leaderboards():
 
 
 def test_pages_are_listed_by_their_rows_and_others_files_left_alone(tmp_path):
+    report = compared("a", "b")
     for rows in (("z", "a"), ("b@1", "c#")):
         folder = compare_folder(tmp_path, rows)
         folder.mkdir(parents=True)
         (folder / "index.html").write_text("")
-        (folder / "comparison.json").write_text(json.dumps({"rows": rows, "metric": "macro_f1"}))
+        (folder / "comparison.json").write_text(replace(report, rows=rows).to_json())
     broken = tmp_path / "compare" / "broken"
     broken.mkdir()
     (broken / "comparison.json").write_text("{")

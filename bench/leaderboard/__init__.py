@@ -1,0 +1,93 @@
+"""Results as data: estimates, leaderboard, comparison and row report.
+
+Plain numbers and text, made by `bench.score`, shown by `bench.report`, written as JSON and read
+back. Undefined is NaN here and null in JSON, never 0 and never 1.
+"""
+
+from bench.leaderboard.board import (
+    LEAKAGE_METER,
+    REFERENCE,
+    Arm,
+    ArmReport,
+    ArmRow,
+    Association,
+    Comparison,
+    DatasetFacts,
+    IntervalFacts,
+    Leaderboard,
+    LeaderboardRow,
+    Rank,
+    RowFacts,
+)
+from bench.leaderboard.comparison import (
+    BayesianTest,
+    ComparisonReport,
+    Detectable,
+    DiscordantImage,
+    DiscordantPairs,
+    NonInferiority,
+    PairComparison,
+    Spread,
+    amount,
+    bare,
+)
+from bench.leaderboard.estimate import (
+    NAN,
+    Estimate,
+    MetricTable,
+)
+from bench.leaderboard.row_report import (
+    Calibration,
+    Curve,
+    CurvePoint,
+    Decision,
+    Gap,
+    HighLossImage,
+    HighLossLesion,
+    OperatingPoint,
+    RankCurves,
+    RowReport,
+    Subgroup,
+    UnitTable,
+)
+
+__all__ = [
+    "LEAKAGE_METER",
+    "NAN",
+    "REFERENCE",
+    "Arm",
+    "ArmReport",
+    "ArmRow",
+    "Association",
+    "BayesianTest",
+    "Calibration",
+    "Comparison",
+    "ComparisonReport",
+    "Curve",
+    "CurvePoint",
+    "DatasetFacts",
+    "Decision",
+    "Detectable",
+    "DiscordantImage",
+    "DiscordantPairs",
+    "Estimate",
+    "Gap",
+    "HighLossImage",
+    "HighLossLesion",
+    "IntervalFacts",
+    "Leaderboard",
+    "LeaderboardRow",
+    "MetricTable",
+    "NonInferiority",
+    "OperatingPoint",
+    "PairComparison",
+    "Rank",
+    "RankCurves",
+    "RowFacts",
+    "RowReport",
+    "Spread",
+    "Subgroup",
+    "UnitTable",
+    "amount",
+    "bare",
+]

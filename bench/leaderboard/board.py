@@ -1,0 +1,466 @@
+"""The leaderboard: rows, pairs of rows, arms, and the verdict over all of them."""
+
+# ruff: noqa: RUF001 - verdicts are shown to people: they use typographic signs
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from bench.leaderboard.estimate import (
+    NAN,
+    Count,
+    Estimate,
+    Flag,
+    Matrix,
+    MetricTable,
+    Number,
+    Plain,
+    Positive,
+    Tested,
+    frame,
+    frame_html,
+    from_json,
+    json_text,
+    to_data,
+)
+from bench.leaderboard.text import interval, metric, plain, said
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REFERENCE = "reference"
+"""The kind of the dummy baselines: majority, prior, uniform."""
+LEAKAGE_METER = "leakage-meter"
+ROW_KEYS = (
+    "name", "method", "kind", "seeds", "folds", "complete", "rank", "tested", "metrics",
+    "per_class", "cost", "confusion", "by_fold", "seed_sd", "clears_reference", "unranked",
+    "variant", "badges", "notes", "guards", "command", "environment", "hashes",
+)  # fmt: skip
+"""Keys of a row in JSON, in order; a row's table and facts are part of the same object."""
+KEYS = (
+    "protocol", "unit", "dataset", "classes", "interval", "primary", "best_reference", "folds",
+    "repeats", "control", "tested", "methods", "absent", "comparisons", "tie_groups",
+    "mean_ranks", "arms",
+)  # fmt: skip
+"""Keys of leaderboard.json, in order."""
+VERDICTS = ("better", "no difference seen", "not settled")
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The rank of a row: best is its point rank (None if unranked), low and high the interval of
+    its rank over the resamples, p_best the share of resamples in which it is first (rows that share
+    the first place share it), shares the share of resamples in which it has rank 1, 2, ..."""
+
+    best: Count | None = None
+    low: Count | None = None
+    high: Count | None = None
+    p_best: Number = NAN
+    shares: tuple[Number, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _with_method(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        known = self.low is not None
+        method = "percentile" if known else ""
+        return {**fields(self), "method": method, "marks": ["biased"] if known else []}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Row a against row b on the same images, a minus b.
+
+    low, high   paired cluster bootstrap. p: Nadeau-Bengio corrected t over folds; p_adjusted: Holm.
+    verdict     "better", "worse", "not settled" or "no difference seen", of a against b
+    """
+
+    a: str
+    b: str
+    metric: str
+    difference: Number
+    low: Number
+    high: Number
+    p: Number
+    p_adjusted: Number
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """An attribute against classes.
+
+    estimate  the size with its interval; n images that have the attribute, in `groups` groups
+    chance    mean size where groups trade their values at random
+    p, p_adjusted  of the permutation test; adjusted by Holm over the family it is shown with
+    """
+
+    name: str
+    measure: str
+    estimate: Estimate
+    groups: Count
+    chance: Number
+    p: Number
+    p_adjusted: Number = NAN
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What is known of a row beside its predictions; the page shows all of it.
+
+    variant   what differs from the method's own recipe and data, spelled out ({} for nothing)
+    badges    short words on the row: "from scratch", "committed", "incomplete", ...
+    notes     whole sentences: pretraining data, failed jobs
+    guards    what the guards of its trainings said, by guard; None where none watched
+    cost      numbers by name: train_seconds, peak_memory_bytes, parameters, images_per_second
+    command   the command that gives the row again
+    unranked  why the row takes no part in the ranking, "" if it does
+    recipe    every switch of the recipe with its value
+    members   the rows whose predictions it joins; such a row has trained nothing
+    history   of each training, by its slot in words: columns of history.csv, a value an epoch
+    """
+
+    variant: Mapping[str, Plain] = field(default_factory=dict)
+    badges: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    guards: Mapping[str, str] | None = None
+    cost: Mapping[str, Number] = field(default_factory=dict)
+    command: str = ""
+    passport: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    unranked: str = ""
+    recipe: Mapping[str, Plain] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
+    history: Mapping[str, Mapping[str, tuple[Number, ...]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, repr=False)
+class LeaderboardRow:
+    """One method on the leaderboard.
+
+    confusion    (C, C) counts over the pooled test predictions of all seeds, truth in rows
+    by_fold      metric -> value of every fold (repeat-major), mean over seeds, NaN where missing
+    seed_sd      metric -> standard deviation over seeds (NaN with one seed)
+    clears_reference  whether the primary interval lies above the best reference row's value
+    tested       images and groups that its numbers are of; None where nobody counted them
+    missing      seed, repeat and fold of every training that it lacks, of the protocol's seeds and
+                 of its own
+    """
+
+    name: str
+    method: str
+    kind: str
+    seeds: tuple[Count, ...]
+    folds: tuple[Count, ...]
+    complete: Flag
+    rank: Rank
+    table: MetricTable
+    confusion: Matrix
+    by_fold: Mapping[str, tuple[Number, ...]]
+    seed_sd: Mapping[str, Number]
+    clears_reference: Flag
+    facts: RowFacts
+    tested: Tested = None
+    missing: tuple[tuple[Count, Count, Count], ...] = ()
+
+    def __repr__(self) -> str:
+        """Its name, kind and rank."""
+        return f"LeaderboardRow({self.name!r}, {self.kind}, rank {self.rank.best})"
+
+    @model_serializer(mode="wrap")
+    def _flat(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = fields(self)
+        content |= content["table"] | content["facts"]
+        return {key: content[key] for key in ROW_KEYS}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nested(cls, content: Any) -> Any:
+        known = isinstance(content, dict)
+        return {**content, "table": content, "facts": content} if known else content
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """The data that the numbers come from, as every page must show it."""
+
+    name: str
+    title: str
+    roster_sha256: str
+    images: Count
+    groups: Count
+    synthetic: Flag
+    unit: str
+    ungrouped: Count
+    licence: str
+    citation: str
+    images_by_class: Mapping[str, Count]
+    groups_by_class: Mapping[str, Count]
+
+
+@dataclass(frozen=True)
+class IntervalFacts:
+    """How the intervals were made."""
+
+    level: Annotated[Positive, Field(lt=1)]
+    resamples: Count
+    unit: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm of a protocol: its fold columns, and what it trains and is tested on.
+
+    train_images, train_groups  means over its folds; test_images: over all of them
+    """
+
+    name: str
+    folds: tuple[Count, ...]
+    train_images: Number
+    train_groups: Number
+    test_images: Count
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRow:
+    """A row in one arm, on the seeds and folds that all its arms have in common.
+
+    difference  this arm minus the first, paired: the same resampled groups in both; None of the
+                first. It has no `support` and no `groups`
+    by_seed     the same difference in each of the seeds, by metric
+    over_seeds  their mean with a t interval: how it varies with the training, on these images
+    """
+
+    name: str
+    arm: str
+    seeds: tuple[Count, ...]
+    complete: Flag
+    table: MetricTable
+    difference: MetricTable | None
+    by_seed: Mapping[str, tuple[Number, ...]] = field(default_factory=dict)
+    over_seeds: Mapping[str, Estimate] = field(default_factory=dict)
+
+    def seeds_text(self, name: str) -> str:
+        """`, over seeds [-0.011, 0.073]`: the t interval over trainings; "" without one."""
+        estimate = self.over_seeds.get(name)
+        if estimate is None or math.isnan(estimate.low):
+            return ""
+        return f", over seeds {interval(estimate.low, estimate.high, estimate.decimals)}"
+
+    @model_serializer(mode="wrap")
+    def _flat(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = {}
+        for key, value in fields(self).items():
+            content |= value if key == "table" else {key: value}
+        return content
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nested(cls, content: Any) -> Any:
+        return {**content, "table": content} if isinstance(content, dict) else content
+
+
+@dataclass(frozen=True)
+class ArmReport:
+    """What the arms of a protocol show; kind is the protocol's. The first arm is the ranked one."""
+
+    kind: str
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    rows: tuple[ArmRow, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Leaderboard:
+    """Everything a leaderboard page shows, rows in the order of the table.
+
+    tested      images and groups that any fold tests; None where it is all of them
+    tie_groups  sets of ranked rows, as large as can be, of which no two are told apart
+    absent      rows without one finished fold, and what became of their jobs
+    pages       address of each row's own page, by its name, for rows that have one
+    mean_ranks  mean over the folds of each ranked row's rank; empty where a fold has none
+    """
+
+    protocol: str
+    protocol_title: str
+    primary: str
+    metrics: tuple[str, ...]
+    class_metrics: tuple[str, ...]
+    classes: tuple[str, ...]
+    dataset: DatasetFacts
+    interval: IntervalFacts
+    folds: Count
+    repeats: Count
+    rows: Annotated[tuple[LeaderboardRow, ...], Field(alias="methods")]
+    comparisons: tuple[Comparison, ...]
+    best_reference: str
+    control: Flag = False
+    arms: ArmReport | None = None
+    tested: Tested = None
+    tie_groups: tuple[tuple[str, ...], ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+    pages: Mapping[str, str] = field(default_factory=dict)
+    mean_ranks: Mapping[str, Number] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Protocol, dataset, number of rows, verdict."""
+        where = f"{self.protocol} on {self.dataset.name}"
+        return f"Leaderboard({where}, {len(self.rows)} rows)\n{self.verdict}"
+
+    def _repr_html_(self) -> str:
+        primary = self.to_frame().query("metric == @self.primary and `class` == ''")
+        return frame_html(primary.drop(columns="class"), self.verdict)
+
+    @model_serializer(mode="wrap")
+    def _ordered(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = fields(self)
+        content["unit"] = content["dataset"].pop("unit")
+        for row in content["methods"]:
+            row["page"] = self.pages.get(row["name"])
+        return {key: content[key] for key in KEYS}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, content: Any) -> Any:
+        """Fill the fields that the JSON leaves out, from the others."""
+        if not isinstance(content, dict):
+            return content
+        rows, dataset = content.get("methods"), content.get("dataset")
+        rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        tables = [row.get("per_class") for row in rows]
+        classes = [one for table in tables if isinstance(table, dict) for one in table.values()]
+        unit = {"unit": content.get("unit")}
+        return {
+            "protocol_title": content.get("protocol"),
+            "metrics": _keys(row.get("metrics") for row in rows),
+            "class_metrics": _keys(classes),
+            "pages": {str(row.get("name")): row["page"] for row in rows if row.get("page")},
+            **content,
+            "dataset": {**dataset, **unit} if isinstance(dataset, dict) else dataset,
+        }
+
+    def to_json(self) -> str:
+        """The text of leaderboard.json: strict JSON, an undefined value is null."""
+        return json_text(to_data(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Leaderboard:
+        """Read leaderboard.json back.
+
+        The file leaves out the protocol's title and what only pages show (recipe, passport,
+        members, history and missing folds of a row). Raises ResultsError.
+        """
+        return from_json(cls, text)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A line per row, class ("" for all classes) and metric, with value and interval."""
+        lines = [(row, *item) for row in self.rows for item in row.table.items()]
+        keys = [(row.name, row.kind, row.rank.best, label, key) for row, label, key, _ in lines]
+        names = ("row", "kind", "rank", "class", "metric")
+        return frame(keys, [line[3] for line in lines], names)
+
+    @property
+    def leader(self) -> LeaderboardRow | None:
+        """The row of the first rank."""
+        ranked = [row for row in self.rows if row.rank.best is not None]
+        return min(ranked, key=lambda row: row.rank.best or 0, default=None)
+
+    @property
+    def reference_text(self) -> str:
+        """`uniform, 0.131`: the best reference row and its primary value; "" without one."""
+        for row in self.rows:
+            if row.name == self.best_reference and self.primary in row.table.metrics:
+                return f"{said(row.name)}, {row.table.metrics[self.primary].text().split(' ')[0]}"
+        return ""
+
+    def fault(self, row: LeaderboardRow) -> str:
+        """Why a method is no better than the dummy baselines; "" if it is."""
+        if row.kind == REFERENCE or row.clears_reference:
+            return ""
+        best = self.reference_text
+        if not best:
+            return "clears no reference row"
+        return f"does not clear the best reference row ({best})"
+
+    def primary_text(self, row: LeaderboardRow) -> str:
+        """`macro-F1 0.742 [0.725, 0.754]`."""
+        estimate = row.table.metrics.get(self.primary)
+        value = "n/a (not worked out)" if estimate is None else estimate.text(self.primary)
+        return f"{metric(self.primary).label} {value}"
+
+    def against(self, first: LeaderboardRow) -> dict[str, list[str]]:
+        """The other ranked rows, by the verdict of the first row against each of them."""
+        rows: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
+        for row in self.rows:
+            if row.rank.best is None or row is first:
+                continue
+            verdicts = {
+                _verdict_for(first.name, row.name, pair)
+                for pair in self.comparisons
+                if pair.metric == self.primary
+            }
+            known = next((verdict for verdict in VERDICTS if verdict in verdicts), "not settled")
+            rows[known].append(said(row.name))
+        return rows
+
+    @property
+    def verdict(self) -> str:
+        """The result in one sentence: the leading row, or the effect of leakage."""
+        if sentence := self._leakage():
+            return sentence
+        if self.control:
+            return "A control: no row is ranked."
+        first = self.leader
+        if first is None:
+            methods = any(row.kind != REFERENCE for row in self.rows)
+            return "No method is ranked yet." if methods else "No method has been run yet."
+        where = "On synthetic data, " if self.dataset.synthetic else ""
+        return f"{where}{said(first.name)} {self._lead(first)}."
+
+    def _lead(self, first: LeaderboardRow) -> str:
+        text = self.primary_text(first)
+        if fault := self.fault(first):
+            return f"is first with {text}, but {fault}"
+        against = self.against(first)
+        if not any(against.values()):
+            return f"is the only ranked method, with {text}"
+        if not against["not settled"] and not against["no difference seen"]:
+            return f"leads with {text}, better than every other method"
+        lead = "not every lead" if against["better"] else "no lead"
+        return f"is first with {text}, but {lead} is settled"
+
+    def _leakage(self) -> str:
+        """The verdict of a leakage meter; "" for any other protocol."""
+        if self.arms is None or self.arms.kind != LEAKAGE_METER:
+            return ""
+        label = metric(self.primary).label
+        effects = [
+            f"{said(row.name)}’s {label} by "
+            f"{row.difference.metrics[self.primary].signed_text(self.primary)}"
+            f"{row.seeds_text(self.primary)}"
+            for row in self.arms.rows
+            if row.difference is not None
+        ]
+        if not effects:
+            return ""
+        where = "On synthetic data, a" if self.dataset.synthetic else "A"
+        unit = plain(self.dataset.unit)
+        return (
+            f"{where} second picture of the tested {unit} in training moves {'; '.join(effects)}."
+        )
+
+
+def _keys(tables: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys(key for table in tables if isinstance(table, dict) for key in table))
+
+
+def _verdict_for(first: str, other: str, pair: Comparison) -> str:
+    if (pair.a, pair.b) == (first, other):
+        return pair.verdict
+    if (pair.a, pair.b) == (other, first):
+        return {"better": "worse", "worse": "better"}.get(pair.verdict, pair.verdict)
+    return ""
