@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from bench.cli.publish import publish
+
 from benchmarks.machine import described
 
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-
 from bench.cli.sweep import combinations
+
 from bench.errors import MethodError
 from tests.cli.test_bad_input import bench, refused
 
