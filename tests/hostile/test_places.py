@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli.predict import finished_jobs
 from bench.dataset import Dataset, Record
 from bench.errors import DataError, ProtocolError, ResultsError
 from bench.io import safe_name, text_cell
@@ -25,6 +24,7 @@ from bench.run import results
 from bench.run.integrity import merge_results
 from bench.train import checkpoint
 from bench.train.checkpoint import read_header
+from bench.workflows.artifacts import finished_jobs
 from tests.conftest import CLASSES
 from tests.hostile.parsers import SOUND_TOML
 from tests.hostile.parsers import checkpoint as checkpoint_file
@@ -131,9 +131,9 @@ def test_words_of_a_language_may_name_a_class(name):
 def test_gradcam_draws_no_job_of_other_classes_than_the_data_s(tmp_path):
     finish(tmp_path, make_job(0, classes=("a", "b", "c")))
     own = finish(tmp_path, make_job(1))
-    manifest = SimpleNamespace(name="small", roster_sha256="roster", classes=CLASSES)
+    dataset = SimpleNamespace(name="small", roster_sha256="roster", classes=CLASSES)
     bench = SimpleNamespace(
-        source=SimpleNamespace(manifest=manifest),
+        dataset=dataset,
         protocol=SimpleNamespace(name="p"),
         roles_sha256="roles",
     )

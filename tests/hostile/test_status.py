@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli.main import cli
-from bench.cli.run import print_failures
+from bench.cli.run import _print_failures
 from bench.cli.terminal import LineProgress
 from bench.run.status import _seconds_silent, read_status
 from bench.run.supervisor import Outcome
@@ -82,7 +82,7 @@ def test_nothing_that_stands_in_a_results_folder_steers_a_terminal(tmp_path, cap
         (folder / name).write_text('{"\\u001b]0;owned\\u0007": 1}')
     (root / "p" / "small" / "m").rename(root / "p" / "small" / f"m[red]{STEERS}")
     failed = Outcome(make_job(0), root, ok=False, fault=f"ValueError: {STEERS}")
-    print_failures([failed])
+    assert _print_failures([failed]) == 1
     LineProgress([failed.job]).ended(failed)
     text = "".join(capsys.readouterr())
     text += told("status", "--results", root) + told("verify-results", "--results", root)
