@@ -26,9 +26,9 @@ COLUMNS = {
 COMMANDS = """mkdir -p {to}/protocols && cp protocols/holdout.toml {to}/protocols
 export BENCH_PROTOCOLS={to}/protocols BENCH_DATA={to}/labelled
 python bench.py protocol freeze holdout --dataset-name half
-run="python bench.py run --protocol holdout --dataset-name half --method {method} --results {to}/results"
-$run {budget}
-$run {budget} --unlabelled {to}/unlabelled
+run="python bench.py run --protocol holdout --dataset-name half --method {method}"
+$run --results {to}/results {budget}
+$run --results {to}/results {budget} --unlabelled {to}/unlabelled
 # and of the two rows that the last one names:
 python bench.py compare ROW ROW --protocol holdout --dataset-name half --results {to}/results"""
 
