@@ -100,7 +100,7 @@ def test_no_cell_of_an_export_is_a_formula(text):
 @pytest.mark.parametrize("column", ["image_id", "lesion_id", "patient_id"])
 def test_an_id_that_is_a_formula_is_refused(sign, column):
     values = {"image_id": "a", "label": "nv"} | {column: f"{sign}cmd()"}
-    with pytest.raises(DataError, match="takes for formulas"):
+    with pytest.raises(DataError, match="treats as formulas"):
         Dataset.from_records("small", ("nv",), [Record(**values)])
 
 
