@@ -50,8 +50,5 @@ def test_help_of_every_command_names_each_option_once(pages):
             assert names.count(longest) == 1, (words, longest)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="reading bench.toml imports bench.protocol, which imports numpy and pandas"
-)
 def test_help_imports_nothing_heavy(pages):
     assert not [(words, heavy) for words, *_, heavy in pages if heavy]
