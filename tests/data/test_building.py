@@ -84,8 +84,10 @@ def test_a_killed_build_goes_on_and_ends_in_the_same_bytes(
     left = kill_a_build(small_source, 8)
     assert not (left / "index.json").exists()
     made = []
-    make = cache._make
-    monkeypatch.setattr(cache, "_make", lambda path, *rest: made.append(path) or make(path, *rest))
+    make = cache._prepare
+    monkeypatch.setattr(
+        cache, "_prepare", lambda path, *rest: made.append(path) or make(path, *rest)
+    )
     advanced = []
     resumed = build_cache(small_source, (Resize(8),), lambda: advanced.append(1))
     assert 0 < len(made) <= 30
@@ -109,9 +111,9 @@ def test_damaged_or_torn_blocks_of_a_draft_are_made_again(
     with (left / "journal.jsonl").open("a") as journal:
         journal.write('{"first": 50, "sha')
     made = []
-    make = cache._make
+    make = cache._prepare
     monkeypatch.setattr(
-        cache, "_make", lambda path, *rest: made.append(path.stem) or make(path, *rest)
+        cache, "_prepare", lambda path, *rest: made.append(path.stem) or make(path, *rest)
     )
     resumed = build_cache(small_source, (Resize(9),))
     assert "IMG_006_0" in made
@@ -162,7 +164,7 @@ def test_a_chain_of_its_own_is_a_store_of_its_own(small_source):
 
 def test_a_full_disk_is_refused_before_any_work(small_source, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    monkeypatch.setattr(cache, "_make", lambda *_: pytest.fail("no image must be read"))
+    monkeypatch.setattr(cache, "_prepare", lambda *_: pytest.fail("no image must be read"))
     with pytest.raises(
         DataError, match=r"too little room for 60 images of 8 px.*0\.07 GB are needed"
     ):
