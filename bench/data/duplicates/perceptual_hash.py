@@ -139,8 +139,8 @@ def compare_buckets(
     """As compare_all, for pairs with matching keys (N, 8): one of any view, one of the original.
 
     order[starts[key] : starts[key + 1]] are the images with first key `key`; originals (N, 4) are
-    their hashes in this order. Keys match up to a mask. Hashes that are near in a view have matching
-    keys of this view in one of the pieces, so other views need no comparison here.
+    their hashes in this order. Keys match up to a mask. Hashes that are near in a view have
+    matching keys of this view in one of the pieces, so other views need no comparison here.
     """
     count = 0
     for a in range(len(hashes)):

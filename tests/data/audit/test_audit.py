@@ -90,7 +90,7 @@ def test_a_sound_dataset_passes(tmp_path):
         (
             [row(0), row(1).replace("I1", '"I\n1"')],
             "control",
-            "column image_id: 'I\\n1' holds",
+            "column image_id: 'I\\n1' has",
             True,
         ),
         ([row(0), row(1, label="n\x1bv")], "control", "column dx: 'n\\x1bv'", True),
@@ -224,9 +224,9 @@ def test_a_bad_file_is_known_by_its_content(tmp_path, name):
     path = tmp_path / f"I0.{suffix}"
     path.write_bytes(content)
     looked = check_image("I0", path)
-    assert kind in {fault.kind for fault in looked.faults}
+    assert kind in {fault.kind for fault in looked.issues}
     assert looked.readable == (kind not in GRAVE)
-    assert {fault.kind for fault in looked.faults if fault.grave} <= GRAVE
+    assert {fault.kind for fault in looked.issues if fault.grave} <= GRAVE
 
 
 def test_a_sound_file_has_no_fault(tmp_path):
@@ -234,12 +234,12 @@ def test_a_sound_file_has_no_fault(tmp_path):
         path = tmp_path / f"I0.{suffix}"
         path.write_bytes(saved(SOUND, kind))
         looked = check_image("I0", path)
-        assert (looked.faults, looked.size, looked.readable) == ((), (96, 80), True)
+        assert (looked.issues, looked.size, looked.readable) == ((), (96, 80), True)
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
     looked = check_image("I0", tmp_path / "none.png")
-    assert [fault.kind for fault in looked.faults] == ["unreadable"]
+    assert [fault.kind for fault in looked.issues] == ["unreadable"]
 
 
 def test_all_bad_files_of_a_folder_are_listed_and_counted_past_twenty(tmp_path):
@@ -279,7 +279,7 @@ def test_duplicates_across_groups_are_shown_and_within_are_noted(lesions):
     done, kinds = found(lesions)
     assert done.failed
     assert kinds["copies within"] == ["I0 and I3"]
-    assert kinds["copies across"] == ["I0 and I1 the same bytes"]
+    assert kinds["copies across"] == ["I0 and I1 identical files"]
     assert any("I2" in (p.image_a, p.image_b) for p in done.pairs if p.kind == "near across")
     page = render_audit(done)
     assert page.count("data:image/jpeg;base64,") == 2 * len(done.pairs)

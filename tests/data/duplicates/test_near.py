@@ -100,7 +100,7 @@ def test_no_hashes_or_one_are_near_nothing() -> None:
 
 def test_pictures_that_are_all_alike_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perceptual_hash, "MOST_PAIRS", 100)
-    with pytest.raises(DataError, match="1,225 pairs of images are near each other"):
+    with pytest.raises(DataError, match="1,225 pairs of images have near hashes"):
         all_near(np.zeros((50, 8, 4), np.uint64), 31)
 
 
