@@ -127,9 +127,7 @@ def test_bad_metadata_is_refused_by_file_and_place(text: str, message: str) -> N
 def test_a_missing_or_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         open_dataset(tmp_path / "none")
-    with pytest.raises(
-        DataError, match=r"searched for HAM10000_metadata\.csv, HAM10000_meta"
-    ):
+    with pytest.raises(DataError, match=r"searched for HAM10000_metadata\.csv, HAM10000_meta"):
         open_dataset(tmp_path)
     (tmp_path / "HAM10000_metadata.csv").write_text(KAGGLE)
     with pytest.raises(DataError, match="is a file; give the folder"):
