@@ -1,4 +1,4 @@
-"""How long it takes to find near duplicates: by all pairs, by buckets, and on real images.
+"""Time of the search for near duplicates: all pairs, hash index, and real images.
 
     OMP_NUM_THREADS=1 python -m benchmarks.duplicates > benchmarks/results/duplicates.txt
     OMP_NUM_THREADS=1 python -m benchmarks.duplicates --data DIR [--thorough]
@@ -126,14 +126,14 @@ def main() -> None:
     parser.add_argument("--thorough", action="store_true", help="with --data: registration, too")
     parser.add_argument("--sizes", default="50000,200000", help="how many hashes in buckets")
     parser.add_argument("--copies", type=int, default=1000, help="how many are planted")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     used = "of which all are used but where one is named"
     packages = ("numpy", "numba", "opencv-python-headless", "pillow")
     print(__doc__.split("\n\n")[0], described(*packages, used=used), "", sep="\n\n", end="")
-    if asked.data:
-        on_images(asked.data, thorough=asked.thorough)
+    if options.data:
+        on_images(options.data, thorough=options.thorough)
     else:
-        hashes_alone([int(size) for size in asked.sizes.split(",")], asked.copies)
+        hashes_alone([int(size) for size in options.sizes.split(",")], options.copies)
     print(f"\npeak memory of the process: {peak_mib():,.0f} MiB")
 
 
