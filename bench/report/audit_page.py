@@ -113,7 +113,7 @@ def _facts(done: Audit) -> list[tuple[str, str]]:
         facts.append(("Near duplicates across groups", told))
         facts.append(("Near pairs within groups", count(done.search.within)))
     if done.pairs or done.known.united:
-        facts.append(("Known and new pairs", done.standing.told))
+        facts.append(("Known and new pairs", done.standing.text))
     return [*facts, ("Roster", manifest.roster_sha256), ("Licence", plain(manifest.licence))]
 
 

@@ -111,7 +111,7 @@ def _told_of_training(task: FoldTask) -> dict[str, Any]:
         "column": task.column,
         "images": count,
     }
-    return {"trained_on": place, "looks": looks and looks.told()}
+    return {"trained_on": place, "looks": looks and looks.to_dict()}
 
 
 def tell_origin(task: FoldTask, own_model: Callable[[int], nn.Module] | None = None) -> None:

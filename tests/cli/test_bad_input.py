@@ -141,7 +141,7 @@ def test_broken_metadata_is_named(folder, tmp_path, rows, header, said):
 
 def test_a_roster_that_the_roles_do_not_know_is_refused(folder, tmp_path):
     done = bench("run", "--protocol", "groupkfold5", "--data", folder, cwd=tmp_path)
-    refused(done, "frozen roles belong to another roster", "protocol freeze")
+    refused(done, "frozen roles belong to another image list", "protocol freeze")
 
 
 @pytest.fixture

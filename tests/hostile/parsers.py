@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 from safetensors.numpy import save
 
-from bench.data.image_checks import look_at
+from bench.data.image_checks import check_image
 from bench.data.images import loader
 from bench.data.open import DatasetSpec, read_grouping
 from bench.data.preprocess import preprocessing, recorded
@@ -97,7 +97,7 @@ def _as_dataset(name: str) -> Callable[[bytes], object]:
 
 
 def _picture(path: Path) -> object:
-    look_at("a", path)  # nothing that is wrong stops it
+    check_image("a", path)  # nothing that is wrong stops it
     return loader({"a": path})("a")
 
 
