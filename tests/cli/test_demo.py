@@ -139,9 +139,9 @@ sys.path.insert(0, ".")
 import bench
 from bench.workflows.demo import folder_page, asked
 from bench.data.images import decode
-from bench.train.predictor import EnsemblePredictor
+from bench.train.predictor import load_predictor
 blocks = folder_page(Path("."))
-panel = EnsemblePredictor.load(sorted(Path("models/a-best.safetensors").iterdir()))
+panel = load_predictor(sorted(Path("models/a-best.safetensors").iterdir()))
 shares, heat, said = asked(panel, decode(next(Path("examples").iterdir()).read_bytes()))
 print(json.dumps([sum(shares.values()), heat.size[0], list(bench.__path__)]))
 """

@@ -25,7 +25,7 @@ from bench.recipe import Recipe, parse_overrides
 from bench.run.results import open_job, open_record, read_parquet
 from bench.run.slurm import listed_job
 from bench.run.submissions import SubmissionSpec, read_submission
-from bench.train.checkpoint import read_header
+from bench.train.checkpoint import read_metadata
 
 CLASSES = ("mel", "nv")
 IDS = np.array(["a", "b", "c", "d"], dtype=object)
@@ -120,7 +120,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "manifest": _as_dataset("manifest.csv"),
     "arrays": _as_dataset("d.npz"),
     "picture": _as_file(_picture, ".png"),
-    "checkpoint": _as_file(read_header, ".safetensors"),
+    "checkpoint": _as_file(read_metadata, ".safetensors"),
 }
 
 

@@ -23,7 +23,7 @@ from bench.protocol import parse_protocol
 from bench.run import results
 from bench.run.integrity import merge_results
 from bench.train import checkpoint
-from bench.train.checkpoint import read_header
+from bench.train.checkpoint import read_metadata
 from bench.workflows.artifacts import finished_jobs
 from tests.conftest import CLASSES
 from tests.hostile.parsers import SOUND_TOML
@@ -117,7 +117,7 @@ def test_a_class_whose_name_is_no_plain_word_is_refused_wherever_it_comes_from(t
         parse_record(json.dumps(content), "record.json")
     (tmp_path / "best.safetensors").write_bytes(checkpoint_file(classes=["nv", name]))
     with pytest.raises(ResultsError, match="header is none of this bench's: classes.1: "):
-        read_header(tmp_path / "best.safetensors")
+        read_metadata(tmp_path / "best.safetensors")
 
 
 @pytest.mark.parametrize(
