@@ -109,17 +109,17 @@ class MethodRequest:
     named_weights: bool = False
 
 
-def resolve_recipe(protocol: Protocol, dataset: str, ask: MethodRequest) -> Recipe:
+def resolve_recipe(protocol: Protocol, dataset: str, request: MethodRequest) -> Recipe:
     """The recipe of a training: the method's, with the protocol's and the user's settings."""
     fixed = protocol.settings(dataset).overrides()
-    if ask.named_weights:
+    if request.named_weights:
         # the recipe's pretraining data is of its weights; the user declares that of another file
         fixed["pretraining_data"] = None
-    return ask.loaded.method.recipe.with_overrides(fixed | dict(ask.overrides))
+    return request.loaded.method.recipe.with_overrides(fixed | dict(request.overrides))
 
 
 def drop_inactive(
-    protocol: Protocol, dataset: str, asks: Sequence[MethodRequest], devices: int = 1
+    protocol: Protocol, dataset: str, requests: Sequence[MethodRequest], devices: int = 1
 ) -> list[MethodRequest]:
     """The requests without overrides that have no effect in them, but in other requests.
 
@@ -128,17 +128,19 @@ def drop_inactive(
     """
     reduced: list[MethodRequest] = []
     faults: dict[tuple[str, str], str] = {}
-    for ask in asks:
+    for request in requests:
         inactive: dict[str, str] = {}
-        if trained_by_engine(ask.loaded.method):
-            start = TrainingSetup(weights=ask.weights.path is not None, devices=devices)
-            recipe = resolve_recipe(protocol, dataset, ask)
+        if trained_by_engine(request.loaded.method):
+            start = TrainingSetup(weights=request.weights.path is not None, devices=devices)
+            recipe = resolve_recipe(protocol, dataset, request)
             inactive = inactive_options(recipe, start)
-        kept = {key: value for key, value in ask.overrides.items() if key not in inactive}
-        reduced.append(replace(ask, overrides=kept))
-        name = ask.loaded.method.name
-        for key in ask.overrides:
-            fault = f"{key}={ask.overrides[key]}: no effect in {name}, since {inactive.get(key)}"
+        kept = {key: value for key, value in request.overrides.items() if key not in inactive}
+        reduced.append(replace(request, overrides=kept))
+        name = request.loaded.method.name
+        for key in request.overrides:
+            fault = (
+                f"{key}={request.overrides[key]}: no effect in {name}, since {inactive.get(key)}"
+            )
             faults.setdefault((name, key), fault)
             if key not in inactive:
                 faults[name, key] = ""
@@ -158,17 +160,17 @@ def own_inactive(method: Method) -> str:
 
 
 def variant_of(
-    protocol: Protocol, dataset: str, ask: MethodRequest, pixels: Pixels
+    protocol: Protocol, dataset: str, request: MethodRequest, pixels: Pixels
 ) -> dict[str, Any]:
     """Differences to the method's recipe under this protocol, and to the original pixels."""
     own = protocol.settings(dataset).overrides()
-    base = ask.loaded.method.recipe.with_overrides(own).model_dump()
-    asked = resolve_recipe(protocol, dataset, ask).model_dump()
-    variant = {name: asked[name] for name in asked if asked[name] != base[name]}
+    base = request.loaded.method.recipe.with_overrides(own).model_dump()
+    recipe = resolve_recipe(protocol, dataset, request).model_dump()
+    variant = {name: recipe[name] for name in recipe if recipe[name] != base[name]}
     if not pixels.native:
         variant["files"] = f"{_sizes(pixels.file_sizes)}, {pixels.sha256[:8]}"
-    if ask.named_weights and ask.weights.sha256:
-        variant["weights"] = ask.weights.sha256[:8]
+    if request.named_weights and request.weights.sha256:
+        variant["weights"] = request.weights.sha256[:8]
     return variant
 
 
@@ -184,9 +186,9 @@ def row_name(method: str, variant: Mapping[str, Any]) -> str:
 
 def plan_jobs(
     protocol: Protocol,
-    manifest: Dataset,
+    dataset: Dataset,
     roles_sha256: str,
-    asks: Sequence[MethodRequest],
+    requests: Sequence[MethodRequest],
     pixels: Mapping[Chain, Pixels],
     *,
     seeds: Sequence[int],
@@ -204,27 +206,27 @@ def plan_jobs(
             f"--folds {listing(unknown)}: {protocol.name} has the folds 0 to {protocol.folds - 1}"
         )
     jobs = []
-    for ask in asks:
-        method, recipe = ask.loaded.method, resolve_recipe(protocol, manifest.name, ask)
-        recipe.refuse_other_classes(manifest.classes)
+    for request in requests:
+        method, recipe = request.loaded.method, resolve_recipe(protocol, dataset.name, request)
+        recipe.refuse_other_classes(dataset.classes)
         own = pixels[preprocessing(recipe)]
-        variant = variant_of(protocol, manifest.name, ask, own)
+        variant = variant_of(protocol, dataset.name, request, own)
         for seed in seeds:
             for repeat in range(protocol.split.repeats):
                 jobs += [
                     Job(
                         protocol=protocol.name,
-                        dataset=manifest.name,
+                        dataset=dataset.name,
                         row=row_name(method.name, variant),
                         method=method.name,
                         variant=variant,
                         recipe=recipe,
-                        method_source=ask.loaded.source_sha256,
+                        method_source=request.loaded.source_sha256,
                         roles_sha256=roles_sha256,
-                        classes=manifest.classes,
-                        roster_sha256=manifest.roster_sha256,
+                        classes=dataset.classes,
+                        roster_sha256=dataset.roster_sha256,
                         pixels_sha256=own.sha256,
-                        weights_sha256=ask.weights.sha256,
+                        weights_sha256=request.weights.sha256,
                         seed=seed,
                         repeat=repeat,
                         fold=fold,
