@@ -57,7 +57,7 @@ def test_a_job_file_that_is_no_text_is_told_in_a_line(tmp_path):
 @pytest.mark.parametrize("folder", ["/x\0", "\ud800"])
 def test_a_job_list_that_names_no_folder_is_refused(tmp_path, folder):
     (tmp_path / "run.jobs").write_text(json.dumps({"id": "x", "folder": folder}))
-    with pytest.raises(ResultsError, match="line 1: not of a job list"):
+    with pytest.raises(ResultsError, match="line 1: not a line of a job list"):
         listed_job(tmp_path / "run.jobs", 0)
 
 
