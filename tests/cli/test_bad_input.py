@@ -85,7 +85,7 @@ def test_help_is_instant_and_names_every_verb(tmp_path):
         (["run", "--protocol", "groupkfold5", "--set", "epochs"], ["key=value"]),
         (
             ["run", "--protocol", "groupkfold5", "--set", "ema_warmup=false"],
-            ["ema_warmup=false: changes nothing in custom_cnn", "leave it out"],
+            ["ema_warmup=false: no effect in custom_cnn", "omit it"],
         ),
         (["run"], ["--protocol"]),
         (["report", "--protocol", "none"], ["unknown protocol"]),

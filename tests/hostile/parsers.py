@@ -166,13 +166,13 @@ def _arrays() -> bytes:
 def checkpoint(**changed: object) -> bytes:
     """A best file of no weights, its header changed; None takes a name out."""
     recipe = Recipe(image_size=16)
-    told = {
+    stored = {
         "classes": CLASSES, "recipe": recipe.model_dump(), "mean": [0.5] * 3, "std": [0.2] * 3,
         "chain": recorded(preprocessing(recipe)), "temperature": 1.5, "epoch": 1,
         "looks": {"mean": [0.0] * 7, "precision": [[0.0] * 7] * 7, "limit": 3.0},
         "trained_on": {"dataset": "d", "seed": 0, "column": 0, "images": 3},
     } | changed  # fmt: skip
-    stated = {name: json.dumps(value) for name, value in told.items() if value is not None}
+    stated = {name: json.dumps(value) for name, value in stored.items() if value is not None}
     return save({"x": np.zeros(1, np.float32)}, stated)
 
 

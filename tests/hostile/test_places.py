@@ -61,7 +61,7 @@ def test_roles_outside_of_the_protocols_are_refused(path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("unknown = 1\n", "unknown: extra inputs"),
         ('name = "again"\n', "not TOML"),
@@ -73,11 +73,11 @@ def test_roles_outside_of_the_protocols_are_refused(path):
         ('[interval]\nlevel = "0.95"\n', "interval.level"),
     ],
 )
-def test_keys_that_are_unknown_doubled_or_of_a_wrong_type_are_named(change, said):
+def test_keys_that_are_unknown_doubled_or_of_a_wrong_type_are_named(change, message):
     text = change + SOUND_TOML if "[" not in change else SOUND_TOML + change
     with pytest.raises(ProtocolError) as refused:
         parse_protocol(text, "p.toml")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @given(st.lists(st.text(max_size=300), min_size=1, max_size=3))

@@ -18,7 +18,7 @@ from tests.run.test_rows import finish, make_job
 STEERS = "\x1b]0;owned\x07\x1b[2J\x9b"
 
 
-def told(*words: object) -> str:
+def output_of(*words: object) -> str:
     asked = CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
     return asked.stdout + asked.stderr
 
@@ -58,7 +58,7 @@ def make_pipe(path: Path) -> None:
 def test_a_log_that_is_no_file_loses_no_status(tmp_path, make):
     make(undone(tmp_path) / "log.txt")
     (undone(tmp_path, 1) / "log.txt").write_text("ValueError: no such luck\n")
-    assert "failed: m seed 0 fold 1: ValueError: no such luck" in told(
+    assert "failed: m seed 0 fold 1: ValueError: no such luck" in output_of(
         "status", "--results", tmp_path
     )
     (row,) = read_status(tmp_path, {})
@@ -85,7 +85,7 @@ def test_nothing_that_stands_in_a_results_folder_steers_a_terminal(tmp_path, cap
     assert _print_failures([failed]) == 1
     LineProgress([failed.job]).ended(failed)
     text = "".join(capsys.readouterr())
-    text += told("status", "--results", root) + told("verify-results", "--results", root)
+    text += output_of("status", "--results", root) + output_of("verify-results", "--results", root)
     assert "owned" in text
     assert "m[red]" in text
     assert all(mark.isprintable() or mark == "\n" for mark in text)
