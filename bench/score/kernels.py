@@ -40,7 +40,7 @@ def _compiled(loop: Callable[..., Any], *, fused: bool = False) -> Any:
     fused  whether a product and its sum may become one instruction, which rounds once
     """
     fastmath = {"contract"} if fused else False
-    options = {"error_model": "numpy", "nogil": True, "fastmath": fastmath}
+    options: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": fastmath}
     try:
         return numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no writable cache folder
