@@ -94,15 +94,15 @@ def _add_weights(
     weights: np.ndarray, items: np.ndarray, begin: int, end: int, total: np.ndarray
 ) -> None:
     """Add the weights of the items from begin to end to total (64,) float64."""
-    partial = np.empty(BATCH, np.uint16)
+    block = np.empty(BATCH, np.uint16)
     for start in range(begin, end, FIT):
-        partial[:] = 0
+        block[:] = 0
         for at in range(start, min(start + FIT, end)):
             line = weights[items[at]]
             for b in range(BATCH):
-                partial[b] += line[b]
+                block[b] += line[b]
         for b in range(BATCH):
-            total[b] += partial[b]
+            total[b] += block[b]
 
 
 @_compiled
