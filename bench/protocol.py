@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from bench.dataset import Dataset
 from bench.errors import ProtocolError, RolesError, listing, suggest
@@ -118,6 +118,17 @@ class RolesFile(_Section):
     file: Annotated[str, Field(pattern=INSIDE)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     absent: dict[Annotated[str, Field(pattern=PLACE)], list[str]] = {}
+    _folder: Path | None = PrivateAttr(default=None)
+
+    def within(self, folder: Path) -> RolesFile:
+        """The same entry, read from a folder of its own: the workspace's."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
+
+    def path(self, folder: Path) -> Path:
+        """The roles file, in the protocols' folder unless the entry has its own."""
+        return (self._folder or folder) / self.file
 
 
 class DatasetSettings(_Section):
@@ -364,7 +375,7 @@ def load_roles(protocol: Protocol, dataset: str, folder: Path) -> Roles:
             f"protocol {protocol.name} has no frozen roles for {dataset!r} (it has "
             f"{listing(sorted(known))}); freeze them: python bench.py protocol freeze --help"
         )
-    path = folder / known[dataset].file
+    path = known[dataset].path(folder)
     try:
         content = read_file(path)
     except OSError as error:

@@ -14,7 +14,7 @@ from bench.errors import BenchError, DataError, listing
 
 if TYPE_CHECKING:
     from bench.data.audit import Audit
-    from bench.data.cache import Cached
+    from bench.data.cache import CacheEntry
     from bench.data.open import DatasetSpec
 
 
@@ -309,7 +309,7 @@ def cache(*, verify: bool, clear: bool, unfinished: bool) -> int:
     return 1 if failed else 0
 
 
-def _contents(cached: Cached) -> tuple[str, str, str]:
+def _contents(cached: CacheEntry) -> tuple[str, str, str]:
     """Dataset, images and steps of a cache, as far as known."""
     from bench.data.preprocess import described
 

@@ -71,13 +71,13 @@ def find_protocol(name: str) -> Protocol:
         raise ProtocolError(f"unknown protocol {name!r}{_suggestion(name, list(files))}")
     file = files[name]
     protocol = load_protocol(name, file.folder)
-    roles = {dataset: _absolute(each, file.folder) for dataset, each in protocol.roles.items()}
+    roles = {dataset: each.within(file.folder) for dataset, each in protocol.roles.items()}
     for dataset, each in _own_roles(name).items():
         if dataset in roles:
             raise ProtocolError(
                 f"{_fragment(name)}: protocol {name} has roles for {dataset} already; remove them"
             )
-        roles[dataset] = _absolute(each, own_protocols().resolve())
+        roles[dataset] = each.within(own_protocols().resolve())
     return protocol.model_copy(update={"roles": roles})
 
 
@@ -119,10 +119,6 @@ def _own_roles(name: str) -> dict[str, RolesFile]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise ProtocolError(f"{path}: {reason}; remove it or freeze the roles again") from None
-
-
-def _absolute(roles: RolesFile, folder: Path) -> RolesFile:
-    return roles.model_copy(update={"file": str(folder / roles.file)})
 
 
 def _suggestion(name: str, known: list[str]) -> str:
