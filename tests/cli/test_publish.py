@@ -13,7 +13,7 @@ from bench.errors import DataError, ResultsError
 from bench.io import sha256_of
 from bench.run.submissions import Submission, keep_submission, row_folder
 from tests.real_data import HAM10000, needs_ham10000
-from tests.report import sites, dataset_reports
+from tests.report import dataset_reports, sites
 
 
 def hand_in(results: Path, row: str, seed: int) -> None:
