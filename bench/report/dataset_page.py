@@ -26,10 +26,9 @@ from bench.report.guidelines import (
     guidelines,
     guidelines_csv,
 )
-from bench.report.page_header import PageHeader, of_the_data
 from bench.report.render import render_page
 from bench.report.tables import folds_there, kind
-from bench.report.text import plural
+from bench.report.text import PageHeader, of_the_data, plural
 
 FEW_GROUPS = 50
 SHOWN_PAIRS = 20

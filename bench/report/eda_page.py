@@ -32,8 +32,8 @@ from bench.report.eda_tables import (
     strengths,
 )
 from bench.report.format import count, counted, listed, name, plain, said
-from bench.report.page_header import PageHeader, of_the_data
 from bench.report.tables import Cell, cell
+from bench.report.text import PageHeader, of_the_data
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
 

@@ -11,13 +11,12 @@ import numpy as np
 
 from bench.leaderboard import REFERENCE, CurvePoint, Estimate, Leaderboard, LeaderboardRow
 from bench.leaderboard.text import metric
-from bench.report.charts import SLOTS, CurveSpec, Graph, Scale, Tick, graph, scale_of
+from bench.report.charts import SLOTS, CurveSpec, Graph, Scale, graph, scale_of
 from bench.report.format import (
     brief,
     count,
     counted,
     duration,
-    fixed,
     name,
     percent,
     plain,
@@ -30,7 +29,6 @@ from bench.report.tables import (
     about_metric,
     cell,
     class_heads,
-    fold_places,
     head,
     kind,
     lacking,
@@ -132,29 +130,14 @@ def confusions(board: Leaderboard, shown: int = 4) -> tuple[Confusion, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class FoldLine:
-    """A row's values fold by fold, drawn and written, with their spread and that over seeds."""
-
-    head: RowHead
-    dots: tuple[str, ...]
-    mean: str
-    values: tuple[str, ...]
-    fold_sd: str
-    seed_sd: str
-
-
-@dataclass(frozen=True, slots=True)
 class FoldPanel:
-    """One metric, fold by fold."""
+    """One metric fold by fold: its column and the scale of its values."""
 
     id: str
-    label: str
+    key: str
+    head: Head
     about: str
-    folds: tuple[str, ...]
-    lines: tuple[FoldLine, ...]
-    ticks: tuple[Tick, ...]
-    first: str
-    seeds: bool
+    scale: Scale
 
 
 def fold_names(board: Leaderboard) -> tuple[str, ...]:
@@ -164,47 +147,15 @@ def fold_names(board: Leaderboard) -> tuple[str, ...]:
     return tuple(f"R{r} fold {f}" for r in range(board.repeats) for f in range(board.folds))
 
 
-def fold_panels(board: Leaderboard) -> tuple[FoldPanel, ...]:
-    """One panel for every metric of which there are values by fold."""
-    known = {key for row in board.rows for key in row.by_fold}
-    return tuple(
-        _fold_panel(board, f"fold-{index}", key)
-        for index, key in enumerate(key for key in metric_order(board) if key in known)
-    )
-
-
-def _fold_panel(board: Leaderboard, panel_id: str, key: str) -> FoldPanel:
-    folds = fold_names(board)
-    values = [v for row in rows_in_view(board, key) for v in row.by_fold.get(key, ())]
-    scale = scale_of(values, metric(key).bounds)
-    heading = head(key)
-    return FoldPanel(
-        id=panel_id,
-        label=heading.label,
-        about=about_metric(key),
-        folds=folds,
-        lines=tuple(_fold_line(board, row, key, scale) for row in board.rows if key in row.by_fold),
-        ticks=scale.ticks,
-        first=heading.first,
-        seeds=any(len(row.seeds) > 1 for row in board.rows),
-    )
-
-
-def _fold_line(board: Leaderboard, row: LeaderboardRow, key: str, scale: Scale) -> FoldLine:
-    estimate = row.table.metrics.get(key)
-    places = fold_places(estimate)
-    folds = fold_names(board)
-    values = [*row.by_fold[key], *[math.nan] * len(folds)][: len(folds)]
-    sd = row.seed_sd.get(key, math.nan)
-    known = [value for value in values if not math.isnan(value)]
-    return FoldLine(
-        head=row_head(board, row),
-        dots=tuple(at for at in map(scale.at, known) if at),
-        mean=scale.at(float(np.mean(known))) if known else "",
-        values=tuple(fixed(value, places) for value in values),
-        fold_sd=fixed(float(np.std(known, ddof=1)), max(places, 3)) if len(known) > 1 else "–",
-        seed_sd="–" if math.isnan(sd) else fixed(sd, max(places, 3)),
-    )
+def fold_panels(board: Leaderboard) -> list[FoldPanel]:
+    """A panel for every metric with values by fold."""
+    keys = [key for key in metric_order(board) if any(key in row.by_fold for row in board.rows)]
+    panels = []
+    for index, key in enumerate(keys):
+        values = [v for row in rows_in_view(board, key) for v in row.by_fold.get(key, ())]
+        scale = scale_of(values, metric(key).bounds)
+        panels.append(FoldPanel(f"fold-{index}", key, head(key), about_metric(key), scale))
+    return panels
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,37 +231,10 @@ COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CostLine:
-    """A row's costs, each with the number to sort by."""
-
-    head: RowHead
-    cells: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CostTable:
-    """What the rows cost; rows of which nothing is known are left out.
-
-    joined  whether some of these are ensembles, whose cost is their members'
-    """
-
-    heads: tuple[Head, ...]
-    lines: tuple[CostLine, ...]
-    joined: bool = False
-
-
-def cost_table(board: Leaderboard) -> CostTable:
-    """Costs by name, the known ones first."""
+def cost_keys(board: Leaderboard) -> list[str]:
+    """The costs that any row has, the known ones first."""
     present = {key for row in board.rows for key in row.facts.cost}
-    keys = [key for key in COSTS if key in present] + sorted(present - set(COSTS))
-    lines = [
-        CostLine(row_head(board, row), tuple(cost_cell(row, key) for key in keys))
-        for row in board.rows
-        if row.facts.cost
-    ]
-    joined = any(row.facts.members for row in board.rows)
-    return CostTable(tuple(cost_head(key) for key in keys), tuple(lines), joined)
+    return [key for key in COSTS if key in present] + sorted(present - set(COSTS))
 
 
 def cost_head(key: str) -> Head:

@@ -1,9 +1,6 @@
-"""The leaderboard page.
+"""The leaderboard page."""
 
-Ties are a compact letter display (Piepho 2004): two rows that share a letter are not told apart.
-
-Templates only lay out what stands here; they count nothing and round nothing.
-"""
+# ruff: noqa: RUF001 - these strings are shown to people: they use typographic signs
 
 from __future__ import annotations
 
@@ -12,127 +9,63 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count as counter
 from string import ascii_lowercase
+from typing import Any
 
 from bench.leaderboard import (
     Comparison,
     Estimate,
     IntervalFacts,
     Leaderboard,
-    LeaderboardRow,
     RowReport,
     Subgroup,
 )
 from bench.leaderboard.text import metric
 from bench.report import text
-from bench.report.arms import ArmSection, Leak, arm_section
-from bench.report.charts import Bar, Drawing, Graph, Scale, Tick, critical_difference, scale_of
+from bench.report.arms import Leak, arm_section
+from bench.report.charts import Bar, Drawing, Scale, Tick, critical_difference, scale_of
 from bench.report.comparison_text import ties
 from bench.report.format import (
     Name,
-    count,
     counted,
     decimals,
     interval,
     name,
     p_value,
-    percent,
     plain,
     said,
     signed,
 )
 from bench.report.leaderboard_details import (
-    Confusion,
-    CostTable,
-    FoldPanel,
-    RecipeText,
     confusions,
-    cost_cell,
-    cost_head,
-    cost_table,
+    cost_keys,
+    fold_names,
     fold_panels,
     recipes,
     trade_off,
 )
-from bench.report.page_header import PageHeader, of_the_data, page_badges
 from bench.report.tables import (
     Badge,
     Cell,
-    Glance,
     Head,
     Line,
     Panel,
     RankCell,
-    RowHead,
     Table,
     about_metric,
     badges,
     cell,
     class_panels,
     glance,
+    method_name,
     metric_order,
     metric_panels,
     metric_table,
     row_head,
 )
-from bench.report.text import plural
+from bench.report.text import of_the_data, page_badges, plural
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
-SHADES = 9
-RANKED = ("train_seconds", "peak_memory_bytes", "parameters", "images_per_second")
-"""Costs beside the ranking; the section on cost has all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A line of the ranked table: a line of estimates, and what else is known of the row."""
-
-    line: Line
-    ties: str
-    tested: tuple[str, str]
-    costs: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The ranked table. references: where the best reference lies in each column's drawing."""
-
-    heads: tuple[Head, ...]
-    references: tuple[str, ...]
-    lines: tuple[Standing, ...]
-    costs: tuple[Head, ...]
-    ties: bool
-    unit: str
-
-
-def ranking(board: Leaderboard) -> Ranking:
-    """The ranked table of a leaderboard."""
-    table = metric_table(board, metric_order(board))
-    letters = tie_letters(board)
-    known = [key for key in RANKED if any(key in row.facts.cost for row in board.rows)]
-    lines = tuple(
-        Standing(
-            line,
-            letters.get(row.name, ""),
-            _tested(row),
-            tuple(cost_cell(row, key) for key in known),
-        )
-        for line, row in zip(table.lines, board.rows, strict=True)
-    )
-    return Ranking(
-        heads=table.heads,
-        references=table.references,
-        lines=lines,
-        costs=tuple(cost_head(key) for key in known),
-        ties=bool(letters),
-        unit=plain(board.dataset.unit),
-    )
-
-
-def _tested(row: LeaderboardRow) -> tuple[str, str]:
-    images, groups = row.tested or (row.table.metrics["accuracy"].n, math.nan)
-    return count(images), "" if math.isnan(groups) else count(groups)
+RANKING_COSTS = ("train_seconds", "peak_memory_bytes", "parameters", "images_per_second")
+"""Costs in the ranking; the section on cost has all."""
 
 
 def tie_letters(board: Leaderboard) -> dict[str, str]:
@@ -155,59 +88,6 @@ def _letters() -> Iterator[str]:
     """Letters a to z, then a2 to z2, and so on."""
     for turn in counter(1):
         yield from (letter if turn == 1 else f"{letter}{turn}" for letter in ascii_lowercase)
-
-
-@dataclass(frozen=True, slots=True)
-class RankShare:
-    """How often a row had a rank: its share in words, a shade 0 to 9, the same as a sentence."""
-
-    text: str
-    shade: int
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class RankLine:
-    """A row's ranks over the resamples."""
-
-    head: RowHead
-    shares: tuple[RankShare, ...]
-    interval: str
-
-
-@dataclass(frozen=True, slots=True)
-class RankShares:
-    """The ranked rows by the ranks they had in the resamples."""
-
-    ranks: tuple[str, ...]
-    lines: tuple[RankLine, ...]
-
-
-def rank_shares(board: Leaderboard) -> RankShares | None:
-    """How often each row had each rank; None where fewer than two are ranked by resamples."""
-    ranked = [row for row in board.rows if row.rank.shares]
-    if len(ranked) < 2:  # noqa: PLR2004
-        return None
-    return RankShares(
-        ranks=tuple(str(place + 1) for place in range(len(ranked[0].rank.shares))),
-        lines=tuple(
-            RankLine(
-                row_head(board, row),
-                tuple(_share(place + 1, share) for place, share in enumerate(row.rank.shares)),
-                str(row.rank.low)
-                if row.rank.low == row.rank.high
-                else f"{row.rank.low}–{row.rank.high}",
-            )
-            for row in ranked
-        ),
-    )
-
-
-def _share(rank: int, share: float) -> RankShare:
-    if share == 0:
-        return RankShare("", 0, "")
-    told = percent(share)
-    return RankShare(told, math.ceil(share * SHADES), f"rank {rank} in {told} of resamples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,48 +320,13 @@ def _subset_cell(group: Subgroup | None, key: str, close: IntervalFacts) -> Cell
 TOO_FEW = Cell("", "–", "", "too few to say", (), "below 50 groups")
 
 
-@dataclass(frozen=True, slots=True)
-class Page(PageHeader):
-    """A leaderboard page, ready to be laid out."""
-
-    primary: str
-    primary_title: str
-    level: str
-    reference: str
-    glance: Glance
-    ranking: Ranking
-    rank_shares: RankShares | None
-    mean_ranks: Drawing | None
-    units: tuple[Slice, ...]
-    class_panels: tuple[Panel, ...]
-    subsets: tuple[Slice, ...]
-    confusions: tuple[Confusion, ...]
-    fold_panels: tuple[FoldPanel, ...]
-    pair_panels: tuple[PairPanel, ...]
-    pairs_left_out: str
-    ties: tuple[str, ...]
-    absent: tuple[tuple[str, str], ...]
-    compared: tuple[tuple[str, str], ...]
-    arms: ArmSection | None
-    recipes: tuple[RecipeText, ...]
-    costs: CostTable
-    trade_off: Graph | None
-    leak: Leak | None
-    how_made: tuple[tuple[str, str], ...]
-    marks: tuple[tuple[str, str], ...]
-    badge_key: tuple[Badge, ...]
-    files: tuple[tuple[str, str], ...]
-
-
 FILES = (
     ("leaderboard.json", "everything on this page"),
-    ("leaderboard.csv", "one line a method"),
-    ("per_class.csv", "one line a method, class and metric"),
+    ("leaderboard.csv", "one line per method"),
+    ("per_class.csv", "one line per method, class and metric"),
 )
-
-
 MOST_TIES = 6
-"""More sets of tied rows than these are told by letters alone."""
+"""Of more sets of tied rows, only the letters of the ranking are shown."""
 FEWEST_IN_A_DIAGRAM = 3
 """Two rows need no diagram of their mean ranks."""
 
@@ -503,47 +348,57 @@ def page(
     compared: Sequence[tuple[str, str]] = (),
     looks: Mapping[str, RowReport] | None = None,
     meter: Leak | None = None,
-) -> Page:
-    """Everything a leaderboard page says and draws.
+) -> dict[str, Any]:
+    """What leaderboard.html.j2 needs beside the board: text, scales and tables, by name.
 
-    compared  pages of comparisons, address and words
-    looks     what is known of rows beyond the leaderboard, for other units and subsets
-    meter     what the leakage meter found on the same data
+    compared  pages of comparisons: address and title
+    looks     row reports by row, for other units of analysis and subgroups
+    meter     result of the leakage meter on the same data
     """
     looks = looks or {}
     pairs, left_out = shown_pairs(board)
-    return Page(
-        title=text.title(board),
-        kicker=" · ".join(("Leaderboard", said(board.dataset.title), plain(board.protocol))),
-        heading=text.protocol_title(board.protocol_title, board.dataset.unit),
-        headline=board.verdict,
-        standfirst=text.standfirst(board),
-        data=of_the_data(board),
-        primary=metric(board.primary).label,
-        primary_title=metric(board.primary).title,
-        level=f"{board.interval.level * 100:g}%",
-        reference=board.reference_text,
-        glance=glance(board),
-        ranking=ranking(board),
-        rank_shares=rank_shares(board),
-        mean_ranks=_mean_ranks(board),
-        units=unit_slices(board, looks),
-        class_panels=class_panels(board),
-        subsets=subset_slices(board, looks),
-        confusions=confusions(board),
-        fold_panels=fold_panels(board),
-        pair_panels=pair_panels(pairs),
-        pairs_left_out=left_out,
-        ties=tuple(ties(board.tie_groups)) if len(board.tie_groups) <= MOST_TIES else (),
-        absent=tuple((name(who).short, plain(what)) for who, what in board.absent.items()),
-        compared=tuple((href, plain(label)) for href, label in compared),
-        arms=arm_section(board),
-        recipes=recipes(board),
-        costs=cost_table(board),
-        trade_off=trade_off(board),
-        leak=meter,
-        how_made=text.how_made(board),
-        marks=text.marks(board),
-        badge_key=badge_key(board),
-        files=FILES,
-    )
+    costs = cost_keys(board)
+    ranked = [row for row in board.rows if row.rank.shares]
+    return {
+        "board": board,
+        "heads": {row.name: row_head(board, row) for row in board.rows},
+        "title": text.title(board),
+        "kicker": " · ".join(("Leaderboard", said(board.dataset.title), plain(board.protocol))),
+        "heading": text.protocol_title(board.protocol_title, board.dataset.unit),
+        "headline": board.verdict,
+        "standfirst": text.standfirst(board),
+        "data": of_the_data(board),
+        "primary": metric(board.primary).label,
+        "primary_title": metric(board.primary).title,
+        "level": f"{board.interval.level * 100:g}%",
+        "reference": board.reference_text,
+        "glance": glance(board),
+        "table": metric_table(board, metric_order(board)),
+        "letters": tie_letters(board),
+        "costs": costs,
+        "ranking_costs": [key for key in costs if key in RANKING_COSTS],
+        "ranked": ranked if len(ranked) > 1 else [],
+        "mean_ranks": _mean_ranks(board),
+        "units": unit_slices(board, looks),
+        "class_panels": class_panels(board),
+        "subsets": subset_slices(board, looks),
+        "confusions": confusions(board),
+        "folds": fold_names(board),
+        "fold_panels": fold_panels(board),
+        "pair_panels": pair_panels(pairs),
+        "pairs_left_out": left_out,
+        "ties": ties(board.tie_groups) if len(board.tie_groups) <= MOST_TIES else [],
+        "absent": [(name(row).short, plain(why)) for row, why in board.absent.items()],
+        "compared": [(href, plain(label)) for href, label in compared],
+        "arms": arm_section(board),
+        "recipes": recipes(board),
+        "trade_off": trade_off(board),
+        "leak": meter,
+        "method": method_name(board.interval.method),
+        "unseen": text.unseen("image" if text.divides(board) else "group"),
+        "unverified": text.unverified(board),
+        "unit_text": text.unit(board),
+        "marks": text.marks(board),
+        "badge_key": badge_key(board),
+        "files": FILES,
+    }

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from statistics import fmean, stdev
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +22,11 @@ from bench.io import safe_name, write_atomically
 from bench.leaderboard import Leaderboard, LeaderboardRow, RowReport
 from bench.report.arms import Leak
 from bench.report.export import leaderboard_csv, per_class_csv, subgroups_csv
-from bench.report.format import pieces
+from bench.report.format import count, counted, fixed, percent, pieces, plain
+from bench.report.leaderboard_details import SHADES, cost_cell, cost_head
 from bench.report.leaderboard_page import page
 from bench.report.row_page import Pictured, method_page
+from bench.report.text import plural
 from bench.settings import REPORTS
 
 if TYPE_CHECKING:
@@ -182,9 +186,50 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["pieces"] = pieces
-    made.filters["unbroken"] = _unbroken
+    made.filters |= {
+        "cost_cell": cost_cell,
+        "cost_head": cost_head,
+        "count": count,
+        "counted": counted,
+        "fixed": fixed,
+        "mean": _mean,
+        "percent": percent,
+        "pieces": pieces,
+        "plain": plain,
+        "plural": plural,
+        "sd": _standard_deviation,
+        "shade": _shade,
+        "spread": _spread,
+        "unbroken": _unbroken,
+    }
+    made.globals["nan"] = math.nan
     return made
+
+
+def _defined(values: Sequence[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of the defined values; NaN without one."""
+    defined = _defined(values)
+    return fmean(defined) if defined else math.nan
+
+
+def _standard_deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation of the defined values; NaN with fewer than two."""
+    defined = _defined(values)
+    return stdev(defined) if len(defined) > 1 else math.nan
+
+
+def _spread(deviation: float, places: int) -> str:
+    """A standard deviation with at least three decimals; a dash if undefined."""
+    return "–" if math.isnan(deviation) else fixed(deviation, max(places, 3))  # noqa: RUF001
+
+
+def _shade(share: float) -> int:
+    """The shade of a share, 0 to 9."""
+    return 0 if math.isnan(share) else math.ceil(share * SHADES)
 
 
 def _unbroken(text: str) -> Any:

@@ -37,7 +37,6 @@ from bench.report.format import (
 )
 from bench.report.leaderboard_details import Confusion, RecipeText, confusion, recipes
 from bench.report.leaderboard_page import ATTRIBUTES, TOO_FEW
-from bench.report.page_header import Banner, Fact, data_sheet, page_badges, page_banners
 from bench.report.row_charts import (
     class_curves,
     decision_graph,
@@ -47,6 +46,7 @@ from bench.report.row_charts import (
     selective_graph,
 )
 from bench.report.tables import Badge, Cell, RowHead, cell, metric_order, row_head, spelled
+from bench.report.text import Banner, Fact, data_sheet, page_badges, page_banners
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
 

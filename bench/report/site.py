@@ -21,9 +21,9 @@ from bench.report.dataset_report import DatasetReport
 from bench.report.eda_page import Gallery
 from bench.report.export import as_csv, number
 from bench.report.format import Name, count, counted, name, plain, said, size
-from bench.report.page_header import page_badges
 from bench.report.render import as_bytes, render_page
 from bench.report.tables import Badge, Cell, cell
+from bench.report.text import page_badges
 
 
 @dataclass(frozen=True)

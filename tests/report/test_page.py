@@ -260,7 +260,7 @@ def test_shares_of_ranks_stand_in_the_table_and_mean_ranks_in_the_diagram(page):
 
 
 def test_further_seeds_are_said_to_enter_the_spread_alone(board, page):
-    assert "further seeds enter the spread over seeds only" in page.by_id("methods").text
+    assert "urther seeds enter the spread over seeds only" in page.by_id("methods").text
     seeds = page_of(boards.with_row(board, 0, seeds=(0, 1, 2)))
     notes = [one.one("caption").text for one in seeds.by_id("confusion").all("table")]
     assert notes[0] == "10,015 test predictions, of the seeds that the metrics are of"
