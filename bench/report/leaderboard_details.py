@@ -39,16 +39,13 @@ from bench.report.tables import (
     spelled,
 )
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
 SHADES = 9
 Calls = Sequence[Sequence[Estimate]]
 
 
 @dataclass(frozen=True, slots=True)
 class ConfusionCell:
-    """Images of one class that were given another: count, share of the row, shade 0 to 9."""
+    """Images of one class predicted as another: count, share of the row, shade 0 to 9."""
 
     count: str
     share: str
@@ -59,7 +56,7 @@ class ConfusionCell:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """A row's confusion matrix, truth in rows."""
+    """The confusion matrix of a row, true class in rows."""
 
     head: RowHead
     classes: tuple[Head, ...]
@@ -72,20 +69,20 @@ class Confusion:
 def confusion(
     board: Leaderboard, row: LeaderboardRow, *, is_open: bool, calls: Calls = ()
 ) -> Confusion:
-    """A row's confusion matrix as counts and row shares. calls: the shares with their intervals."""
+    """The confusion matrix as counts and row shares. calls: the shares with their intervals."""
     counts = np.asarray(row.confusion, dtype=np.float64)
     totals = counts.sum(axis=1)
     classes = class_heads(board)
     lines = tuple(
         tuple(
             _confusion_cell(
-                counts[truth, said_],
+                counts[truth, predicted],
                 totals[truth],
                 classes,
-                (truth, said_),
-                _interval(board, calls[truth][said_]) if calls else "",
+                (truth, predicted),
+                _interval(board, calls[truth][predicted]) if calls else "",
             )
-            for said_ in range(len(classes))
+            for predicted in range(len(classes))
         )
         for truth in range(len(classes))
     )
@@ -103,14 +100,14 @@ def confusion(
 def _confusion_cell(
     number: float, total: float, classes: tuple[Head, ...], at: tuple[int, int], ends: str
 ) -> ConfusionCell:
-    truth, called = at
+    truth, predicted = at
     share = number / total if total > 0 else math.nan
-    what = f"{classes[truth].label} called {classes[called].label}"
+    what = f"{classes[truth].label} predicted as {classes[predicted].label}"
     return ConfusionCell(
         count=count(number),
         share=percent(share),
         shade=0 if math.isnan(share) else math.ceil(share * SHADES),
-        hit=truth == called,
+        hit=truth == predicted,
         title=f"{what}: {count(number)} of {count(total)} ({percent(share)}){ends}",
     )
 
@@ -122,10 +119,11 @@ def _interval(board: Leaderboard, share: Estimate) -> str:
 
 
 def confusions(board: Leaderboard, shown: int = 4) -> tuple[Confusion, ...]:
-    """A matrix a row; those of the first few methods are open, references closed."""
+    """A matrix per row; those of the first few methods are open, of reference rows closed."""
     methods = [row for row in board.rows if row.kind != REFERENCE][:shown]
     return tuple(
-        confusion(board, row, is_open=any(row is one for one in methods)) for row in board.rows
+        confusion(board, row, is_open=any(row is method for method in methods))
+        for row in board.rows
     )
 
 
@@ -160,7 +158,7 @@ def fold_panels(board: Leaderboard) -> list[FoldPanel]:
 
 @dataclass(frozen=True, slots=True)
 class RecipeText:
-    """All that is needed to make a row again, and to see that it is the same."""
+    """Command, facts and hashes to reproduce a row and to verify the result."""
 
     head: RowHead
     open: bool
@@ -178,12 +176,12 @@ def _pairs(mapping: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 
 def recipes(board: Leaderboard) -> tuple[RecipeText, ...]:
-    """How to make each row again."""
+    """How to reproduce each row."""
     return tuple(_recipe(board, row) for row in board.rows)
 
 
 def _check(board: Leaderboard, row: LeaderboardRow) -> str:
-    """The command that prints the hashes of a second making; none where nothing was trained."""
+    """The command that prints the hashes of the reproduced predictions; "" without training."""
     if not row.facts.command or row.kind != "trained":
         return ""
     folder = "/".join((board.protocol, board.dataset.name, row.name.removesuffix(" (committed)")))
@@ -198,7 +196,7 @@ def _recipe(board: Leaderboard, row: LeaderboardRow) -> RecipeText:
         ("kind", plain(kind(row))),
         (
             "variant",
-            head.variant or "the method’s own recipe on the data’s own pixels",
+            head.variant or "the default recipe of the method on the original images",
         ),
         ("seeds", ", ".join(map(str, row.seeds)) or "none"),
         ("folds", ", ".join(map(str, row.folds)) or "none"),
@@ -238,13 +236,13 @@ def cost_keys(board: Leaderboard) -> list[str]:
 
 
 def cost_head(key: str) -> Head:
-    """A cost's column."""
+    """The column of a cost."""
     label = COSTS[key][0] if key in COSTS else name(key.replace("_", " ").capitalize()).short
     return Head(label, first="descending" if key.endswith("per_second") else "ascending")
 
 
 def cost_cell(row: LeaderboardRow, key: str) -> tuple[str, str]:
-    """A cost to sort by, "" where it is unknown, and as it is written."""
+    """A cost as a number to sort by ("" if unknown) and as text."""
     value = float(row.facts.cost.get(key, math.nan))
     write = COSTS[key][1] if key in COSTS else _writer(key)
     return ("" if math.isnan(value) else repr(value)), write(value)
@@ -267,9 +265,9 @@ NEAREST = 0.2
 
 
 def trade_off(board: Leaderboard) -> Graph | None:
-    """Training time against the primary metric, named where no other row is better and cheaper.
+    """Training time against the primary metric; rows that no row surpasses in less time are named.
 
-    None where fewer than two rows have a training time.
+    None if fewer than two rows have a training time.
     """
     rows = [row for row in board.rows if _seconds(row) > 0 and _known(board, row)]
     if len(rows) < 2:  # noqa: PLR2004
@@ -292,7 +290,7 @@ def trade_off(board: Leaderboard) -> Graph | None:
     ]
     return graph(
         f"{metric(board.primary).title} against training time",
-        f"Training time against {label}. Best for their time: {'; '.join(texts)}.",
+        f"Training time against {label}. Not surpassed in less time: {'; '.join(texts)}.",
         ("training time, all folds", label),
         curves,
         Scale(math.log10(low), math.log10(high)),
@@ -307,17 +305,17 @@ def _point(board: Leaderboard, row: LeaderboardRow) -> CurvePoint:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round times between two, the roundest first, as many as their labels leave room for."""
-    found: list[float] = []
-    for tick in (one for level in TICKS for one in level if low <= one <= high):
-        apart = (abs(math.log(tick / other)) for other in found)
+    """Round times from low to high, as many as their labels leave room for."""
+    ticks: list[float] = []
+    for tick in (time for level in TICKS for time in level if low <= time <= high):
+        apart = (abs(math.log(tick / other)) for other in ticks)
         if all(gap > NEAREST * math.log(high / low) for gap in apart):
-            found.append(tick)
-    return sorted(found) if len(found) > 1 else []
+            ticks.append(tick)
+    return sorted(ticks) if len(ticks) > 1 else []
 
 
 def efficient(board: Leaderboard, rows: list[LeaderboardRow]) -> set[str]:
-    """The rows that no other one surpasses in less time (the Pareto front)."""
+    """The rows that no other row surpasses in less time (the Pareto front)."""
     lower = metric(board.primary).lower
 
     def worth(row: LeaderboardRow) -> float:

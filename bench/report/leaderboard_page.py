@@ -69,19 +69,22 @@ RANKING_COSTS = ("train_seconds", "peak_memory_bytes", "parameters", "images_per
 
 
 def tie_letters(board: Leaderboard) -> dict[str, str]:
-    """The letters of every ranked row, best first; none where there is nothing to compare."""
+    """Tie letters of every ranked row, best first; none without comparisons.
+
+    A compact letter display (Piepho 2004): rows with a common letter have no settled difference.
+    """
     ranked = [row.name for row in board.rows if row.rank.best is not None]
-    if len(ranked) < 2 or not board.comparisons:  # noqa: PLR2004 - a row alone ties with nobody
+    if len(ranked) < 2 or not board.comparisons:  # noqa: PLR2004
         return {}
     sets = [tuple(name for name in group if name in ranked) for group in board.tie_groups]
     tied = {name for group in sets for name in group}
     groups = [*filter(None, sets), *((name,) for name in ranked if name not in tied)]
     groups.sort(key=lambda group: [ranked.index(name) for name in group])
-    found = dict.fromkeys(ranked, "")
-    for letters, group in zip(_letters(), groups, strict=False):
+    letters: dict[str, list[str]] = {row: [] for row in ranked}
+    for letter, group in zip(_letters(), groups, strict=False):
         for row in group:
-            found[row] += f" {letters}" if found[row] else letters
-    return found
+            letters[row].append(letter)
+    return {row: " ".join(own) for row, own in letters.items()}
 
 
 def _letters() -> Iterator[str]:
@@ -92,7 +95,7 @@ def _letters() -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two rows compared: what the interval says, what the test says, and what both say."""
+    """Two rows compared: difference, interval, test, and the verdict from both."""
 
     a: Name
     b: Name
@@ -119,34 +122,34 @@ class PairPanel:
 
 
 MOST = 120
-"""Pairs that a table of them shows; of more, those that say something of the order."""
+"""Largest number of pairs in a table."""
 
 
 def shown_pairs(board: Leaderboard, most: int = MOST) -> tuple[Leaderboard, str]:
-    """The leaderboard with the pairs that a page shows, and what is said of the others.
+    """The leaderboard with the pairs that a page shows, and a note on the omitted pairs.
 
-    Of many pairs: the first row against every other, and each row against the next.
+    Of more than `most` pairs: the first row against every other, and each row against the next.
     """
-    every = len({frozenset((one.a, one.b)) for one in board.comparisons})
+    every = len({frozenset((pair.a, pair.b)) for pair in board.comparisons})
     if every <= most:
         return board, ""
     ranked = [row.name for row in board.rows if row.rank.best is not None]
     place = {row: at for at, row in enumerate(ranked)}
 
-    def shown(one: Comparison) -> bool:
-        first, second = sorted((place.get(one.a, -1), place.get(one.b, -1)))
+    def shown(pair: Comparison) -> bool:
+        first, second = sorted((place.get(pair.a, -1), place.get(pair.b, -1)))
         return first == 0 or second - first == 1
 
-    kept = tuple(one for one in board.comparisons if shown(one))
-    told = (
+    kept = tuple(pair for pair in board.comparisons if shown(pair))
+    note = (
         f"Of {counted(every, 'pair')} these are the first row against every other and each row "
         "against the next; leaderboard.json holds all."
     )
-    return replace(board, comparisons=kept), told
+    return replace(board, comparisons=kept), note
 
 
 def pair_panels(board: Leaderboard) -> tuple[PairPanel, ...]:
-    """One panel a metric that was compared, the primary first."""
+    """One panel per compared metric, the primary first."""
     keys = list(dict.fromkeys(comparison.metric for comparison in board.comparisons))
     keys.sort(key=lambda key: key != board.primary)
     return tuple(
@@ -159,14 +162,14 @@ def pair_panel(
     comparisons: Sequence[Comparison], level: float, panel_id: str, key: str
 ) -> PairPanel:
     """All pairs in one metric, on one scale."""
-    of_metric = [one for one in comparisons if one.metric == key]
-    ends = [end for one in of_metric for end in (one.difference, one.low, one.high)]
+    of_metric = [pair for pair in comparisons if pair.metric == key]
+    ends = [end for pair in of_metric for end in (pair.difference, pair.low, pair.high)]
     scale = scale_of([*ends, 0.0], (-math.inf, math.inf))
     return PairPanel(
         id=panel_id,
         label=metric(key).title,
         note=metric(key).direction,
-        pairs=tuple(_pair(one, level, scale) for one in of_metric),
+        pairs=tuple(_pair(pair, level, scale) for pair in of_metric),
         zero=scale.at(0.0),
         ticks=scale.ticks,
     )
@@ -187,7 +190,7 @@ def _pair(one: Comparison, level: float, scale: Scale) -> Pair:
         interval=interval(one.low, one.high, places),
         bar=scale.bar(drawn),
         by_interval="" if math.isnan(one.low) else ("excludes 0" if ahead else "includes 0"),
-        by_test=("differ" if one.p_adjusted <= alpha else "not told apart")
+        by_test=("significant" if one.p_adjusted <= alpha else "not significant")
         if tested
         else "no test",
         p=p_value(one.p_adjusted),
@@ -205,12 +208,12 @@ ATTRIBUTES = {
     "image_size": "Image size",
 }
 SUBSET_METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc")
-"""Shown by subset beside the primary metric; all of them stand on the rows' own pages."""
+"""Metrics by subgroup beside the primary metric; the row pages have all metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One way to slice the images, with panels to choose from."""
+    """One unit of analysis or attribute, with one panel per metric."""
 
     id: str
     label: str
@@ -218,21 +221,24 @@ class Slice:
     panels: tuple[Panel, ...]
 
 
-def unit_slices(board: Leaderboard, looks: Mapping[str, RowReport]) -> tuple[Slice, ...]:
-    """All metrics with images as units, then with lesions and patients where the data names them.
+def unit_slices(board: Leaderboard, reports: Mapping[str, RowReport]) -> tuple[Slice, ...]:
+    """All metrics with images as units, then with lesions and patients if the data have ids.
 
-    Only images count for reference rows: nobody looked at those any closer.
+    Reference rows have images only; they have no row report.
     """
     slices = [Slice("unit-images", "Images", "", metric_panels(board))]
-    names = dict.fromkeys(unit.unit for look in looks.values() for unit in look.units)
+    names = dict.fromkeys(unit.unit for report in reports.values() for unit in report.units)
     for unit in names:
         tables = {
-            row: one.table for row, look in looks.items() for one in look.units if one.unit == unit
+            row: one.table
+            for row, report in reports.items()
+            for one in report.units
+            if one.unit == unit
         }
         rows = tuple(
             replace(row, table=tables[row.name]) for row in board.rows if row.name in tables
         )
-        resamples = min(look.resamples for look in looks.values())
+        resamples = min(report.resamples for report in reports.values())
         seen = replace(
             board,
             rows=rows,
@@ -254,9 +260,9 @@ def unit_slices(board: Leaderboard, looks: Mapping[str, RowReport]) -> tuple[Sli
     return tuple(slices)
 
 
-def subset_slices(board: Leaderboard, looks: Mapping[str, RowReport]) -> tuple[Slice, ...]:
-    """Every row on the parts of the images that share a value of an attribute."""
-    groups = [group for look in looks.values() for group in look.subgroups]
+def subset_slices(board: Leaderboard, reports: Mapping[str, RowReport]) -> tuple[Slice, ...]:
+    """Every row by subgroup: the images with one value of an attribute."""
+    groups = [group for report in reports.values() for group in report.subgroups]
     close = replace(board.interval, method="percentile")
     slices = []
     for at, attribute in enumerate(dict.fromkeys(group.attribute for group in groups)):
@@ -266,7 +272,7 @@ def subset_slices(board: Leaderboard, looks: Mapping[str, RowReport]) -> tuple[S
             if any(key in group.metrics for group in groups if group.attribute == attribute)
         ]
         panels = tuple(
-            _subset_panel(board, looks, attribute, key, f"subset-{at}-{index}", close)
+            _subset_panel(board, reports, attribute, key, f"subset-{at}-{index}", close)
             for index, key in enumerate(keys)
         )
         if panels:
@@ -276,16 +282,16 @@ def subset_slices(board: Leaderboard, looks: Mapping[str, RowReport]) -> tuple[S
 
 def _subset_panel(
     board: Leaderboard,
-    looks: Mapping[str, RowReport],
+    reports: Mapping[str, RowReport],
     attribute: str,
     key: str,
     panel_id: str,
     close: IntervalFacts,
 ) -> Panel:
-    shown = [row for row in board.rows if row.name in looks]
+    shown = [row for row in board.rows if row.name in reports]
     found = {
         row.name: {
-            one.value: one for one in looks[row.name].subgroups if one.attribute == attribute
+            one.value: one for one in reports[row.name].subgroups if one.attribute == attribute
         }
         for row in shown
     }
@@ -317,7 +323,7 @@ def _subset_cell(group: Subgroup | None, key: str, close: IntervalFacts) -> Cell
     return cell(known or Estimate(math.nan), metric(key), close)
 
 
-TOO_FEW = Cell("", "–", "", "too few to say", (), "below 50 groups")
+TOO_FEW = Cell("", "–", "", "too few groups", (), "below 50 groups")
 
 
 FILES = (
@@ -346,16 +352,16 @@ def badge_key(board: Leaderboard) -> tuple[Badge, ...]:
 def page(
     board: Leaderboard,
     compared: Sequence[tuple[str, str]] = (),
-    looks: Mapping[str, RowReport] | None = None,
+    reports: Mapping[str, RowReport] | None = None,
     meter: Leak | None = None,
 ) -> dict[str, Any]:
     """What leaderboard.html.j2 needs beside the board: text, scales and tables, by name.
 
     compared  pages of comparisons: address and title
-    looks     row reports by row, for other units of analysis and subgroups
+    reports     row reports by row, for other units of analysis and subgroups
     meter     result of the leakage meter on the same data
     """
-    looks = looks or {}
+    reports = reports or {}
     pairs, left_out = shown_pairs(board)
     costs = cost_keys(board)
     ranked = [row for row in board.rows if row.rank.shares]
@@ -379,9 +385,9 @@ def page(
         "ranking_costs": [key for key in costs if key in RANKING_COSTS],
         "ranked": ranked if len(ranked) > 1 else [],
         "mean_ranks": _mean_ranks(board),
-        "units": unit_slices(board, looks),
+        "units": unit_slices(board, reports),
         "class_panels": class_panels(board),
-        "subsets": subset_slices(board, looks),
+        "subsets": subset_slices(board, reports),
         "confusions": confusions(board),
         "folds": fold_names(board),
         "fold_panels": fold_panels(board),

@@ -40,7 +40,7 @@ SCRIPTS = ("theme", "sort", "choose", "open", "copy")
 
 
 def begin() -> None:
-    """Have the templates compiled meanwhile: for all of a leaderboard's it takes half a second."""
+    """Compile the templates in the background; it takes half a second."""
     Thread(target=_compile).start()
 
 
@@ -62,14 +62,14 @@ def render(
     study: str = "",
     home: str = "",
 ) -> dict[str, str]:
-    """The files of a leaderboard, by name: the page, and its numbers as JSON and CSV.
+    """The files of a leaderboard, by name: the pages, and the numbers as JSON and CSV.
 
-    compared  pages of comparisons to link: address and words
-    closeups  what is known of rows beyond the leaderboard, by row: each makes a page of its own
-    meter     what the leakage meter found on the same data
-    pictures  of images, by row and image id
-    study     address of the page of data and protocol, where there is one
-    home      address of the site's index, where the pages stand in one
+    compared  pages of comparisons to link: address and title
+    closeups  row reports by row; each becomes a page
+    meter     result of the leakage meter on the same data
+    pictures  images to show, by row and image id
+    study     address of the page of data and protocol, if there is one
+    home      address of the site's index, if the pages are part of a site
     """
     closeups = closeups or {}
     names = page_names([row.name for row in leaderboard.rows if row.name in closeups])
@@ -95,16 +95,16 @@ def render(
 
 
 def page_names(rows: Sequence[str]) -> dict[str, str]:
-    """A file name for every row, safe whatever the row is called, different whatever the case."""
-    found: dict[str, str] = {}
+    """A safe file name for every row; names differ by more than case."""
+    names: dict[str, str] = {}
     taken: set[str] = set()
     for row in rows:
         file = safe_name([row], LONGEST)
         if file.casefold() in taken:
             file = safe_name([row, "/"], LONGEST)
         taken.add(file.casefold())
-        found[row] = file
-    return found
+        names[row] = file
+    return names
 
 
 def _method_files(
@@ -117,7 +117,7 @@ def _method_files(
 ) -> dict[str, str]:
     data = {
         f"{file}.json": "everything on this page",
-        f"{file}.csv": "one line a subgroup and metric",
+        f"{file}.csv": "one line per subgroup and metric",
     }
     shown = method_page(board, row, look, data, pictures)
     return {
@@ -130,24 +130,24 @@ def _method_files(
 
 
 def as_bytes(content: str | bytes) -> bytes:
-    """A file's content; what is no Unicode text becomes its escape."""
+    """The bytes of a file; characters that UTF-8 cannot encode become escapes."""
     return content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
 
 
 def write(files: Mapping[str, str] | Mapping[str, str | bytes], folder: Path) -> None:
-    """Put files into a folder, each whole or not at all. Raises ResultsError where it cannot."""
+    """Write files into a folder, each atomically. Raises ResultsError if it cannot."""
     try:
         for name, content in files.items():
             write_atomically(folder / name, as_bytes(content))
     except OSError as error:
-        raise ResultsError(f"{folder}: cannot write the page there: {error.strerror}") from None
+        raise ResultsError(f"{folder}: cannot write the page: {error.strerror}") from None
 
 
 def render_page(template: str, **content: Any) -> str:
-    """A page from a template, with its style and script inside and a policy that lets in no more.
+    """A page from a template, with inline style and script.
 
-    The policy names both by their hash: whatever a name on the page contains, nothing else runs.
-    `home` in the content is the address of the site's index, where the page stands in one.
+    The content security policy allows both by their hash and nothing else, so no name on the page
+    can run a script. `home` in the content: address of the site's index, if part of a site.
     """
     content.setdefault("home", "")
     style, script = _asset("css", STYLES), _asset("js", SCRIPTS)
@@ -172,7 +172,7 @@ def _csp_hash(text: str) -> str:
 def _trusted(own_text: str) -> Any:
     from markupsafe import Markup
 
-    return Markup(own_text)  # noqa: S704 - our own style or script, never anyone's data
+    return Markup(own_text)  # noqa: S704 - style and script of this project, never data
 
 
 @cache
@@ -233,7 +233,7 @@ def _shade(share: float) -> int:
 
 
 def _unbroken(text: str) -> Any:
-    """A sentence in which short words with a hyphen, like macro-F1, stay on one line."""
+    """A sentence whose short hyphenated words, like macro-F1, stay on one line."""
     from markupsafe import Markup, escape
 
     kept = Markup('<span class="unbroken">{}</span>')

@@ -1,6 +1,6 @@
 """Files of a results folder that pages link to or a site publishes.
 
-The folder may be from elsewhere: a file that is no page of ours is passed over.
+The folder may come from elsewhere, so files that lesion-bench did not write are skipped.
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ from bench.run.results import BOARD, LEADERBOARD
 from bench.run.submissions import all_submissions
 
 KEPT = ("record.json", "predictions.parquet", "val_predictions.parquet", "history.csv")
-"""Of a job's folder; never its checkpoints, logs or pictures."""
+"""Published files of a job's folder; never checkpoints, logs or pictures."""
 FOLDER = "results"
 LONGEST = 100
 
 
 def boards_in(root: Path) -> list[tuple[str, str]]:
-    """Protocol and dataset of every board of a results folder that has a row, in path order."""
-    found = {folder.relative_to(root).parts[:2] for folder in results.job_folders(root)}
-    found |= {
+    """Protocol and dataset of every leaderboard with a row in a results folder, in path order."""
+    boards = {folder.relative_to(root).parts[:2] for folder in results.job_folders(root)}
+    boards |= {
         path.relative_to(root).parts[:2] for path in results.visible(root, "*/*/*/submission.json")
     }
-    return sorted((protocol, dataset) for protocol, dataset in found)
+    return sorted((protocol, dataset) for protocol, dataset in boards)
 
 
 def downloads(
     roots: Sequence[Path], protocol: str, dataset: str, roles_sha256: str
 ) -> list[Download]:
-    """Records and predictions of every row of a board; the first folder that has a file counts.
+    """Records and predictions of every row of a leaderboard; the first folder with a file counts.
 
-    A file of a later folder that differs lies beside it, under `<row>.2`. Raises ResultsError for
-    predictions that are not what their record was written for.
+    A different file of a later folder is published under `<row>.2`. Raises ResultsError for
+    predictions that differ from the hash in their record.
     """
-    found: dict[str, Download] = {}
+    files: dict[str, Download] = {}
     for number, root in enumerate(roots, start=1):
-        for one in [
+        for file in [
             *_of_jobs(root, protocol, dataset, roles_sha256),
             *_of_submissions(root, protocol, dataset, roles_sha256),
         ]:
-            there = found.get(_name(protocol, dataset, one, 1))
-            again = 1 if there is None or there.sha256 == one.sha256 else number
-            name = _name(protocol, dataset, one, again)
-            found.setdefault(name, replace(one, name=name))
-    return sorted(found.values(), key=lambda one: one.name)
+            first = files.get(_name(protocol, dataset, file, 1))
+            copy = 1 if first is None or first.sha256 == file.sha256 else number
+            name = _name(protocol, dataset, file, copy)
+            files.setdefault(name, replace(file, name=name))
+    return sorted(files.values(), key=lambda file: file.name)
 
 
-def _name(protocol: str, dataset: str, one: Download, number: int) -> str:
-    row = safe_name([one.row], LONGEST) + (f".{number}" if number > 1 else "")
-    return f"{FOLDER}/{protocol}/{dataset}/{row}/{one.name}"
+def _name(protocol: str, dataset: str, file: Download, number: int) -> str:
+    row = safe_name([file.row], LONGEST) + (f".{number}" if number > 1 else "")
+    return f"{FOLDER}/{protocol}/{dataset}/{row}/{file.name}"
 
 
 def _of_jobs(root: Path, protocol: str, dataset: str, roles: str) -> Iterator[Download]:
@@ -69,18 +69,17 @@ def _of_jobs(root: Path, protocol: str, dataset: str, roles: str) -> Iterator[Do
             path = folder / name
             if not path.is_file():
                 continue
-            found = sha256_of(path)
-            if name in record.files and record.files[name] != found:
+            sha256 = sha256_of(path)
+            if name in record.files and record.files[name] != sha256:
                 raise ResultsError(
-                    f"{path}: is not the file that the record beside it was written for; "
-                    f"remove {folder} and run again"
+                    f"{path}: sha256 differs from record.json; remove {folder} and run again"
                 )
             yield Download(
                 f"{inside}/{name}",
                 path,
                 record.job.row,
                 inside,
-                found,
+                sha256,
                 path.stat().st_size,
             )
 
