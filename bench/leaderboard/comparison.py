@@ -304,7 +304,7 @@ class ComparisonReport:
     def _why_open(self, one: Comparison) -> str:
         size, interval = amount(abs(one.difference), one.metric), self._interval(one)
         if math.isnan(one.p_adjusted):
-            return f"{size}, {interval}, without a test over folds"
+            return f"{size}, {interval}, but no test over folds was made"
         few = f" ({counted(self.folds, 'fold')} are few)" if self.folds < FEW_FOLDS else ""
         p = f"adjusted {p_value(one.p_adjusted)}"
         if one.low > 0 or one.high < 0:

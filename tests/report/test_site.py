@@ -167,4 +167,4 @@ def test_with_images_a_page_says_which(made):
     (picture,) = tree.all("img")
     assert picture.attributes["alt"] == "IMG_<1>, mel"
     assert "Small copies of 1 image" in tree.text
-    assert "page of pictures says which" in text(more, "index.html")
+    assert "the pictures page of a leaderboard lists them" in text(more, "index.html")
