@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.cli.data import explore
+from bench.workflows.dataset import explore
 from bench.data import exploration
 from bench.data.open import DatasetSpec
 from bench.report.eda_page import eda_json, eda_page
