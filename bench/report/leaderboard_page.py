@@ -23,7 +23,6 @@ from bench.leaderboard.text import metric
 from bench.report import text
 from bench.report.arms import Leak, arm_section
 from bench.report.charts import Bar, Drawing, Scale, Tick, critical_difference, scale_of
-from bench.report.comparison_text import ties
 from bench.report.format import (
     Name,
     counted,
@@ -62,7 +61,7 @@ from bench.report.tables import (
     metric_table,
     row_head,
 )
-from bench.report.text import of_the_data, page_badges, plural
+from bench.report.text import of_the_data, page_badges, plural, ties
 
 RANKING_COSTS = ("train_seconds", "peak_memory_bytes", "parameters", "images_per_second")
 """Costs in the ranking; the section on cost has all."""

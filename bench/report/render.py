@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import ResultsError
 from bench.io import safe_name, write_atomically
 from bench.leaderboard import Leaderboard, LeaderboardRow, RowReport
+from bench.leaderboard.text import metric
+from bench.report import format as formats
 from bench.report.arms import Leak
 from bench.report.export import leaderboard_csv, per_class_csv, subgroups_csv
 from bench.report.format import count, counted, fixed, percent, pieces, plain
 from bench.report.leaderboard_details import SHADES, cost_cell, cost_head
 from bench.report.leaderboard_page import page
-from bench.report.row_page import Pictured, method_page
+from bench.report.row_page import Pictured, row_page
 from bench.report.text import plural
 from bench.settings import REPORTS
 
@@ -45,7 +47,7 @@ def begin() -> None:
 
 
 def _compile() -> None:
-    made = _environment()
+    made = environment()
     for name in made.list_templates(filter_func=lambda name: name.startswith(("base", "parts/"))):
         made.get_template(name)
     for name in ("leaderboard", "method", "dataset"):
@@ -119,7 +121,7 @@ def _method_files(
         f"{file}.json": "everything on this page",
         f"{file}.csv": "one line per subgroup and metric",
     }
-    shown = method_page(board, row, look, data, pictures)
+    shown = row_page(board, row, look, data, pictures)
     return {
         f"{METHODS}/{file}.html": render_page(
             "method.html.j2", page=shown, home=f"../{home}" if home else ""
@@ -155,7 +157,7 @@ def render_page(template: str, **content: Any) -> str:
         f"default-src 'none'; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    made = _environment().get_template(template)
+    made = environment().get_template(template)
     return made.render(**content, style=_trusted(style), script=_trusted(script), policy=policy)
 
 
@@ -176,7 +178,8 @@ def _trusted(own_text: str) -> Any:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The Jinja environment of all pages; `f` in a template is bench.report.format."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
@@ -202,7 +205,7 @@ def _environment() -> Environment:
         "spread": _spread,
         "unbroken": _unbroken,
     }
-    made.globals["nan"] = math.nan
+    made.globals |= {"f": formats, "metric": metric, "inline": formats.said, "nan": math.nan}
     return made
 
 

@@ -226,18 +226,6 @@ class OfTheData:
     unit_title: str
 
 
-@dataclass(frozen=True, slots=True)
-class PageHeader:
-    """A page with its header; subclasses add the rest of the page."""
-
-    title: str
-    kicker: str
-    heading: str
-    headline: str
-    standfirst: tuple[str, ...]
-    data: OfTheData
-
-
 def of_the_data(board: Leaderboard) -> OfTheData:
     """Warnings, badges, data sheet, classes and unit, as every page shows them."""
     units = plural(board.dataset.unit)
@@ -290,3 +278,11 @@ def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
         ("Citation", facts.citation or "not stated"),
     ]
     return tuple(Fact(term, spans(text)) for term, text in sheet if text)
+
+
+def ties(groups: tuple[tuple[str, ...], ...]) -> list[str]:
+    """The groups of rows without a significant difference, in one sentence; [] without a group."""
+    if not groups:
+        return []
+    each = "; ".join(listed([said(row) for row in group]) for group in groups)
+    return [f"No significant difference between {each}."]

@@ -9,13 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.cli.data import explore
 from bench.data import exploration
 from bench.data.open import DatasetSpec
-from bench.report.eda_page import eda_json, eda_page
-from bench.report.eda_tables import EdaReport
+from bench.report.eda_page import EdaReport, eda_json, eda_page
 from bench.report.render import render_page, write
 from bench.score import association
+from bench.workflows.dataset import explore
 from tests.report import hostile
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a fixture

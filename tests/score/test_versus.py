@@ -18,7 +18,7 @@ from bench.intraclass import design_effect, pair_correlation
 from bench.leaderboard import Comparison, RowFacts
 from bench.predictions import TrainingKey
 from bench.protocol import PARTS
-from bench.report.comparison_text import headline, standfirst
+from bench.report.comparison_page import standfirst
 from bench.score.arms import arm_view
 from bench.score.comparison import ComparisonRequest, compare_rows_in_full, find_row, sign_flip
 from bench.score.join import cohort
@@ -325,7 +325,7 @@ def test_in_a_control_nothing_is_tested_and_nobody_better():
     assert pair.comparison.verdict == "not settled"
     assert not pair.non_inferiority.shown
     assert any("control: groups are divided" in said for said in standfirst(found))
-    assert "no test over folds" in headline(found)
+    assert "no test over folds" in found.verdict
 
 
 def test_an_unknown_metric_is_refused(world, rows):

@@ -12,24 +12,31 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.report.dataset_page import render_study
+from bench.report.dataset_page import render_dataset
 from bench.report.dataset_report import DatasetReport, KnownPairs
-from bench.report.guidelines import ANSWERED, ANSWERS, AUTHORS, FILES, _read, guidelines
+from bench.report.guidelines import (
+    ANSWERED,
+    AUTHORS,
+    FILES,
+    answer_template,
+    guidelines,
+    read_guideline,
+)
 from bench.report.render import write
 from tests.conftest import ROOT
-from tests.report import boards, hostile, studies
+from tests.report import boards, dataset_reports, hostile
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="module")
 def study() -> DatasetReport:
-    return studies.study()
+    return dataset_reports.study()
 
 
 @pytest.fixture(scope="module")
 def files(study) -> dict[str, str]:
-    return dict(render_study(study))
+    return dict(render_dataset(study))
 
 
 def numbers(text: str) -> list[int]:
@@ -63,12 +70,12 @@ def test_the_balance_of_every_part_is_that_of_metadata_and_roles(study, files):
 
 @pytest.mark.parametrize("name", ["source-holdout", "learning-curve", "leakage-meter", "holdout"])
 def test_the_parts_of_a_fold_and_what_is_left_out_are_all_images(name):
-    study = studies.study(name)
+    study = dataset_reports.study(name)
     for column in range(study.roles.columns):
         assert sum(study.size(column, part)[0] for part in ("train", "val", "test", "")) == len(
             study.manifest
         )
-    page = render_study(study)["dataset.html"]
+    page = render_dataset(study)["dataset.html"]
     assert ("Left out: " in page) == (name != "holdout")
 
 
@@ -78,9 +85,9 @@ def test_known_duplicates_are_told_united_or_apart(study):
         pd.DataFrame({"image_a": ids[:1], "image_b": ids[1:2]}),
         pd.DataFrame({"image_a": ids[2:3], "image_b": ids[3:4], "verdict": ["same lesion"]}),
     )
-    tree = read(render_study(replace(study, pairs=pairs))["dataset.html"])
+    tree = read(render_dataset(replace(study, pairs=pairs))["dataset.html"])
     assert "1 pair of images" in tree.by_id("duplicates").text
-    still = "1 pair of images found since to show one lesion stands in two groups still"
+    still = "1 pair of images that show one lesion, found later, is still in two groups"
     assert still in tree.by_id("duplicates").text
     assert still in " ".join(one.text for one in tree.all("p", "standfirst"))
     assert "no known group on two sides of a fold" in tree.one("p", "headline").text
@@ -91,7 +98,7 @@ def test_known_duplicates_are_told_united_or_apart(study):
 
 
 def test_rows_that_the_reader_passed_over_are_counted(study):
-    page = render_study(replace(study, left_out={"Rows of metadata without a label": 7}))
+    page = render_dataset(replace(study, left_out={"Rows of metadata without a label": 7}))
     steps = read(page["dataset.html"]).by_id("flow").one("tbody").all("tr")
     assert numbers(steps[0].all("td")[0].text) == [len(study.manifest) + 7]
     assert steps[1].all("td")[0].text == "7"
@@ -101,7 +108,7 @@ def test_rows_that_the_reader_passed_over_are_counted(study):
     ("file", "items"), [("stard_ai", 40), ("tripod_ai", 27), ("clear_derm", 25)]
 )
 def test_a_guideline_has_all_of_its_items_once_and_in_order(file, items):
-    listed = [one["number"] for one in _read(file)["item"]]
+    listed = [one["number"] for one in read_guideline(file)["item"]]
     main = [int(number.rstrip("abcdefg")) for number in listed]
     assert sorted(set(main)) == list(range(1, items + 1))
     assert main == sorted(main)
@@ -109,8 +116,10 @@ def test_a_guideline_has_all_of_its_items_once_and_in_order(file, items):
 
 
 def test_every_answer_is_asked_for_and_every_item_answered_or_the_authors(study):
-    asked = {one["answer"] for file in FILES for one in _read(file)["item"] if "answer" in one}
-    assert asked == set(ANSWERS)
+    asked = {
+        one["answer"] for file in FILES for one in read_guideline(file)["item"] if "answer" in one
+    }
+    assert asked == set(answer_template().blocks)
     for one in guidelines(study):
         for item in one.items:
             assert item.answer or item.fill
@@ -125,7 +134,7 @@ def test_answers_of_a_full_board_name_its_rows_and_settings(study):
     }
     assert "3 trained by this bench" in known["15a"]
     assert "torch 2.13.0" in known["13"]
-    assert known["14"].startswith("As far as a method reads images, they are decoded")
+    assert "resized to a square and normalised" in known["14"]
 
 
 def test_the_table_to_fill_in_has_an_item_a_line(study, files):
@@ -139,7 +148,7 @@ def test_hostile_words_do_no_harm(study):
     table.loc[:5, "source"] = hostile.HOSTILE[0]
     table.loc[6:9, "dx_type"] = hostile.HOSTILE[3]
     manifest = replace(study.manifest, table=table, title=hostile.HOSTILE[1])
-    made = render_study(replace(study, manifest=manifest, board=hostile.worst()))
+    made = render_dataset(replace(study, manifest=manifest, board=hostile.worst()))
     tree = read(made["dataset.html"])
     assert len(tree.all("script")) == 1
     for element in tree.all():
@@ -149,7 +158,7 @@ def test_hostile_words_do_no_harm(study):
 
 
 def test_the_same_study_gives_the_same_bytes(study, files):
-    assert dict(render_study(study)) == files
+    assert dict(render_dataset(study)) == files
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
