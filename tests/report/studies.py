@@ -9,11 +9,12 @@ from bench.leaderboard import Leaderboard
 from bench.report.dataset_report import DatasetReport
 from bench.score.leaderboard import score
 from bench.score.reference_rows import references
-from bench.workflows.report import Bench, open_bench, study_of
+from bench.workflows.open import OpenBench, open_bench
+from bench.workflows.report import dataset_report
 
 
 @cache
-def opened(protocol: str = "groupkfold5") -> Bench:
+def opened(protocol: str = "groupkfold5") -> OpenBench:
     """A protocol on the synthetic set."""
     return open_bench(protocol, DatasetSpec())
 
@@ -32,4 +33,4 @@ def scored(protocol: str = "groupkfold5") -> Leaderboard:
 @cache
 def study(protocol: str = "groupkfold5") -> DatasetReport:
     """Everything its page shows."""
-    return study_of(opened(protocol), scored(protocol))
+    return dataset_report(opened(protocol), scored(protocol))
