@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import ResultsError
 from bench.io import safe_name, write_atomically
 from bench.leaderboard import Leaderboard, LeaderboardRow, RowReport
+from bench.leaderboard.text import metric
+from bench.report import format as formats
 from bench.report.arms import Leak
 from bench.report.export import leaderboard_csv, per_class_csv, subgroups_csv
 from bench.report.format import pieces
 from bench.report.leaderboard_page import page
-from bench.report.row_page import Pictured, method_page
+from bench.report.row_page import Pictured, row_page
 from bench.settings import REPORTS
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def begin() -> None:
 
 
 def _compile() -> None:
-    made = _environment()
+    made = environment()
     for name in made.list_templates(filter_func=lambda name: name.startswith(("base", "parts/"))):
         made.get_template(name)
     for name in ("leaderboard", "method", "dataset"):
@@ -115,7 +117,7 @@ def _method_files(
         f"{file}.json": "everything on this page",
         f"{file}.csv": "one line a subgroup and metric",
     }
-    shown = method_page(board, row, look, data, pictures)
+    shown = row_page(board, row, look, data, pictures)
     return {
         f"{METHODS}/{file}.html": render_page(
             "method.html.j2", page=shown, home=f"../{home}" if home else ""
@@ -151,7 +153,7 @@ def render_page(template: str, **content: Any) -> str:
         f"default-src 'none'; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    made = _environment().get_template(template)
+    made = environment().get_template(template)
     return made.render(**content, style=_trusted(style), script=_trusted(script), policy=policy)
 
 
@@ -172,7 +174,7 @@ def _trusted(own_text: str) -> Any:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
@@ -183,6 +185,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["pieces"] = pieces
+    made.globals |= {"f": formats, "metric": metric, "inline": formats.said}
     made.filters["unbroken"] = _unbroken
     return made
 

@@ -1,329 +1,38 @@
-"""The page of one row."""
+"""The page of one row: tables and charts; its sentences are in `reports/method.html.j2`."""
 
 from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from bench.leaderboard import (
+    Curve,
+    CurvePoint,
     Estimate,
-    Gap,
     HighLossImage,
     IntervalFacts,
     Leaderboard,
     LeaderboardRow,
-    OperatingPoint,
+    RankCurves,
     RowReport,
     Subgroup,
 )
 from bench.leaderboard.text import metric
 from bench.recipe import Recipe
 from bench.report import text
-from bench.report import text as words
-from bench.report.charts import Graph, swatches
-from bench.report.format import (
-    Name,
-    count,
-    counted,
-    decimals,
-    fixed,
-    interval,
-    name,
-    plain,
-    probability,
-    said,
-)
-from bench.report.leaderboard_details import Confusion, RecipeText, confusion, recipes
+from bench.report.charts import CurveSpec, Graph, Scale, diagonal, graph, scale_of, swatches
+from bench.report.format import count, counted, name, plain, said
+from bench.report.leaderboard_details import confusion, recipes
 from bench.report.leaderboard_page import ATTRIBUTES, TOO_FEW
-from bench.report.page_header import Banner, Fact, data_sheet, page_badges, page_banners
-from bench.report.row_charts import (
-    class_curves,
-    decision_graph,
-    learning_graphs,
-    ranking_graphs,
-    reliability_graphs,
-    selective_graph,
-)
-from bench.report.tables import Badge, Cell, RowHead, cell, metric_order, row_head, spelled
+from bench.report.page_header import data_sheet, page_badges, page_banners
+from bench.report.tables import Cell, cell, metric_order, row_head, spelled
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
-_THRESHOLDS = (
-    "Chosen in each fold on its val part, and only then applied to its test part. What val "
-    "promised, test need not keep: the aim on val is shown, and the rate on test."
-)
-_CALIBRATION = (
-    "Fifteen bins; ECE of the top class, class-wise ECE of each class’s own probability. "
-    "Reliability − resolution + uncertainty is the Brier score of the bins’ means. The "
-    "temperature is fitted on each fold’s val by log loss. Errors of calibration are biased "
-    "upwards in resamples."
-)
-_DECISIONS = (
-    "Net benefit at threshold t is the share of true positives less the share of false ones "
-    "times t/(1 − t), acting where the probability is t or more."
-)
-_CURVES = (
-    "ROC and precision-recall are drawn over all folds’ scores together, of the first seed and "
-    "repeat where there are several. The pooled AUC or AP in a heading is of all folds’ scores "
-    "together, too, as the mean over seeds and repeats; “AUC” and “AP” in the tables are means "
-    "over folds."
-)
-_SUBGROUPS = (
-    "Below 50 groups nothing is said. A mean over classes is undefined where a class is absent. "
-    "Gaps: single-step max-T over all pairs of all attributes, metric by metric."
-)
-OF_IMAGES = ("image_size", "hair_removal", "colour_constancy", "clahe")
-"""Switches that say how an image is prepared, whoever trains."""
-HOW_MADE = (
-    ("Thresholds", _THRESHOLDS),
-    ("Calibration", _CALIBRATION),
-    ("Decision curve", _DECISIONS),
-    ("Curves", _CURVES),
-    ("Subgroups", _SUBGROUPS),
-)
-
-
-def headline(board: Leaderboard, row: LeaderboardRow) -> str:
-    """The row, its primary metric and its rank in one sentence."""
-    estimate = row.table.metrics[board.primary]
-    value = cell(estimate, metric(board.primary), board.interval)
-    place = f", rank {row.rank.best}" if row.rank.best is not None else ", unranked"
-    synthetic = "On synthetic data, " if board.dataset.synthetic else ""
-    return f"{synthetic}{said(row.name)}: {metric(board.primary).label} {value.text}{place}."
-
-
-def standfirst(row: LeaderboardRow) -> list[str]:
-    """What failed, and what else is to be known."""
-    return [plain(note) for note in row.facts.notes]
-
-
-def units_note(board: Leaderboard, look: RowReport) -> str:
-    """What a unit of analysis is, and which there are."""
-    first = (
-        "With images as units each image counts once; with lesions or patients the predictions "
-        "of a unit’s images in a fold are averaged into one item, and thresholds chosen anew."
-    )
-    told = [first]
-    told += [
-        f"{count(unit.items)} items of {counted(unit.units, unit.unit)}: one with several "
-        "diagnoses counts once for each."
-        for unit in look.units
-        if unit.items > unit.units and board.repeats == 1
-    ]
-    told += [
-        f"{counted(unit.units, f'{unit.unit} id')} make {counted(board.dataset.groups, 'group')}, "
-        "known duplicates being joined; resamples are of groups."
-        for unit in look.units
-        if unit.unit == board.dataset.unit and unit.units > board.dataset.groups
-    ]
-    if "patient" not in {unit.unit for unit in look.units}:
-        told.append("The data has no patient ids, so there is no column for patients.")
-    return " ".join(told)
-
-
-def malignant_note(look: RowReport) -> str:
-    """Which classes are malignant."""
-    if look.malignant is None:
-        return "The data does not say which classes are malignant, so there is no such view."
-    listed = ", ".join(name(label, 24).short for label in look.malignant_classes)
-    return f"Malignant are {listed}: their probabilities are added up, and held against the rest."
-
-
-def calibration_note(look: RowReport) -> str:
-    """The temperatures that val asks for."""
-    if not look.temperature:
-        return "No val predictions in every fold, so no temperature could be fitted."
-    listed = ", ".join(fixed(one, 2) for one in look.temperature)
-    return (
-        f"Temperatures fitted on each fold’s val: {listed}. Above 1 the row was too sure of itself."
-    )
-
-
-def gaps_note(look: RowReport) -> str:
-    """What a gap between subgroups says."""
-    most = max((gap.pairs for gap in look.gaps), default=0)
-    return (
-        "The worst and the best subgroup of each attribute. Their gap was picked because it is the "
-        f"largest, so its interval holds for all pairs looked at together (up to {count(most)} a "
-        "metric). A subgroup in which the metric is undefined in 1% of the resamples or more is "
-        "left out and named: the gap is that of the others. A gap may come from another mix of "
-        "diagnoses rather than from the people."
-    )
-
-
-def learning_note(row: LeaderboardRow) -> str:
-    """Whose learning curves are drawn, and why others are not."""
-    known, trainings = len(row.facts.history), len(row.seeds) * len(row.folds)
-    if row.facts.members:
-        return "Nothing was trained: the curves stand with the rows that this one joins."
-    if row.kind == "submitted":
-        return "The training was made elsewhere, and nobody handed its curves in."
-    if known:
-        rest = f" {counted(known, 'training')} kept a history, the others did not."
-        return f"Each training by itself, epoch by epoch.{rest if known < trainings else ''}"
-    if by_engine(row):
-        return (
-            "No curves: the trainings’ history.csv does not lie beside the records, which the "
-            "curves are drawn from."
-        )
-    return "No curves: the method trains in its own way and keeps no history.csv."
-
-
-def guards_note(row: LeaderboardRow) -> str:
-    """Why no guard watched; "" where they did."""
-    if row.facts.guards is not None:
-        return ""
-    if row.facts.members:
-        return "None watched: nothing was trained."
-    if row.kind == "submitted":
-        return "None watched: the training was made elsewhere."
-    if by_engine(row):
-        return "None watched: the records are older than the guards."
-    return "None watched: the method trains in its own way, and guards are the engine’s."
-
-
-def by_engine(row: LeaderboardRow) -> bool:
-    """Whether the bench's own engine trained the row: it alone counts epochs."""
-    return "epochs" in row.facts.cost
-
-
-def recipe_note(row: LeaderboardRow) -> str:
-    """What the switches below are to this row."""
-    if row.facts.members:
-        return "Nothing was trained; every switch stands with the rows that this one joins."
-    if by_engine(row):
-        return "Every switch with its value."
-    return (
-        "The method trains in its own way: its file says which switches it reads. Shown are those "
-        "of the images, and those that differ from their default."
-    )
-
-
-def recipe(row: LeaderboardRow) -> tuple[tuple[str, str], ...]:
-    """The switches that say something of the row, each with its value."""
-    switches = row.facts.recipe
-    if not by_engine(row) and not row.facts.members:
-        usual = Recipe().model_dump()
-        switches = {
-            key: value
-            for key, value in switches.items()
-            if key in OF_IMAGES or value != usual.get(key, value)
-        }
-    return tuple((plain(key), spelled(value)) for key, value in switches.items())
-
-
-def how_made(look: RowReport, close: IntervalFacts) -> tuple[tuple[str, str], ...]:
-    """How the numbers of this page were made, as terms with their explanation."""
-    intervals = (
-        "The numbers by image and by class have the leaderboard’s own intervals. All others come "
-        f"from {count(look.resamples)} resamples of whole {text.plural(close.unit)}, the first "
-        "of the leaderboard’s, conditional on the trained models; BCa where an acceleration can "
-        "be had, else percentile, as those of subgroups and of the partial AUC. Bands of curves "
-        "are percentile, point by point."
-    )
-    return (("Intervals", intervals), *HOW_MADE)
-
-
-@dataclass(frozen=True, slots=True)
-class Pictured:
-    """An image as a small JPEG, and the same under the map of the called class; b"" for none."""
-
-    image: bytes
-    cam: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class HardLine:
-    """An image of a lesion: what it is, what it was called, how sure."""
-
-    image: Name
-    fold: str
-    truth: Name
-    truth_swatch: str
-    called: Name
-    called_swatch: str
-    right: bool
-    p_truth: str
-    p_called: str
-    loss: str
-    picture: str
-    cam: str
-    alt: str
-
-
-@dataclass(frozen=True, slots=True)
-class HardLesionView:
-    """A lesion with all its tested images."""
-
-    lesion: Name
-    group: Name | None
-    loss: str
-    images: tuple[HardLine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Hardest:
-    """The worst lesions, and whether any picture of them is there."""
-
-    lesions: tuple[HardLesionView, ...]
-    pictures: bool
-    cams: bool
-
-
-def hardest(
-    look: RowReport, colours: Mapping[str, str], pictures: Mapping[str, Pictured]
-) -> Hardest | None:
-    """The worst lesions of a row; None where nobody looked for them. pictures: by image id."""
-    if not look.hardest:
-        return None
-    lesions = tuple(
-        HardLesionView(
-            lesion=name(one.lesion_id),
-            group=None if one.group_id == one.lesion_id else name(one.group_id),
-            loss=fixed(one.loss, 2),
-            images=tuple(
-                _line(image, colours, pictures.get(image.image_id)) for image in one.images
-            ),
-        )
-        for one in look.hardest
-    )
-    shown = [line for one in lesions for line in one.images]
-    return Hardest(lesions, any(one.picture for one in shown), any(one.cam for one in shown))
-
-
-def _line(image: HighLossImage, colours: Mapping[str, str], shown: Pictured | None) -> HardLine:
-    truth, called = name(image.label, 24), name(image.called, 24)
-    return HardLine(
-        image=name(image.image_id),
-        fold=str(image.fold),
-        truth=truth,
-        truth_swatch=colours[image.label],
-        called=called,
-        called_swatch=colours[image.called],
-        right=image.label == image.called,
-        p_truth=probability(image.p_label),
-        p_called=probability(image.p_called),
-        loss=fixed(image.loss, 2),
-        picture=data_uri(shown.image) if shown else "",
-        cam=data_uri(shown.cam) if shown else "",
-        alt=f"{name(image.image_id).short}, {truth.short}, called {called.short}",
-    )
-
-
-def data_uri(jpeg: bytes) -> str:
-    """A picture to stand in the page itself; "" for none."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""
-
-
-def images_to_picture(look: RowReport) -> list[HighLossImage]:
-    """The images of the hardest lesions."""
-    return [image for lesion in look.hardest for image in lesion.images]
-
-
-SHOWN_BY_SUBGROUP = (
+IMAGE_OPTIONS = ("image_size", "hair_removal", "colour_constancy", "clahe")
+"""Recipe options of image preparation; they hold for every method."""
+SUBGROUP_METRICS = (
     "accuracy",
     "balanced_accuracy",
     "macro_f1",
@@ -333,155 +42,167 @@ SHOWN_BY_SUBGROUP = (
     "malignant_auc",
     "malignant_sensitivity",
 )
+MALIGNANT_METRICS = ("auc", "ap", "recall", "specificity", "precision", "npv", "f1", "auc_pooled")
+UNIT = Scale(0.0, 1.0)
+LARGEST_THRESHOLD = 0.6
+"""The decision curve is drawn up to this threshold probability; the JSON holds all of it."""
+HISTORY_TITLES = {"train_loss": "training loss", "val_loss": "val loss", "lr": "learning rate"}
+AREAS = {"auc_pooled": "AUC", "ap_pooled": "AP"}
+STROKES = 8
+TEMPERATURES = ("as predicted", "at the temperature of val")
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """A table of estimates: headings, and lines of a label, its note and its cells."""
+class Pictured:
+    """An image as a small JPEG, and its Grad-CAM of the predicted class; b"" for none."""
+
+    image: bytes
+    cam: bytes = b""
+
+
+class GridLine(NamedTuple):
+    """A line of a grid: its heading, a note below the heading, its cells."""
+
+    label: str
+    note: str
+    cells: tuple[Cell, ...]
+
+
+class Grid(NamedTuple):
+    """A table of estimates. heads: the heading of each column, with a note below it."""
 
     id: str
     caption: str
     corner: str
     heads: tuple[tuple[str, str], ...]
-    lines: tuple[tuple[str, str, tuple[Cell, ...]], ...]
+    lines: tuple[GridLine, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GapLine:
-    """What sets the subgroups of an attribute apart most in one metric."""
-
-    attribute: str
-    metric: str
-    worst: str
-    best: str
-    difference: str
-    interval: str
-    verdict: str
-    settled: bool
-    left_out: str
-
-
-@dataclass(frozen=True, slots=True)
-class MethodPage:
-    """A row's page, ready to be laid out."""
-
-    title: str
-    kicker: str
-    head: RowHead
-    headline: str
-    level: str
-    standfirst: tuple[str, ...]
-    banners: tuple[Banner, ...]
-    badges: tuple[Badge, ...]
-    facts: tuple[Fact, ...]
-    units: Grid
-    units_note: str
-    classes: Grid
-    malignant_note: str
-    malignant: Grid | None
-    operating: Grid | None
-    ranking: tuple[Graph, ...]
-    curves: tuple[tuple[str, tuple[Graph, ...]], ...]
-    confusions: tuple[Confusion, ...]
-    hardest: Hardest | None
-    calibration: Grid
-    calibration_note: str
-    reliability: tuple[Graph, ...]
-    extras: Grid
-    decisions: tuple[Graph, ...]
-    gaps: tuple[GapLine, ...]
-    gaps_note: str
-    subgroups: tuple[Grid, ...]
-    unsplit: tuple[tuple[str, str], ...]
-    learning: tuple[Graph, ...]
-    learning_note: str
-    guards: tuple[tuple[str, str], ...]
-    guards_note: str
-    recipe: tuple[tuple[str, str], ...]
-    recipe_note: str
-    recipes: tuple[RecipeText, ...]
-    how_made: tuple[tuple[str, str], ...]
-    files: tuple[tuple[str, str], ...]
-
-
-def method_page(
+def row_page(
     board: Leaderboard,
     row: LeaderboardRow,
-    look: RowReport,
+    report: RowReport,
     files: Mapping[str, str],
     pictures: Mapping[str, Pictured] | None = None,
-) -> MethodPage:
-    """Everything a row's page says and draws.
+) -> dict[str, Any]:
+    """Everything that the template of a row's page reads.
 
-    files     names of its data files and what they are
-    pictures  of images, by their id
+    files     names of its data files, and a description of each
+    pictures  of images, by image id
     """
-    here = replace(board, pages={})  # this is the page that rows would link to
-    close = replace(board.interval, resamples=look.resamples)
-    colours = dict(zip(board.classes, swatches(board.classes), strict=True))
-    return MethodPage(
-        title=f"{name(row.name).short}, {words.title(board)}",
-        kicker=" · ".join(("One row", said(board.dataset.title), plain(board.protocol))),
-        head=row_head(here, row),
-        headline=headline(board, row),
-        level=f"{board.interval.level * 100:g}%",
-        standfirst=tuple(standfirst(row)),
-        banners=page_banners(board),
-        badges=page_badges(board),
-        facts=data_sheet(board),
-        units=_units(board, row, look, close),
-        units_note=units_note(board, look),
-        classes=_classes(board, row),
-        malignant_note=malignant_note(look),
-        malignant=_malignant(look, close),
-        operating=_operating(look.operating, close),
-        ranking=ranking_graphs(look, colours),
-        curves=class_curves(row, look, colours, board.interval),
-        confusions=(confusion(here, row, is_open=True, calls=look.calls),),
-        hardest=hardest(look, colours, pictures or {}),
-        calibration=_calibration(board, look, close),
-        calibration_note=calibration_note(look),
-        reliability=reliability_graphs(look),
-        extras=_extras(look, close),
-        decisions=(*decision_graph(look), selective_graph(look)),
-        gaps=tuple(_gap(gap) for gap in sorted(look.gaps, key=lambda gap: not gap.beyond_chance)),
-        gaps_note=gaps_note(look),
-        subgroups=tuple(_subgroups(look, close)),
-        unsplit=tuple((ATTRIBUTES[key], plain(why)) for key, why in look.unsplit.items()),
-        learning=learning_graphs(row),
-        learning_note=learning_note(row),
-        guards=tuple((plain(key), plain(text)) for key, text in (row.facts.guards or {}).items()),
-        guards_note=guards_note(row),
-        recipe=recipe(row),
-        recipe_note=recipe_note(row),
-        recipes=tuple(replace(one, open=True) for one in recipes(replace(here, rows=(row,)))),
-        how_made=how_made(look, close),
-        files=tuple(files.items()),
+    here = replace(board, pages={})  # links from a row to its page would lead to this page
+    facts = replace(board.interval, resamples=report.resamples)
+    swatch = dict(zip(board.classes, swatches(board.classes), strict=True))
+    uris = {key: (_uri(one.image), _uri(one.cam)) for key, one in (pictures or {}).items()}
+    shown = [uris[one.image_id] for one in images_to_picture(report) if one.image_id in uris]
+    return {
+        "board": board,
+        "row": row,
+        "report": report,
+        "title": f"{name(row.name).short}, {text.title(board)}",
+        "kicker": " · ".join(("One row", said(board.dataset.title), plain(board.protocol))),
+        "head": row_head(here, row),
+        "primary": cell(row.table.metrics[board.primary], metric(board.primary), board.interval),
+        "by_engine": by_engine(row),
+        "banners": page_banners(board),
+        "badges": page_badges(board),
+        "facts": data_sheet(board),
+        "attributes": ATTRIBUTES,
+        "grids": dict(_grids(board, row, report, facts)),
+        "subgroups": _subgroup_grids(report, facts),
+        "ranking": ranking_graphs(report, swatch),
+        "curves": class_curves(row, report, swatch, board.interval),
+        "confusions": (confusion(here, row, is_open=True, calls=report.calls),),
+        "swatch": swatch,
+        "pictures": uris,
+        "has_pictures": any(image for image, _ in shown),
+        "has_cams": any(cam for _, cam in shown),
+        "reliability": reliability_graphs(report),
+        "decisions": (*decision_graph(report), selective_graph(report)),
+        "learning": learning_graphs(row),
+        "recipe": recipe(row),
+        "recipes": [replace(one, open=True) for one in recipes(replace(here, rows=(row,)))],
+        "files": tuple(files.items()),
+    }
+
+
+def images_to_picture(report: RowReport) -> list[HighLossImage]:
+    """The images of the lesions with the highest loss."""
+    return [image for lesion in report.hardest for image in lesion.images]
+
+
+def _uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""
+
+
+def by_engine(row: LeaderboardRow) -> bool:
+    """Whether the engine of the bench trained the row; only the engine counts epochs."""
+    return "epochs" in row.facts.cost
+
+
+def recipe(row: LeaderboardRow) -> tuple[tuple[str, str], ...]:
+    """The recipe options that may have an effect on the row, each with its value.
+
+    A method that trains in its own way may ignore options; of those, the page shows the image
+    options and the ones that differ from their default.
+    """
+    options = row.facts.recipe
+    if not by_engine(row) and not row.facts.members:
+        default = Recipe().model_dump()
+        options = {
+            key: value
+            for key, value in options.items()
+            if key in IMAGE_OPTIONS or value != default.get(key, value)
+        }
+    return tuple((plain(key), spelled(value)) for key, value in options.items())
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _grids(
+    board: Leaderboard, row: LeaderboardRow, report: RowReport, facts: IntervalFacts
+) -> Iterable[tuple[str, Grid]]:
+    """The tables of the page by name; the ones that the data allow."""
+    yield "units", _unit_grid(board, row, report, facts)
+    yield "classes", _class_grid(board, row)
+    if report.malignant is not None:
+        yield "malignant", _malignant_grid(report, facts)
+    if report.operating:
+        yield "operating", _operating_grid(report, facts)
+    yield "calibration", _calibration_grid(board, report, facts)
+    lines = tuple(
+        GridLine(metric(key).title, metric(key).meaning, (cell(estimate, metric(key), facts),))
+        for key, estimate in report.extras.items()
+        if key != "partial_auc"
     )
+    yield "extras", Grid("extras", "Further metrics", "Metric", (("Value", ""),), lines)
 
 
-def _units(board: Leaderboard, row: LeaderboardRow, look: RowReport, close: IntervalFacts) -> Grid:
-    keys = [key for key in metric_order(board) if key in row.table.metrics]
+def _unit_grid(
+    board: Leaderboard, row: LeaderboardRow, report: RowReport, facts: IntervalFacts
+) -> Grid:
     columns = [(row.table.metrics, board.interval)]
-    columns += [(unit.table.metrics, close) for unit in look.units]
+    columns += [(unit.table.metrics, facts) for unit in report.units]
     heads = [("Images", counted(row.table.metrics["accuracy"].n, "image"))]
     heads += [
-        (words.plural(unit.unit).capitalize(), counted(unit.items, "item")) for unit in look.units
+        (text.plural(unit.unit).capitalize(), counted(unit.items, "item")) for unit in report.units
     ]
     lines = tuple(
-        (
+        GridLine(
             metric(key).title,
             metric(key).direction,
-            tuple(cell(table.get(key), metric(key), facts) for table, facts in columns),
+            tuple(cell(table.get(key), metric(key), own) for table, own in columns),
         )
-        for key in keys
+        for key in metric_order(board)
+        if key in row.table.metrics
     )
     return Grid("units", "All metrics by unit of analysis", "Metric", tuple(heads), lines)
 
 
-def _classes(board: Leaderboard, row: LeaderboardRow) -> Grid:
+def _class_grid(board: Leaderboard, row: LeaderboardRow) -> Grid:
     lines = tuple(
-        (
+        GridLine(
             name(label, 24).short,
             "",
             tuple(
@@ -495,113 +216,282 @@ def _classes(board: Leaderboard, row: LeaderboardRow) -> Grid:
     return Grid("per-class", "Each class against all others", "Class", heads, lines)
 
 
-def _malignant(look: RowReport, close: IntervalFacts) -> Grid | None:
-    if look.malignant is None:
-        return None
-    table = look.malignant.per_class["malignant"]
-    keys = ("auc", "ap", "recall", "specificity", "precision", "npv", "f1", "auc_pooled")
-    rows = [(metric(key).title, "", table[key], key) for key in keys]
-    if "partial_auc" in look.extras:
-        about = metric("partial_auc")
-        rows.insert(1, (about.title, about.meaning, look.extras["partial_auc"], "partial_auc"))
-    lines = tuple((title, note, (cell(e, metric(key), close),)) for title, note, e, key in rows)
-    return Grid(
-        "malignant", "Malignant against benign", "Metric", (("Malignant", "above 0.5"),), lines
+def _malignant_grid(report: RowReport, facts: IntervalFacts) -> Grid:
+    table = _malignant_table(report)
+    estimates = [(key, "", table[key]) for key in MALIGNANT_METRICS]
+    if "partial_auc" in report.extras:
+        note = metric("partial_auc").meaning
+        estimates.insert(1, ("partial_auc", note, report.extras["partial_auc"]))
+    lines = tuple(
+        GridLine(metric(key).title, note, (cell(estimate, metric(key), facts),))
+        for key, note, estimate in estimates
     )
+    heads = (("Malignant", "above 0.5"),)
+    return Grid("malignant", "Malignant against benign", "Metric", heads, lines)
 
 
-def _operating(points: tuple[OperatingPoint, ...], close: IntervalFacts) -> Grid | None:
-    if not points:
-        return None
+def _malignant_table(report: RowReport) -> Mapping[str, Estimate]:
+    return {} if report.malignant is None else report.malignant.per_class["malignant"]
+
+
+def _operating_grid(report: RowReport, facts: IntervalFacts) -> Grid:
     rates = ("sensitivity", "specificity", "precision")
     lines = tuple(
-        (
+        GridLine(
             name(point.target, 24).short,
             f"val: {point.percent}% {point.aim}",
-            tuple(cell(getattr(point, rate), metric(rate), close) for rate in rates),
+            tuple(cell(getattr(point, rate), metric(rate), facts) for rate in rates),
         )
-        for point in points
+        for point in report.operating
     )
     heads = tuple((metric(rate).title, "on test") for rate in rates)
     return Grid("operating", "Operating points, thresholds chosen on val", "Target", heads, lines)
 
 
-def _calibration(board: Leaderboard, look: RowReport, close: IntervalFacts) -> Grid:
-    heads = [("As predicted", ""), ("At the temperature of val", "")][: len(look.calibration)]
+def _calibration_grid(board: Leaderboard, report: RowReport, facts: IntervalFacts) -> Grid:
+    heads = [(title.capitalize(), "") for title in TEMPERATURES][: len(report.calibration)]
     lines = [
-        (
+        GridLine(
             metric(key).title,
             metric(key).direction,
-            tuple(cell(one.metrics[key], metric(key), close) for one in look.calibration),
+            tuple(cell(one.metrics[key], metric(key), facts) for one in report.calibration),
         )
-        for key in look.calibration[0].metrics
+        for key in report.calibration[0].metrics
     ]
-    about = metric("classwise_ece")
+    ece = metric("classwise_ece")
     lines += [
-        (
+        GridLine(
             f"ECE of {name(label, 24).short}",
-            "its own probability",
-            tuple(cell(one.by_class[label], about, close) for one in look.calibration),
+            "one class against the rest",
+            tuple(cell(one.by_class[label], ece, facts) for one in report.calibration),
         )
         for label in board.classes
     ]
-    return Grid(
-        "calibration-numbers", "Errors of calibration", "Metric", tuple(heads), tuple(lines)
-    )
+    caption = "Calibration errors"
+    return Grid("calibration-numbers", caption, "Metric", tuple(heads), tuple(lines))
 
 
-def _extras(look: RowReport, close: IntervalFacts) -> Grid:
-    keys = [key for key in look.extras if key != "partial_auc"]
-    lines = tuple(
-        (metric(key).title, metric(key).meaning, (cell(look.extras[key], metric(key), close),))
-        for key in keys
-    )
-    return Grid("extras", "Further numbers", "Metric", (("Value", ""),), lines)
-
-
-def _gap(gap: Gap) -> GapLine:
-    ends = gap.difference
-    places = decimals(ends.low, ends.high, ends.n)
-    return GapLine(
-        attribute=ATTRIBUTES[gap.attribute],
-        metric=metric(gap.metric).title,
-        worst=name(gap.worst).short,
-        best=name(gap.best).short,
-        difference=fixed(ends.value, places),
-        interval=interval(ends.low, ends.high, places),
-        verdict="beyond chance" if gap.beyond_chance else "may be chance",
-        settled=gap.beyond_chance,
-        left_out=", ".join(name(value).short for value in gap.left_out),
-    )
-
-
-def _subgroups(look: RowReport, close: IntervalFacts) -> list[Grid]:
+def _subgroup_grids(report: RowReport, facts: IntervalFacts) -> list[Grid]:
+    """One table per attribute."""
     keys = [
-        key for key in SHOWN_BY_SUBGROUP if any(key in group.metrics for group in look.subgroups)
+        key for key in SUBGROUP_METRICS if any(key in group.metrics for group in report.subgroups)
     ]
     heads = tuple((metric(key).title, metric(key).direction) for key in keys)
-    found = []
-    for attribute in dict.fromkeys(group.attribute for group in look.subgroups):
+    grids = []
+    for attribute in dict.fromkeys(group.attribute for group in report.subgroups):
         lines = tuple(
-            _subgroup(group, keys, close)
-            for group in look.subgroups
+            _subgroup_line(group, keys, facts)
+            for group in report.subgroups
             if group.attribute == attribute
         )
         title = ATTRIBUTES[attribute]
-        found.append(Grid(f"by-{attribute.replace(' ', '-')}", title, title, heads, lines))
-    return found
+        grids.append(Grid(f"by-{attribute.replace(' ', '-')}", title, title, heads, lines))
+    return grids
 
 
-def _subgroup(
-    group: Subgroup, keys: list[str], close: IntervalFacts
-) -> tuple[str, str, tuple[Cell, ...]]:
-    amount = f"{counted(group.images, 'image')}, {counted(group.groups, close.unit)}"
-    if group.too_few:
-        return name(group.value).short, amount, tuple(TOO_FEW for _ in keys)
-    usual = replace(close, method="percentile")
-    cells = tuple(cell(_found(group, key), metric(key), usual) for key in keys)
-    return name(group.value).short, amount, cells
+def _subgroup_line(group: Subgroup, keys: Sequence[str], facts: IntervalFacts) -> GridLine:
+    size = f"{counted(group.images, 'image')}, {counted(group.groups, facts.unit)}"
+    percentile = replace(facts, method="percentile")
+    undefined = Estimate(math.nan)
+    cells = tuple(
+        TOO_FEW
+        if group.too_few
+        else cell(group.metrics.get(key, undefined), metric(key), percentile)
+        for key in keys
+    )
+    return GridLine(name(group.value).short, size, cells)
 
 
-def _found(group: Subgroup, key: str) -> Estimate:
-    return group.metrics.get(key, Estimate(math.nan))
+# --- charts ---------------------------------------------------------------------------------------
+
+
+def reliability_graphs(report: RowReport) -> tuple[Graph, ...]:
+    """Reliability curves of the top class and of malignancy, before and after temperature."""
+    targets = [("Top class", "share predicted correctly")]
+    curves = [[one.reliability for one in report.calibration]]
+    if report.malignant_classes:
+        targets.append(("Malignancy", "share of malignant images"))
+        curves.append([one.malignant for one in report.calibration])
+    return tuple(
+        graph(
+            f"Reliability, {title.lower()}",
+            f"{title}: {share} against the predicted probability, in bins",
+            ("predicted probability", share),
+            [
+                CurveSpec("perfect calibration", "guide", diagonal()),
+                *(
+                    CurveSpec(label, f"s{index}", curve, "points")
+                    for index, (label, curve) in enumerate(zip(TEMPERATURES, own, strict=False))
+                ),
+            ],
+            UNIT,
+            UNIT,
+        )
+        for (title, share), own in zip(targets, curves, strict=True)
+    )
+
+
+def decision_graph(report: RowReport) -> tuple[Graph, ...]:
+    """Net benefit against treating all and none; () if the data name no malignant classes."""
+    if report.decision is None:
+        return ()
+
+    def cut(curve: Curve) -> Curve:
+        return tuple(point for point in curve if point.x <= LARGEST_THRESHOLD + 1e-9)
+
+    model, tempered = cut(report.decision.model), cut(report.decision.tempered)
+    low = -0.25 * max(point.y for point in model)
+    treat_all = tuple(point for point in cut(report.decision.treat_all) if point.y >= low)
+    tops = [point.high for point in model] + [point.y for point in treat_all]
+    none = (CurvePoint(0.0, 0.0), CurvePoint(LARGEST_THRESHOLD, 0.0))
+    return (
+        graph(
+            "Decision curve, malignancy",
+            "Net benefit of treating by the predicted probability of malignancy, compared with "
+            "treating all images and none",
+            ("threshold probability", "net benefit"),
+            [
+                CurveSpec("treat all", "guide all", treat_all),
+                CurveSpec("treat none", "guide none", none),
+                CurveSpec(TEMPERATURES[0], "s0", model, "band"),
+                CurveSpec(TEMPERATURES[1], "s1", tempered),
+            ],
+            Scale(0.0, LARGEST_THRESHOLD),
+            Scale(low, max(top for top in tops if math.isfinite(top))),
+        ),
+    )
+
+
+def selective_graph(report: RowReport) -> Graph:
+    """Risk-coverage curve: the error rate among the most confident images."""
+    highs = [point.high if math.isfinite(point.high) else point.y for point in report.selective]
+    return graph(
+        "Selective prediction",
+        "Error rate among the most confident images, by coverage (share of images answered)",
+        ("coverage", "error rate"),
+        [CurveSpec(TEMPERATURES[0], "s0", report.selective, "band")],
+        UNIT,
+        scale_of([0.0, *highs], (0.0, 1.0)),
+    )
+
+
+def ranking_graphs(report: RowReport, swatch: Mapping[str, str]) -> tuple[Graph, ...]:
+    """ROC and precision-recall curves of malignancy and of every class, together."""
+
+    def curves(which: str) -> list[CurveSpec]:
+        return [
+            CurveSpec(name(one.target, 24).short, swatch.get(one.target, "s0"), getattr(one, which))
+            for one in report.ranking
+        ]
+
+    return (
+        graph(
+            "ROC",
+            "Sensitivity against the false positive rate, malignancy and every class",
+            ("false positive rate", "sensitivity"),
+            [CurveSpec("chance", "guide", diagonal()), *curves("roc")],
+            UNIT,
+            UNIT,
+        ),
+        graph(
+            "Precision-recall",
+            "Precision against recall, malignancy and every class",
+            ("recall", "precision"),
+            curves("precision_recall"),
+            UNIT,
+            UNIT,
+        ),
+    )
+
+
+def class_curves(
+    row: LeaderboardRow, report: RowReport, swatch: Mapping[str, str], facts: IntervalFacts
+) -> tuple[tuple[str, tuple[Graph, ...]], ...]:
+    """ROC, then precision-recall curves: one graph per target with its band, titled with the area
+    of the same pooled scores.
+    """
+
+    def title(one: RankCurves, key: str) -> str:
+        table = row.table.per_class.get(one.target) or {}
+        if one.target not in swatch:
+            table = _malignant_table(report) or table
+        target = name(one.target, 24).short
+        if key not in table:
+            return target
+        area = cell(table[key], metric(key), facts)
+        return ", ".join((target, f"pooled {AREAS[key]} {area.text}", *area.marks))
+
+    def roc(one: RankCurves) -> Graph:
+        curve = CurveSpec("", swatch.get(one.target, "s0"), one.roc, "band")
+        return graph(
+            title(one, "auc_pooled"),
+            f"Sensitivity against false positive rate, {name(one.target, 24).short}",
+            ("false positive rate", "sensitivity"),
+            [CurveSpec("", "guide", diagonal()), curve],
+            UNIT,
+            UNIT,
+        )
+
+    def precision_recall(one: RankCurves) -> Graph:
+        curve = CurveSpec("", swatch.get(one.target, "s0"), one.precision_recall, "band")
+        return graph(
+            title(one, "ap_pooled"),
+            f"Precision against recall, {name(one.target, 24).short}",
+            ("recall", "precision"),
+            [curve],
+            UNIT,
+            UNIT,
+        )
+
+    return (
+        ("ROC by class", tuple(map(roc, report.ranking))),
+        ("Precision-recall by class", tuple(map(precision_recall, report.ranking))),
+    )
+
+
+def learning_graphs(row: LeaderboardRow) -> tuple[Graph, ...]:
+    """Learning curves: one graph per column of the histories, one line per training."""
+    columns = dict.fromkeys(key for history in row.facts.history.values() for key in history)
+    return tuple(
+        _learning_graph(row, key) for key in columns if key not in ("epoch", "seconds", "lr")
+    )
+
+
+def _learning_graph(row: LeaderboardRow, key: str) -> Graph:
+    lines, values, last = [], [], 1.0
+    strokes = _strokes(list(row.facts.history))
+    for training, table in row.facts.history.items():
+        if key in table:
+            epochs = table.get("epoch") or tuple(float(at + 1) for at in range(len(table[key])))
+            pairs = [(x, y) for x, y in zip(epochs, table[key], strict=True) if math.isfinite(y)]
+            lines.append(CurveSpec(*strokes[training], tuple(CurvePoint(x, y) for x, y in pairs)))
+            values += [y for _, y in pairs]
+            last = max([last, *(x for x, _ in pairs)])
+    title = plain(HISTORY_TITLES.get(key) or _history_title(key))
+    return graph(
+        title[:1].upper() + title[1:],
+        f"{title} by epoch, one line for each of {count(len(lines))} trainings of {said(row.name)}",
+        ("epoch", title),
+        lines,
+        Scale(1.0, max(last, 2.0), whole=True),
+        scale_of(values, (-math.inf, math.inf)),
+    )
+
+
+def _strokes(trainings: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Label and stroke of every training; with more trainings than strokes, one per seed."""
+    if len(trainings) <= STROKES:
+        return {training: (plain(training), f"f{at}") for at, training in enumerate(trainings)}
+    seeds = [training.partition(" fold ")[0] for training in trainings]
+    stroke = {seed: at % STROKES for at, seed in enumerate(dict.fromkeys(seeds))}
+    strokes: dict[str, tuple[str, str]] = {}
+    for at, (training, seed) in enumerate(zip(trainings, seeds, strict=True)):
+        first = seed not in seeds[:at]
+        label = f"{seed}, {counted(seeds.count(seed), 'fold')}" if first else ""
+        strokes[training] = (plain(label), f"f{stroke[seed]}")
+    return strokes
+
+
+def _history_title(key: str) -> str:
+    known = key.removeprefix("val_")
+    return f"val {metric(known).label}" if known != key else key.replace("_", " ")

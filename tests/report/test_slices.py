@@ -192,7 +192,7 @@ def test_from_the_leaderboard_down_to_the_image_and_back(browser, site):  # noqa
         assert visit.page.url.endswith("methods/poor.html")
         assert visit.page.get_by_role("button", name="Light page").is_visible()
         visit.page.get_by_role("navigation").get_by_role("link", name="Hardest lesions").click()
-        assert visit.page.locator("#hardest tbody").first.is_visible()
+        assert visit.page.locator("#highest-loss tbody").first.is_visible()
         visit.page.get_by_role("link", name="The whole leaderboard").click()
         assert visit.page.url.endswith("index.html")
         assert visit.complaints == []
