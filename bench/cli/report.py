@@ -150,7 +150,7 @@ def _print_comparison(found: ComparisonReport) -> None:
     """Print the verdict, every pair, and the sources of variance."""
     from rich.console import Console
 
-    from bench.report.comparison_text import standfirst
+    from bench.report.comparison_page import standfirst
 
     console = Console()
     console = Console(width=None if console.is_terminal else PIPE_WIDTH, highlight=False)
@@ -186,7 +186,7 @@ def _print_pair(console: Console, found: ComparisonReport, pair: PairComparison)
             console.print(", ".join(f"{sign} {mark}" for mark, sign in signs.items()), markup=False)
     heads = ("true class", "images", "groups", "only first right", "only second right")
     tests = ("McNemar p, of images", "sign-flip p, of groups", "ICC", "design effect")
-    disputes = [(one.label, *one.texts) for one in view.disputes]
+    disputes = [(one.label, *one.texts) for one in view.discordant]
     _print_table(console, (*heads, *tests), disputes, "Discordant images")
     for term, sentence in view.more:
         console.print(f"{term}: {sentence}", markup=False)

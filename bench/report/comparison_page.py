@@ -1,38 +1,40 @@
-"""The page of a comparison, and its files."""
+"""The page of a comparison and its files; sentences that the terminal prints, too, are here.
+
+All other sentences are in `reports/compare.html.j2`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from bench.io import text_cell
 from bench.leaderboard import (
+    BayesianTest,
     ComparisonReport,
     CurvePoint,
-    DiscordantImage,
     DiscordantPairs,
     Estimate,
+    NonInferiority,
     PairComparison,
-    Spread,
     amount,
     bare,
 )
 from bench.leaderboard.text import metric
-from bench.report import comparison_text as words
 from bench.report.charts import (
     CurveSpec,
     Drawing,
     Graph,
     Scale,
-    Tick,
     critical_difference,
     diagonal,
     graph,
     scale_of_estimates,
     swatches,
 )
-from bench.report.comparison_text import how_made
 from bench.report.export import as_csv, number
 from bench.report.format import (
     UNDEFINED,
@@ -45,27 +47,28 @@ from bench.report.format import (
     name,
     p_value,
     plain,
-    probability,
     said,
     signed,
 )
-from bench.report.leaderboard_page import PairPanel, pair_panel
+from bench.report.leaderboard_page import pair_panel
 from bench.report.render import render_page
 from bench.report.tables import Cell, cell
-from bench.report.text import GROUPING, SYNTHETIC, plural, protocol_title
+from bench.report.text import GROUPING, plural, protocol_title, ties
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
+LISTED, DRAWN = 60, 1000
+"""Maximum number of discordant images in the page's table and in its plot; the CSV has all."""
+MOST_VERDICTS = 6
+"""Up to this number of pairs, every verdict is one sentence; with more, only the settled ones."""
+SHARED_MARKS = ("few lesions", "biased")
+"""Marks of the two rows that also hold for their difference."""
+CSV_COLUMNS = (
+    *("a", "b", "image_id", "group_id", "truth", "a_called", "b_called"),
+    *("a_probability", "b_probability", "a_right", "b_right", "passes"),
+)
 
 
-SHOWN, DRAWN = 60, 1000
-OF_DIFFERENCES = ("few lesions", "biased")
-"""Marks of two rows that hold for their difference, too."""
-"""So many images stand in the page's table and in its drawing; all of them in the CSV."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of a table: what it is of, the two rows' values and their difference."""
+class Line(NamedTuple):
+    """A line of a table: the estimates of the two rows and their difference."""
 
     label: str
     note: str
@@ -74,20 +77,17 @@ class Line:
     difference: Cell
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Lines whose differences share a scale."""
 
     id: str
     label: str
     lines: tuple[Line, ...]
-    zero: str
-    ticks: tuple[Tick, ...]
+    scale: Scale
 
 
-@dataclass(frozen=True, slots=True)
-class Dispute:
-    """A line of the disagreements by class."""
+class Discordance(NamedTuple):
+    """Discordant images of a true class: numbers as text, and the difference in recall."""
 
     label: str
     texts: tuple[str, ...]
@@ -95,225 +95,182 @@ class Dispute:
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
-    """What a row called an image, in the class's colour, and what it gave the truth."""
-
-    label: str
-    swatch: str
-    p: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLine:
-    """An image that one row of a pair gets right more often than the other."""
-
-    image: Name
-    group: Name
-    truth: str
-    swatch: str
-    a: Called
-    b: Called
-    right: str
-    apart: str
-
-
-@dataclass(frozen=True, slots=True)
 class PairView:
-    """One pair in full."""
+    """One pair, for the page and for the terminal. zero: place of 0 in the bars of recall."""
 
     id: str
     title: str
     a: Name
     b: Name
-    verdict: str
     metrics: Table
     classes: tuple[Table, ...]
-    disputes: tuple[Dispute, ...]
-    images: tuple[ImageLine, ...]
-    images_all: str
-    cloud: Graph | None
-    more: tuple[tuple[str, str], ...]
+    discordant: tuple[Discordance, ...]
     zero: str
+    more: tuple[tuple[str, str], ...]
+    scatter: Graph | None
+    pair: PairComparison
 
 
-def page(found: ComparisonReport) -> dict[str, object]:
-    """Everything that the page of a comparison says and draws."""
-    facts = found.dataset
-    title = " against ".join(said(row) for row in found.rows)
-    synthetic = "Synthetic data: " if facts.synthetic else ""
+# --- page and files -------------------------------------------------------------------------------
+
+
+def render_comparison(report: ComparisonReport, home: str = "") -> dict[str, str]:
+    """The files of a comparison, by name. home: address of the site's index, if in one."""
     return {
-        "title": f"{synthetic}{title}, {plain(found.protocol)}",
-        "kicker": f"Comparison · {said(facts.title)} · {plain(found.protocol)}",
-        "heading": title,
-        "synthetic": SYNTHETIC if facts.synthetic else "",
-        "headline": found.verdict,
-        "standfirst": words.standfirst(found),
-        "facts": _facts(found),
-        "level": f"{found.interval.level * 100:g}%",
-        "panel": _panel(found),
-        "ranks": _ranks(found),
-        "pairs": [pair_view(found, pair, at) for at, pair in enumerate(found.pairs)],
-        "spreads": spread_lines(found),
-        "unit": plural(facts.unit),
-        "shown": SHOWN,
-        "how_made": how_made(found),
-        "several": len(found.pairs) > 1,
+        "index.html": render_page("compare.html.j2", page=_page(report), home=home),
+        "disagreements.csv": discordant_csv(report),
+        "comparison.json": report.to_json(),
     }
 
 
-def _facts(found: ComparisonReport) -> list[tuple[str, str]]:
-    facts = found.dataset
-    have, whole = found.trainings
-    return [
-        ("Data", f"{said(facts.title)}, {counted(found.tested[0], 'image')} tested"),
-        ("Unit", GROUPING.get(facts.unit, f"Grouped by {plain(facts.unit)}.")),
-        (
-            "Protocol",
-            f"{plain(found.protocol)}: {protocol_title(found.protocol_title, facts.unit)}",
-        ),
-        ("Metric", f"{metric(found.metric).label}, {metric(found.metric).direction}"),
-        ("Trainings", f"{have} of {whole} of each row"),
-    ]
+def _page(report: ComparisonReport) -> dict[str, Any]:
+    pairs = [pair.comparison for pair in report.pairs]
+    title = " against ".join(said(row) for row in report.rows)
+    unit = report.dataset.unit
+    synthetic = "Synthetic data: " if report.dataset.synthetic else ""
+    return {
+        "report": report,
+        "title": f"{synthetic}{title}, {plain(report.protocol)}",
+        "heading": title,
+        "grouping": GROUPING.get(unit, f"Grouped by {plain(unit)}."),
+        "protocol_title": protocol_title(report.protocol_title, unit),
+        "standfirst": standfirst(report),
+        "panel": pair_panel(pairs, report.interval.level, "pairs-plot", report.metric),
+        "ranks": _rank_diagram(report),
+        "pairs": [pair_view(report, pair, at) for at, pair in enumerate(report.pairs)],
+        "spreads": spread_lines(report),
+        "swatch": dict(zip(report.classes, swatches(report.classes), strict=True)),
+        "listed": LISTED,
+    }
 
 
-def _panel(found: ComparisonReport) -> PairPanel:
-    compared = [pair.comparison for pair in found.pairs]
-    return pair_panel(compared, found.interval.level, "pairs-plot", found.metric)
-
-
-def _ranks(found: ComparisonReport) -> Drawing | None:
-    known = all(math.isfinite(rank) for rank in found.mean_ranks.values())
-    if len(found.rows) < 3 or not known:  # noqa: PLR2004 - two need no diagram
+def _rank_diagram(report: ComparisonReport) -> Drawing | None:
+    known = all(math.isfinite(rank) for rank in report.mean_ranks.values())
+    if len(report.rows) < 3 or not known:  # noqa: PLR2004 - two rows need no diagram
         return None
-    return critical_difference(found.mean_ranks, found.tie_groups)
+    return critical_difference(report.mean_ranks, report.tie_groups)
 
 
-def pair_view(found: ComparisonReport, pair: PairComparison, at: int = 0) -> PairView:
-    """One pair in full, at its place among the pairs."""
-    one = pair.comparison
-    recall = [line.recall for line in pair.disagreements]
-    scale = scale_of_estimates(recall, (-1.0, 1.0), 0.0)
+def discordant_csv(report: ComparisonReport) -> str:
+    """One line per image that one row of a pair predicts correctly more often than the other."""
+    lines = [list(CSV_COLUMNS)]
+    for pair in report.pairs:
+        rows = (pair.comparison.a, pair.comparison.b)
+        lines += [
+            [
+                *map(text_cell, (*rows, image.image_id, image.group_id, image.label)),
+                *map(text_cell, (image.a_called, image.b_called)),
+                f"{image.a_probability:.6f}",
+                f"{image.b_probability:.6f}",
+                *(str(number(each)) for each in (image.a_right, image.b_right, image.passes)),
+            ]
+            for image in pair.disputed
+        ]
+    return as_csv(lines)
+
+
+# --- tables and plots -----------------------------------------------------------------------------
+
+
+def pair_view(report: ComparisonReport, pair: PairComparison, at: int = 0) -> PairView:
+    """One pair in full. at: its place among the pairs of the page."""
+    a, b = pair.comparison.a, pair.comparison.b
+    scale = scale_of_estimates([line.recall for line in pair.disagreements], (-1.0, 1.0), 0.0)
     return PairView(
         id=f"pair-{at}",
-        title=f"{said(one.a)} against {said(one.b)}",
-        a=name(one.a),
-        b=name(one.b),
-        verdict=found.pair_verdict(pair),
-        metrics=_metrics(found, pair, f"metrics-{at}"),
-        classes=tuple(_classes(found, pair, at)),
-        disputes=tuple(_dispute(found, line, scale) for line in pair.disagreements),
-        images=tuple(_image(found, pair, one) for one in pair.disputed[:SHOWN]),
-        cloud=_cloud(found, pair),
-        images_all=count(len(pair.disputed)),
-        more=tuple(_more(found, pair)),
+        title=f"{said(a)} against {said(b)}",
+        a=name(a),
+        b=name(b),
+        metrics=_metric_table(report, pair, f"metrics-{at}"),
+        classes=tuple(_class_tables(report, pair, at)),
+        discordant=tuple(_discordance(report, line, scale) for line in pair.disagreements),
         zero=scale.at(0.0),
+        more=tuple(_more(report, pair)),
+        scatter=_scatter(report, pair),
+        pair=pair,
     )
 
 
-def _line(
-    found: ComparisonReport,
-    key: str,
-    label: str,
-    note: str,
-    three: Iterable[Estimate],
-    scale: Scale,
-) -> Line:
-    a, b, apart = three
-    about = metric(key)
-    left, right = (cell(one, about, found.interval) for one in (a, b))
-    return Line(label, note, left, right, _difference(found, apart, scale))
-
-
-def _difference(found: ComparisonReport, apart: Estimate, scale: Scale | None = None) -> Cell:
-    """The cell of a difference: with its sign; n/a where one side is undefined."""
-    if math.isnan(apart.value):
-        return Cell("", UNDEFINED, "", "", (), "undefined")
-    places = decimals(apart.low, apart.high, apart.n)
-    ends = interval(apart.low, apart.high, places)
-    level = f"{found.interval.level * 100:g}%"
-    title = f"{level} paired interval, n = {count(apart.n)}" if ends else "no interval"
-    marks = tuple(plain(mark) for mark in apart.marks if mark in OF_DIFFERENCES)
-    value = signed(apart.value, places)
-    bar = scale.bar(apart) if scale else None
-    return Cell(f"{apart.value:.7g}", value, ends, "", marks, title, bar)
-
-
-def _metrics(found: ComparisonReport, pair: PairComparison, table_id: str) -> Table:
-    one = pair.comparison
-    keys = sorted(pair.differences.metrics, key=lambda key: key != found.metric)
-    bounded = [key for key in keys if not math.isinf(metric(key).bounds[1])]
+def _metric_table(report: ComparisonReport, pair: PairComparison, table_id: str) -> Table:
     differences = pair.differences.metrics
-    scale = scale_of_estimates([differences[key] for key in bounded], (-2.0, 2.0), 0.0)
-    tables = found.tables[one.a].metrics, found.tables[one.b].metrics, differences
-    lines = [
+    keys = sorted(differences, key=lambda key: key != report.metric)
+    bounded = [differences[key] for key in keys if not math.isinf(metric(key).bounds[1])]
+    scale = scale_of_estimates(bounded, (-2.0, 2.0), 0.0)
+    a, b = (report.tables[row].metrics for row in (pair.comparison.a, pair.comparison.b))
+    lines = tuple(
         _line(
-            found,
+            report,
             key,
-            metric(key).title,
-            metric(key).direction,
-            (table[key] for table in tables),
+            (metric(key).title, metric(key).direction),
+            (a[key], b[key], differences[key]),
             scale,
         )
         for key in keys
-    ]
-    return Table(table_id, "Metrics", tuple(lines), scale.at(0.0), scale.ticks)
+    )
+    return Table(table_id, "Metrics", lines, scale)
 
 
-def _classes(found: ComparisonReport, pair: PairComparison, at: int) -> Iterable[Table]:
-    one = pair.comparison
-    by_class = pair.differences.per_class
-    keys = list(next(iter(by_class.values())))
-    tables = found.tables[one.a].per_class, found.tables[one.b].per_class, by_class
-    for key in keys:
-        scale = scale_of_estimates((by_class[label][key] for label in by_class), (-2.0, 2.0), 0.0)
-        lines = [
-            _line(found, key, plain(label), "", (table[label][key] for table in tables), scale)
-            for label in by_class
-        ]
-        label = metric(key).title
-        yield Table(f"class-{at}-{key}", label, tuple(lines), scale.at(0.0), scale.ticks)
+def _class_tables(report: ComparisonReport, pair: PairComparison, at: int) -> Iterable[Table]:
+    differences = pair.differences.per_class
+    a, b = (report.tables[row].per_class for row in (pair.comparison.a, pair.comparison.b))
+    for key in next(iter(differences.values())):
+        own = [differences[label][key] for label in differences]
+        scale = scale_of_estimates(own, (-2.0, 2.0), 0.0)
+        lines = tuple(
+            _line(
+                report,
+                key,
+                (plain(label), ""),
+                (a[label][key], b[label][key], differences[label][key]),
+                scale,
+            )
+            for label in differences
+        )
+        yield Table(f"class-{at}-{key}", metric(key).title, lines, scale)
 
 
-def _dispute(found: ComparisonReport, line: DiscordantPairs, scale: Scale) -> Dispute:
+def _line(
+    report: ComparisonReport,
+    key: str,
+    heads: tuple[str, str],
+    estimates: Sequence[Estimate],
+    scale: Scale,
+) -> Line:
+    a, b, difference = estimates
+    left, right = (cell(one, metric(key), report.interval) for one in (a, b))
+    return Line(*heads, left, right, _difference(report, difference, scale))
+
+
+def _difference(report: ComparisonReport, difference: Estimate, scale: Scale) -> Cell:
+    """The cell of a difference, with its sign; n/a if one side is undefined."""
+    if math.isnan(difference.value):
+        return Cell("", UNDEFINED, "", "", (), "undefined")
+    places = decimals(difference.low, difference.high, difference.n)
+    ends = interval(difference.low, difference.high, places)
+    level = f"{report.interval.level * 100:g}%"
+    title = f"{level} paired interval, n = {count(difference.n)}" if ends else "no interval"
+    marks = tuple(plain(mark) for mark in difference.marks if mark in SHARED_MARKS)
+    value = signed(difference.value, places)
+    bar = scale.bar(difference)
+    return Cell(f"{difference.value:.7g}", value, ends, "", marks, title, bar)
+
+
+def _discordance(report: ComparisonReport, line: DiscordantPairs, scale: Scale) -> Discordance:
     texts = (
-        count(line.images),
-        count(line.groups),
-        count(line.only_a),
-        count(line.only_b),
-        p_value(line.p_images).removeprefix("p ").removeprefix("= "),
-        p_value(line.p_groups).removeprefix("p ").removeprefix("= "),
-        fixed(line.icc, 2),
-        fixed(line.design_effect, 2),
+        *map(count, (line.images, line.groups, line.only_a, line.only_b)),
+        *(p_value(p).removeprefix("p ").removeprefix("= ") for p in (line.p_images, line.p_groups)),
+        *(fixed(value, 2) for value in (line.icc, line.design_effect)),
     )
-    return Dispute(
-        plain(line.label) or "all classes", texts, _difference(found, line.recall, scale)
-    )
+    recall = _difference(report, line.recall, scale)
+    return Discordance(plain(line.label) or "all classes", texts, recall)
 
 
-def _image(found: ComparisonReport, pair: PairComparison, one: DiscordantImage) -> ImageLine:
-    who = pair.comparison.a if one.a_right > one.b_right else pair.comparison.b
-    colours = dict(zip(found.classes, swatches(found.classes), strict=True))
-    apart = abs(one.a_probability - one.b_probability)
-
-    def called(label: str, p: float) -> Called:
-        return Called(plain(label), colours[label], probability(p))
-
-    return ImageLine(
-        image=name(one.image_id),
-        group=name(one.group_id),
-        truth=plain(one.label),
-        swatch=colours[one.label],
-        a=called(one.a_called, one.a_probability),
-        b=called(one.b_called, one.b_probability),
-        right=said(who),
-        apart=fixed(apart, 2),
-    )
-
-
-def _cloud(found: ComparisonReport, pair: PairComparison) -> Graph | None:
-    """Every disputed image as a point: what each row gave its truth, in the colour of its class."""
-    one = pair.comparison
-    shown = [
+def _scatter(report: ComparisonReport, pair: PairComparison) -> Graph | None:
+    """Discordant images as points: the probability of the true class by a and by b."""
+    if not pair.disputed:
+        return None
+    a, b = said(pair.comparison.a), said(pair.comparison.b)
+    points = [
         CurveSpec(
             plain(label),
             swatch,
@@ -324,92 +281,149 @@ def _cloud(found: ComparisonReport, pair: PairComparison) -> Graph | None:
             ),
             "dots",
         )
-        for label, swatch in zip(found.classes, swatches(found.classes), strict=True)
+        for label, swatch in zip(report.classes, swatches(report.classes), strict=True)
     ]
-    if not pair.disputed:
-        return None
-    count_ = counted(min(DRAWN, len(pair.disputed)), "image")
+    images = counted(min(DRAWN, len(pair.disputed)), "image")
     return graph(
-        f"What each gave the truth, {count_}",
-        f"Probability of the truth by {said(one.b)} against that by {said(one.a)}, {count_} on "
-        "which one alone is right",
-        (f"p of the truth by {said(one.a)}", f"p of the truth by {said(one.b)}"),
-        [CurveSpec("as sure of the truth", "guide", diagonal()), *shown],
+        f"Probability of the true class, {images}",
+        f"Probability of the true class by {b} against that by {a}, {images} that only one of "
+        "them predicts correctly",
+        (f"p of the true class by {a}", f"p of the true class by {b}"),
+        [CurveSpec("equal probability", "guide", diagonal()), *points],
         Scale(0.0, 1.0),
         Scale(0.0, 1.0),
     )
 
 
-def _more(found: ComparisonReport, pair: PairComparison) -> Iterable[tuple[str, str]]:
-    key = pair.comparison.metric
-    seen = pair.detectable
+def spread_lines(report: ComparisonReport) -> list[tuple[str, tuple[str, ...]]]:
+    """Every row and difference with its standard deviations by source of variance."""
+    rows = [(said(row), report.spreads[row]) for row in report.rows]
+    pairs = [
+        (f"{said(pair.comparison.a)} − {said(pair.comparison.b)}", pair.spread)  # noqa: RUF001
+        for pair in report.pairs
+    ]
+    return [
+        (
+            label,
+            tuple(fixed(sd, 3) for sd in (one.between, one.lesions, one.training, one.seed)),
+        )
+        for label, one in (*rows, *pairs)
+    ]
+
+
+# --- sentences ------------------------------------------------------------------------------------
+
+
+def standfirst(report: ComparisonReport) -> tuple[str, ...]:
+    """The sentences below the verdict."""
+    sentences = [] if len(report.pairs) == 1 else _verdicts(report)
+    sentences += ties(report.tie_groups) if len(report.rows) > 2 else []  # noqa: PLR2004
+    sentences += [
+        non_inferiority_text(report, pair, pair.non_inferiority)
+        for pair in report.pairs
+        if pair.non_inferiority is not None
+    ]
+    if any("biased" in table.metrics[report.metric].marks for table in report.tables.values()):
+        sentences.append(
+            f"Resampling adds noise that {metric(report.metric).label} counts as error; its "
+            "intervals, and a verdict by them, hold less often than stated."
+        )
+    sentences += [f"{plain(note)}." for note in report.notes]
+    if report.control:
+        sentences.append("This protocol is a control: groups are divided, and no test is done.")
+    arm = f", arm {plain(report.arm)}" if report.arm else ""
+    sentences.append(
+        f"{count(report.tested[0])} images of {count(report.tested[1])} "
+        f"{plural(report.dataset.unit)}{arm}; {_adjustment(report)}. "
+        "Intervals are conditional on the trained models."
+    )
+    return tuple(sentences)
+
+
+def _verdicts(report: ComparisonReport) -> list[str]:
+    """The verdict on each pair; with many pairs, the settled ones and the number of the others."""
+    if len(report.pairs) <= MOST_VERDICTS:
+        return [report.pair_verdict(pair) for pair in report.pairs]
+    kinds = Counter(pair.comparison.verdict for pair in report.pairs)
+    return [
+        *(
+            report.pair_verdict(pair)
+            for pair in report.pairs
+            if pair.comparison.verdict in ("better", "worse")
+        ),
+        *(
+            f"Of {counted(kinds[kind], 'pair')}: {kind}."
+            for kind in ("not settled", "no difference seen")
+            if kinds[kind]
+        ),
+    ]
+
+
+def _adjustment(report: ComparisonReport) -> str:
+    rows = len(report.family)
+    pairs = rows * (rows - 1) // 2
+    if report.control:
+        return "no test over folds"
+    if pairs == 1:
+        return "p of this one pair; no other row is ranked"
+    return f"p adjusted over the {pairs} pairs of {rows} rows, ranked or compared (Holm)"
+
+
+def non_inferiority_text(
+    report: ComparisonReport, pair: PairComparison, test: NonInferiority
+) -> str:
+    """Whether a is non-inferior to b; if not shown, why not."""
+    one = pair.comparison
+    a, b, margin = said(one.a), said(one.b), amount(test.margin, one.metric)
+    by_interval, by_test = _lower_end(pair, test), f"one-sided {p_value(test.p)}"
+    alpha = f"{(1 - report.interval.level) / 2:g}"
+    if test.shown:
+        return (
+            f"{a} is not inferior to {b} by a margin of {margin}: {by_interval}, {by_test} (below "
+            f"{alpha})."
+        )
+    if math.isnan(test.bound):
+        why = "no interval"
+    elif test.bound <= -test.margin:
+        why = by_interval
+    elif math.isnan(test.p):
+        why = f"{by_interval}, but no test over folds"
+    else:
+        why = f"{by_interval}, but {by_test} is not below {alpha}"
+    return f"Non-inferiority of {a} to {b} by {margin} is not shown: {why}."
+
+
+def _lower_end(pair: PairComparison, test: NonInferiority) -> str:
+    if test.bound == 0:
+        return "by its interval it is at worst equal"
+    way = "better" if test.bound > 0 else "worse"
+    return f"by its interval it is at worst {bare(abs(test.bound), pair.comparison.metric)} {way}"
+
+
+def bayesian_text(pair: PairComparison, test: BayesianTest) -> str:
+    """The posterior probabilities that a is better, b is better, and both are equivalent."""
+    a, b = said(pair.comparison.a), said(pair.comparison.b)
+    return (
+        f"P({a} is better) = {test.a_better:.1%}, P({b} is better) = {test.b_better:.1%}, "
+        f"P(equivalent) = {test.alike:.1%}."
+    )
+
+
+def _more(report: ComparisonReport, pair: PairComparison) -> Iterable[tuple[str, str]]:
+    key, power = pair.comparison.metric, pair.detectable
     by_test = (
         ""
-        if math.isnan(seen.test)
-        else f", and of {bare(seen.test, key)} by the adjusted test over folds"
+        if math.isnan(power.test)
+        else f", and of {bare(power.test, key)} by the adjusted test over folds"
     )
-    told = f"With 80% power, a true difference of {amount(seen.interval, key)} by the interval"
-    yield "What could have been seen", f"{told}{by_test}."
+    yield (
+        "Detectable difference",
+        f"With 80% power, a true difference of {amount(power.interval, key)} by the "
+        f"interval{by_test}.",
+    )
     if pair.non_inferiority is not None:
-        yield "Non-inferiority", words.non_inferior(found, pair, pair.non_inferiority)
+        yield "Non-inferiority", non_inferiority_text(report, pair, pair.non_inferiority)
     if pair.belief is not None:
         within = amount(pair.belief.rope, key)
-        told = words.believed(pair, pair.belief)
-        yield "Bayesian correlated t test", f"{told} Alike means within {within}."
-
-
-def spread_lines(found: ComparisonReport) -> list[tuple[str, tuple[str, ...]]]:
-    """Every row and difference, and what a fold's value varies with."""
-    rows = [(said(row), found.spreads[row]) for row in found.rows]
-    pairs = [
-        (f"{said(pair.comparison.a)} − {said(pair.comparison.b)}", pair.spread)
-        for pair in found.pairs
-    ]
-    return [(label, _spread(one)) for label, one in (*rows, *pairs)]
-
-
-def _spread(one: Spread) -> tuple[str, ...]:
-    return tuple(fixed(each, 3) for each in (one.between, one.lesions, one.training, one.seed))
-
-
-COLUMNS = (
-    "a",
-    "b",
-    "image_id",
-    "group_id",
-    "truth",
-    "a_called",
-    "b_called",
-    "a_probability",
-    "b_probability",
-    "a_right",
-    "b_right",
-    "passes",
-)
-
-
-def render_comparison(found: ComparisonReport, home: str = "") -> dict[str, str]:
-    """The files of a comparison, by name. home: address of the site's index, if in one."""
-    return {
-        "index.html": render_page("compare.html.j2", page=page(found), home=home),
-        "disagreements.csv": disagreements_csv(found),
-        "comparison.json": found.to_json(),
-    }
-
-
-def disagreements_csv(found: ComparisonReport) -> str:
-    """A line an image that one row of a pair gets right more often than the other."""
-    lines = [list(COLUMNS)]
-    for pair in found.pairs:
-        one = pair.comparison
-        lines += [
-            [
-                *map(text_cell, (one.a, one.b, image.image_id, image.group_id, image.label)),
-                *map(text_cell, (image.a_called, image.b_called)),
-                f"{image.a_probability:.6f}",
-                f"{image.b_probability:.6f}",
-                *(str(number(each)) for each in (image.a_right, image.b_right, image.passes)),
-            ]
-            for image in pair.disputed
-        ]
-    return as_csv(lines)
+        text = bayesian_text(pair, pair.belief)
+        yield "Bayesian correlated t test", f"{text} Equivalent means within {within}."

@@ -144,8 +144,13 @@ def _context(report: DatasetReport) -> dict[str, Any]:
     commits = {row.facts.environment.get("commit", "") for row in report.trained} - {""}
     detectable = report.detectable.set_index("class")["detectable"]
     return {
-        **{"report": report, "board": board, "dataset": dataset, "protocol": protocol},
-        **{"split": protocol.split, "facts": board.dataset, "most": MOST},
+        "report": report,
+        "board": board,
+        "dataset": dataset,
+        "protocol": protocol,
+        "split": protocol.split,
+        "facts": board.dataset,
+        "most": MOST,
         "unit": dataset.unit,
         "units": plural(dataset.unit),
         "licence": plain(dataset.licence) or "not stated",

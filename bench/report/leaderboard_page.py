@@ -26,7 +26,6 @@ from bench.leaderboard.text import metric
 from bench.report import text
 from bench.report.arms import ArmSection, Leak, arm_section
 from bench.report.charts import Bar, Drawing, Graph, Scale, Tick, critical_difference, scale_of
-from bench.report.comparison_text import ties
 from bench.report.format import (
     Name,
     count,
@@ -74,7 +73,7 @@ from bench.report.tables import (
     metric_table,
     row_head,
 )
-from bench.report.text import plural
+from bench.report.text import plural, ties
 
 # ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
 

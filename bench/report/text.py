@@ -269,3 +269,11 @@ def kind_of(mark: str) -> str:
     if mark.endswith("of resamples"):
         return RARE
     return FOLDS if " folds" in mark else mark
+
+
+def ties(groups: tuple[tuple[str, ...], ...]) -> list[str]:
+    """The groups of rows without a significant difference, in one sentence; [] without a group."""
+    if not groups:
+        return []
+    each = "; ".join(listed([said(row) for row in group]) for group in groups)
+    return [f"No significant difference between {each}."]

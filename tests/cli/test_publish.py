@@ -13,12 +13,12 @@ from bench.errors import DataError, ResultsError
 from bench.io import sha256_of
 from bench.run.submissions import Submission, keep_submission, row_folder
 from tests.real_data import HAM10000, needs_ham10000
-from tests.report import sites, studies
+from tests.report import sites, dataset_reports
 
 
 def hand_in(results: Path, row: str, seed: int) -> None:
     """A row of random predictions, as `submit` keeps it."""
-    bench = studies.opened()
+    bench = dataset_reports.opened()
     file = sites.handed_in(results.parent / f"{row}.csv", seed)
     submission = Submission(
         name=row,

@@ -23,7 +23,7 @@ from bench.run.published import compared_pages, leakage_meters, stored_compariso
 from bench.run.status import read_status
 from bench.run.submissions import MAX_BYTES, all_submissions
 from tests.hostile.test_large_files import grown
-from tests.report.contrasts import compared
+from tests.report.comparisons import compared
 from tests.report.test_slices import meter_file
 from tests.run.test_rows import finish, make_job
 from tests.run.test_submissions import kept, read_submission, wanted

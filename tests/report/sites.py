@@ -16,7 +16,7 @@ from bench.report.dataset_page import render_study
 from bench.report.render import render
 from bench.report.site import Board
 from tests.conftest import ROOT
-from tests.report import boards, hostile, looked, studies
+from tests.report import boards, dataset_reports, hostile, row_reports
 
 HOME = "../../index.html"
 
@@ -33,7 +33,7 @@ def handed_in(path: Path, seed: int = 0) -> Path:
 
 def board(found: Leaderboard, offers: Sequence[Download] = (), protocol: str = "groupkfold5"):
     """A board of the site with these numbers on the synthetic set's study."""
-    study = replace(studies.study(protocol), board=found)
+    study = replace(dataset_reports.study(protocol), board=found)
     beside = render_study(study, HOME)
     return Board(study, {**render(found, study="dataset.html", home=HOME), **beside}, offers)
 
@@ -61,11 +61,11 @@ def two_boards(folder: Path) -> list[Board]:
 
 def closely() -> Board:
     """A board whose rows have pages of their own."""
-    world = looked.world()
-    rows = looked.rows(world)
-    found = looked.board(world, rows)
-    study = replace(studies.study("groupkfold10"), board=found)
-    pages = render(found, (), looked.looks(world, rows), study="dataset.html", home=HOME)
+    world = row_reports.world()
+    rows = row_reports.rows(world)
+    found = row_reports.board(world, rows)
+    study = replace(dataset_reports.study("groupkfold10"), board=found)
+    pages = render(found, (), row_reports.looks(world, rows), study="dataset.html", home=HOME)
     return Board(study, {**pages, **render_study(study, HOME)}, ())
 
 

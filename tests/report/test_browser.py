@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench.report.comparison_page import render_comparison
 from bench.report.render import write
-from tests.report.contrasts import compared
+from tests.report.comparisons import compared
 
 pytest.importorskip("playwright", reason="playwright is in requirements-dev.txt")
 from typing import Self
@@ -205,7 +205,7 @@ def test_a_metric_is_chosen_from_the_list(browser, folder):
 
 def test_images_of_a_comparison_sort_by_class_and_doubt(browser, compared_folder):
     with Visit(browser, compared_folder) as visit:
-        table = visit.page.locator("#disagreement table.images:visible")
+        table = visit.page.locator("#discordant table.images:visible")
         table.get_by_role("button", name="Truth").click()
         truths = table.locator("tbody td:nth-child(3)").all_inner_texts()
         assert truths == sorted(truths)

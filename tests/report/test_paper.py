@@ -17,7 +17,7 @@ from bench.leaderboard import Estimate, Leaderboard
 from bench.report.paper import SIGNS, bibliography, escape, render_paper
 from bench.report.render import write
 from bench.report.text import MARKS
-from tests.report import boards, hostile, studies
+from tests.report import boards, dataset_reports, hostile
 
 pylatexenc = pytest.importorskip("pylatexenc", reason="pylatexenc is in requirements-dev.txt")
 from pylatexenc.latex2text import LatexNodes2Text  # noqa: E402
@@ -33,14 +33,14 @@ def files(request) -> Files:
     board = {
         "plain": boards.leaderboard,
         "worst": hostile.worst,
-        "references": studies.scored,
+        "references": dataset_reports.scored,
     }[request.param]()
-    return render_paper(replace(studies.study(), board=board))
+    return render_paper(replace(dataset_reports.study(), board=board))
 
 
 @pytest.fixture(scope="module")
 def plain() -> Files:
-    return render_paper(replace(studies.study(), board=boards.leaderboard()))
+    return render_paper(replace(dataset_reports.study(), board=boards.leaderboard()))
 
 
 def read_text(tex: str) -> str:
@@ -123,7 +123,7 @@ def test_a_number_bears_the_signs_of_its_marks_and_the_table_explains_them():
     by_class["vasc"]["auc"] = Estimate(0.9, n=142, marks=("incomplete: 4 of 5 folds", "odd"))
     changed = replace(first, table=replace(first.table, per_class=by_class))
     board = replace(board, rows=(changed, *board.rows[1:]))
-    files = render_paper(replace(studies.study(), board=board))
+    files = render_paper(replace(dataset_reports.study(), board=board))
     table = str(files["table-class-auc.tex"])
     assert "0.70$^{\\S\\dagger\\ast}$\\\\" in table
     assert "0.90$^{\\diamond\\triangle\\bullet}$" in table
@@ -150,7 +150,7 @@ def test_the_methods_paragraph_says_what_was_done(plain, files):
 
 
 def test_what_models_have_not_seen_is_said_no_further_than_it_is_known():
-    study = replace(studies.study(), board=boards.leaderboard())
+    study = replace(dataset_reports.study(), board=boards.leaderboard())
     text = read_text(str(render_paper(study)["methods.tex"]))
     assert "as far as groups were known when the folds were frozen" in text
     assert "not verified" not in text
@@ -165,7 +165,7 @@ def test_what_models_have_not_seen_is_said_no_further_than_it_is_known():
 
 def test_the_numbers_are_said_to_be_of_the_protocols_seeds():
     def told(board: Leaderboard) -> str:
-        study = replace(studies.study(), board=board)
+        study = replace(dataset_reports.study(), board=board)
         return read_text(str(render_paper(study)["methods.tex"]))
 
     board = boards.leaderboard()
@@ -179,7 +179,7 @@ def test_the_numbers_are_said_to_be_of_the_protocols_seeds():
 
 
 def test_a_control_says_that_nobody_is_ranked():
-    text = str(render_paper(studies.study("imagekfold5"))["methods.tex"])
+    text = str(render_paper(dataset_reports.study("imagekfold5"))["methods.tex"])
     assert "it is a control" in text
     assert "corrected resampled t test" not in text
 
@@ -206,7 +206,7 @@ def test_figures_are_whole_svg_and_vector_pdf(files):
 
 
 def test_all_files_are_the_same_bytes_again(plain):
-    again = render_paper(replace(studies.study(), board=boards.leaderboard()))
+    again = render_paper(replace(dataset_reports.study(), board=boards.leaderboard()))
     assert again.keys() == plain.keys()
     same = [name for name in plain if again[name] == plain[name]]
     assert {Path(name).suffix for name in plain.keys() - set(same)} <= {".pdf"}

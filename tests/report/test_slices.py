@@ -21,8 +21,8 @@ from bench.report.render import render, render_page, write
 from bench.run.published import leakage_meters
 from bench.score.row_report import row_reports
 from tests.report import boards
-from tests.report.looked import dressed
 from tests.report.reading import read
+from tests.report.row_reports import dressed
 from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a fixture
 from tests.score.cohorts import World
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.run.published import compared_pages
 from bench.run.results import compare_folder
-from tests.report.contrasts import compared
+from tests.report.comparisons import compared
 
 
 def test_every_comparison_has_a_folder_of_its_own_inside_the_leaderboards():

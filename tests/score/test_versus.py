@@ -18,7 +18,7 @@ from bench.intraclass import design_effect, pair_correlation
 from bench.leaderboard import Comparison, RowFacts
 from bench.predictions import TrainingKey
 from bench.protocol import PARTS
-from bench.report.comparison_text import standfirst
+from bench.report.comparison_page import standfirst
 from bench.score.arms import arm_view
 from bench.score.comparison import ComparisonRequest, compare_rows_in_full, find_row, sign_flip
 from bench.score.join import build_cohort

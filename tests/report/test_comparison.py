@@ -19,12 +19,18 @@ from bench.leaderboard import (
     RowFacts,
 )
 from bench.report.charts import swatches
-from bench.report.comparison_page import SHOWN, disagreements_csv, render_comparison
-from bench.report.comparison_text import believed, non_inferior, standfirst
+from bench.report.comparison_page import (
+    LISTED,
+    bayesian_text,
+    discordant_csv,
+    non_inferiority_text,
+    render_comparison,
+    standfirst,
+)
 from bench.report.render import render
 from bench.score.comparison import ComparisonRequest, compare_rows_in_full
 from tests.report import boards, hostile
-from tests.report.contrasts import compared
+from tests.report.comparisons import compared
 from tests.report.reading import read
 from tests.score.cohorts import World
 
@@ -113,23 +119,22 @@ def test_not_settled_says_which_of_the_two_does_not(two):
     assert "no test over folds" in said(two, "not settled", p_adjusted=NAN)
 
 
-def test_non_inferiority_is_said_or_said_to_be_open(two):
+def test_non_inferiority_states_bound_and_p_or_why_it_is_not_shown(two):
     (pair,) = two.pairs
     shown = NonInferiority(0.02, -0.013, 0.01, shown=True)
-    assert non_inferior(two, pair, shown) == (
-        "a is not inferior to b by a margin of 2.0 points of macro-F1: by its interval it is at "
-        "worst 1.3 worse, one-sided p = 0.010 (below 0.025)."
-    )
-    begin = "That a is not inferior to b by 2.0 points of macro-F1 is not shown: "
-    for changes, why in (
-        ({"bound": 0.002, "p": 0.045}, "0.2 better, but one-sided p = 0.045 is not below 0.025."),
-        ({"bound": -0.05}, "5.0 worse."),
-        ({"p": NAN}, "1.3 worse, but there is no test over folds here."),
+    text = non_inferiority_text(two, pair, shown)
+    assert text.startswith("a is not inferior to b by a margin of 2.0 points of macro-F1: ")
+    for fact in ("1.3 worse", "one-sided p = 0.010", "below 0.025"):
+        assert fact in text
+    for changes, facts in (
+        ({"bound": 0.002, "p": 0.045}, ("0.2 better", "one-sided p = 0.045 is not below 0.025")),
+        ({"bound": -0.05}, ("5.0 worse",)),
+        ({"p": NAN}, ("1.3 worse", "no test over folds")),
+        ({"bound": NAN}, ("no interval",)),
     ):
-        told = non_inferior(two, pair, replace(shown, shown=False, **changes))
-        assert told == f"{begin}by its interval it is at worst {why}"
-    none = replace(shown, shown=False, bound=NAN)
-    assert non_inferior(two, pair, none) == f"{begin}there is no interval."
+        text = non_inferiority_text(two, pair, replace(shown, shown=False, **changes))
+        assert "of a to b by 2.0 points of macro-F1 is not shown" in text
+        assert all(fact in text for fact in facts)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +172,10 @@ def test_the_last_sentence_says_over_how_many_pairs_p_is_adjusted(two, family, t
     )
 
 
-def test_what_is_believed_is_said_of_either_row(two):
+def test_the_bayesian_test_gives_a_probability_to_either_row_and_to_equivalence(two):
     (pair,) = two.pairs
-    assert believed(pair, BayesianTest(0.01, a_better=0.7, alike=0.2, b_better=0.1)) == (
-        "a is the better with a probability of 70.0%, b with 10.0%; they are alike with 20.0%."
-    )
+    text = bayesian_text(pair, BayesianTest(0.01, a_better=0.7, alike=0.2, b_better=0.1))
+    assert text == "P(a is better) = 70.0%, P(b is better) = 10.0%, P(equivalent) = 20.0%."
 
 
 def test_of_many_pairs_those_told_apart_are_told_and_the_others_counted(two):
@@ -222,7 +226,7 @@ def test_the_json_is_strict_and_holds_the_verdict(two):
 
 
 def test_every_disputed_image_stands_in_the_csv(three):
-    lines = list(csv.DictReader(io.StringIO(disagreements_csv(three))))
+    lines = list(csv.DictReader(io.StringIO(discordant_csv(three))))
     assert len(lines) == sum(len(pair.disputed) for pair in three.pairs)
     assert all(line["a_right"] != line["b_right"] for line in lines)
 
@@ -230,11 +234,11 @@ def test_every_disputed_image_stands_in_the_csv(three):
 def test_disputed_images_are_drawn_and_listed_in_their_classes_colours(two):
     tree = read(render_comparison(two)["index.html"])
     (pair,) = two.pairs
-    drawn = tree.by_id("disagreement").one("figure")
+    drawn = tree.by_id("discordant").one("figure")
     assert f"{len(pair.disputed)} images" in drawn.text
     assert len(drawn.all("line", "dot")) == len(pair.disputed)
-    lines = tree.by_id("disagreement").one("table", "images").one("tbody").all("tr")
-    assert len(lines) == min(SHOWN, len(pair.disputed))
+    lines = tree.by_id("discordant").one("table", "images").one("tbody").all("tr")
+    assert len(lines) == min(LISTED, len(pair.disputed))
     for line, image in zip(lines, pair.disputed, strict=False):
         assert image.image_id in line.text
         swatch = swatches(two.classes)[two.classes.index(image.label)]
@@ -300,7 +304,7 @@ def test_the_leaderboard_links_to_its_comparisons():
     board = replace(boards.leaderboard(), tie_groups=(("resnet18", "custom_cnn"),))
     page = render(board, [("compare/x/index.html", "a against b")])["index.html"]
     assert '<a href="compare/x/index.html">a against b</a>' in page
-    assert "Not told apart: resnet18 and custom_cnn." in page
+    assert "No significant difference between resnet18 and custom_cnn." in page
     assert json.loads(render(board)["leaderboard.json"])["tie_groups"] == [
         ["resnet18", "custom_cnn"]
     ]

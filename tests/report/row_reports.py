@@ -1,4 +1,4 @@
-"""Rows that were looked at closely: what makes a page for each of them."""
+"""Row reports of scored synthetic rows, for the tests of row pages."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def rows(world: World) -> list[RowPredictions]:
 
 
 def looks(world: World, rows: Sequence[RowPredictions]) -> Mapping[str, RowReport]:
-    """What is known of each row beyond the leaderboard."""
+    """The row report of each row."""
     costs = parse_costs(COSTS, CLASSES, "costs.csv")
     return row_reports(world.protocol, world.manifest, world.roles, rows, costs)
 
 
 def board(world: World, rows: Sequence[RowPredictions]) -> Leaderboard:
-    """Their leaderboard; of the good row everything is known."""
+    """Their leaderboard; the good row has all facts."""
     epochs = (1.0, 2.0, 3.0)
     history = {
         f"seed 0 fold {fold}": {"epoch": epochs, "val_loss": (1.5, 1.2, 1.1 + fold / 10)}

@@ -1,4 +1,4 @@
-"""Comparisons for the tests of pages: scored from drawn predictions."""
+"""Comparisons for the tests of pages, scored from simulated predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of the synthetic set under a protocol, for the tests of its page and of papers."""
+"""Dataset reports of the synthetic set, for the tests of its page and of papers."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ from bench.report.guidelines import (
 )
 from bench.report.render import write
 from tests.conftest import ROOT
-from tests.report import boards, hostile, studies
+from tests.report import boards, dataset_reports, hostile
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="module")
 def study() -> DatasetReport:
-    return studies.study()
+    return dataset_reports.study()
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_the_balance_of_every_part_is_that_of_metadata_and_roles(study, files):
 
 @pytest.mark.parametrize("name", ["source-holdout", "learning-curve", "leakage-meter", "holdout"])
 def test_the_parts_of_a_fold_and_what_is_left_out_are_all_images(name):
-    study = studies.study(name)
+    study = dataset_reports.study(name)
     for column in range(study.roles.columns):
         assert sum(study.size(column, part)[0] for part in ("train", "val", "test", "")) == len(
             study.manifest
