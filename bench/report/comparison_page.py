@@ -416,11 +416,9 @@ def _more(report: ComparisonReport, pair: PairComparison) -> Iterable[tuple[str,
         if math.isnan(power.test)
         else f", and of {bare(power.test, key)} by the adjusted test over folds"
     )
-    yield (
-        "Detectable difference",
-        f"With 80% power, a true difference of {amount(power.interval, key)} by the "
-        f"interval{by_test}.",
-    )
+    size = amount(power.interval, key)
+    text = f"With 80% power, a true difference of {size} by the interval{by_test}."
+    yield "Detectable difference", text
     if pair.non_inferiority is not None:
         yield "Non-inferiority", non_inferiority_text(report, pair, pair.non_inferiority)
     if pair.belief is not None:

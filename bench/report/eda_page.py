@@ -1,231 +1,181 @@
-"""The page of exploratory data analysis."""
+"""The page of exploratory data analysis; its sentences are in `reports/eda.html.j2`."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from bench.leaderboard import REFERENCE, Association
-from bench.leaderboard.text import metric
-from bench.report import text
-from bench.report.charts import Drawing
-from bench.report.eda_tables import (
-    MEASURES,
-    TITLES,
-    EdaReport,
-    Grid,
-    Strengths,
-    boxes,
-    crossed,
-    fold_grid,
-    group_sizes,
-    missing,
-    pictures_json,
-    quality_grids,
-    size_grids,
-    strengths,
+from bench.dataset import Dataset
+from bench.leaderboard import REFERENCE, Association, Leaderboard
+from bench.leaderboard.estimate import plain_data
+from bench.report.charts import (
+    ACCENT,
+    SOFT,
+    WIDTH,
+    Drawing,
+    Scale,
+    class_colours,
+    drawing,
+    scale_of,
 )
-from bench.report.format import count, counted, listed, name, plain, said
-from bench.report.page_header import PageHeader, of_the_data
-from bench.report.tables import Cell, cell
+from bench.report.format import UNDEFINED, count, fixed, name, percent, plain, said
+from bench.report.page_header import of_the_data
+from bench.report.tables import cell
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
-ASSOCIATION = (
-    "Cramér’s V for words, epsilon squared for numbers, both from 0 (none) to 1, over images. "
-    "Noise alone makes them larger than 0, and so does a number of images a group that goes "
-    "with both: the tick marks the mean where whole groups of the same number of images trade "
-    "their values."
-)
-P_VALUES = (
-    "Permutation tests: 1,999 trades of labels between groups of the same number of images; "
-    "adjusted by Holm over all tests of this page. Before that the smallest possible p is "
-    "0.0005."
-)
-PICTURES = (
-    "Measured at a height of 450 pixels at most. Sharpness: variance of the Laplacian. "
-    "Brightness: mean L*. Colour cast: distance of the mean colour from grey (a*, b*). Hair: "
-    "share of the picture that the preprocessing’s hair mask covers; rulers count, too. Boxes "
-    "show quartiles, lines reach from the 5th to the 95th percentile."
-)
-INTERVALS = (
-    "95%, bias-corrected percentiles of 1,000 resamples of whole {unit}. Where the value lies "
-    "below every resample there is none: it is as small as noise makes it."
-)
-CLASSIFIERS = (
-    "Gradient-boosted trees (scikit-learn, fixed settings, classes weighted to count the same),"
-    " trained and tested on the folds of this page, scored by the bench’s own metrics with "
-    "cluster-bootstrap intervals over {unit}. No method of the bench is given the source or the"
-    " kind of diagnosis."
-)
-
-
-def headline(found: EdaReport) -> str:
-    """How much there is, and how unevenly."""
-    images = found.board.dataset.images_by_class
-    there = {label: number for label, number in images.items() if number}
-    most, least = max(there, key=there.__getitem__), min(there, key=there.__getitem__)
-    ratio = there[most] / there[least]
-    where = "synthetic images" if found.manifest.synthetic else "images"
-    odds = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"  # noqa: PLR2004 - digits of a ratio
-    unit = found.board.dataset.unit
-    kind = "group" if unit == "group" else f"{unit} group"
-    uneven = f"{said(most)} outnumbers {said(least)} {odds} to 1"
-    return (
-        f"{count(len(found.manifest))} {where} of "
-        f"{counted(len(set(found.group_ids.tolist())), kind)}; "
-        f"{uneven if ratio > 1 else 'every class has as many images'}."
-    )
-
-
-def standfirst(found: EdaReport) -> tuple[str, ...]:
-    """What metadata alone gives away."""
-    board = found.board
-    told = []
-    blind = [row for row in board.rows if row.kind != REFERENCE]
-    if blind:  # by AUC: it does not ask where a classifier puts its threshold
-        best = max(blind, key=lambda row: row.table.metrics["macro_auc"].value)
-        about = metric("macro_auc")
-        reached = cell(best.table.metrics["macro_auc"], about, board.interval)
-        told.append(
-            f"Without looking at any lesion, a classifier that knows "
-            f"“{said(best.name)}” reaches {about.label} {reached.text}: a method that scores no "
-            "better may have learned nothing else."
-        )
-    strong = [
-        one
-        for one in found.associations.values()
-        if "missing" not in one.name and " by " not in one.name and one.p_adjusted < 0.05  # noqa: PLR2004
-    ]
-    if strong:
-        named = [TITLES.get(one.name, one.name).split(",")[0].lower() for one in strong]
-        told.append(
-            f"Told apart from chance in its association with the diagnosis: {listed(named)}."
-        )
-    if found.quality is None:
-        told.append("Metadata only: no picture was looked at.")
-    return tuple(told)
-
-
-def how_made(found: EdaReport) -> tuple[tuple[str, str], ...]:
-    """How the numbers were made, as terms with their explanation."""
-    unit = text.plural(found.board.dataset.unit)
-    made = [
-        ("Association", ASSOCIATION),
-        ("Intervals", INTERVALS.format(unit=unit)),
-        ("p values", P_VALUES),
-        ("Classifiers without pictures", CLASSIFIERS.format(unit=unit)),
-    ]
-    if found.quality is not None:
-        made.append(("Pictures", PICTURES))
-    return tuple(made)
-
-
-WORDS = ("sex", "localization", "dx_type", "source")
+TITLES = {
+    "sex": "Sex",
+    "age": "Age, years",
+    "localization": "Localization",
+    "dx_type": "Confirmation of the diagnosis",
+    "source": "Source",
+    "sharpness": "Sharpness",
+    "brightness": "Brightness, L*",
+    "colour_cast": "Colour cast",
+    "hair": "Hair, share of the image",
+}
+MEASURES = ("sharpness", "brightness", "colour_cast", "hair")
+PLACES = {"sharpness": 0, "brightness": 1, "colour_cast": 1}
+CATEGORICAL = ("sex", "localization", "dx_type", "source")
+NULLABLE = ("patient_id", "lesion_id", "age", "sex", "localization", "dx_type", "source")
 METRICS = ("macro_f1", "balanced_accuracy", "macro_auc")
+SIGNIFICANT = 0.05
+GROUP_SIZES = (1, 2, 3)
+SHADES = 9
+MOST_FOLDS = 10
+"""Up to this number of folds, a table lists every fold; with more, the minimum and the maximum."""
+MOST_SIZES = 12
+QUARTILES = (0.25, 0.5, 0.75)
+BOX = {"low": 0.05, "q1": 0.25, "middle": 0.5, "q3": 0.75, "high": 0.95}
 
 
-@dataclass(frozen=True, slots=True)
-class Gallery:
-    """Pictures in a row, as data addresses with a text for each."""
+@dataclass(frozen=True)
+class EdaReport:
+    """The exploration of a dataset.
+
+    pictures  small JPEGs with their image ids: of each class, and extremes of each quality measure
+    board     classifiers that use metadata or image quality only, scored like any method
+    balance   the balance of the folds, by part
+    frozen    whether the folds are the protocol's, or were assigned for this page
+    """
+
+    manifest: Dataset
+    group_ids: np.ndarray
+    quality: pd.DataFrame | None
+    pictures: Mapping[str, Sequence[tuple[str, bytes]]]
+    associations: Mapping[str, Association]
+    board: Leaderboard
+    balance: Mapping[str, pd.DataFrame]
+    frozen: bool
+
+
+class Gallery(NamedTuple):
+    """Images in a row: data URI and text of each."""
 
     title: str
     pictures: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Blind:
-    """A classifier that sees no picture."""
+class Grid(NamedTuple):
+    """A table of text: headings, and lines of cells; the first cell is the heading of its line.
 
-    name: str
-    reference: bool
-    cells: tuple[Cell, ...]
+    words  positions of the columns that hold words; the others hold numbers
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class EdaPage(PageHeader):
-    """The page, ready to be laid out."""
-
-    group_sizes: tuple[Grid, ...]
-    galleries: tuple[Gallery, ...]
-    extremes: tuple[Gallery, ...]
-    sizes: tuple[Grid, ...]
-    quality_tables: tuple[Grid, ...]
-    quality: Strengths | None
-    quality_by_class: tuple[tuple[str, Drawing], ...]
-    quality_by_source: tuple[tuple[str, Drawing], ...]
-    metadata: Strengths
-    ages: Drawing | None
-    crossed: tuple[Grid, ...]
-    missing: Grid
-    blind_heads: tuple[str, ...]
-    blind: tuple[Blind, ...]
-    folds: tuple[Grid, ...]
-    frozen: bool
-    how_made: tuple[tuple[str, str], ...]
+    caption: str
+    heads: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    shades: tuple[tuple[int, ...], ...] = ()
+    words: tuple[int, ...] = ()
 
 
-def eda_page(found: EdaReport) -> EdaPage:
-    """Everything the page says and draws."""
-    board, manifest = found.board, found.manifest
-    image, rest = _parted(found.associations)
-    table, quality = manifest.table, found.quality
-    ages = table["age"]
-    return EdaPage(
-        title=f"{'Synthetic data: ' if manifest.synthetic else ''}{said(manifest.title)}, EDA",
-        kicker=f"Exploration · {said(manifest.title)} · {plain(board.protocol)}",
-        heading="What is in this dataset",
-        headline=headline(found),
-        standfirst=standfirst(found),
-        data=of_the_data(board),
-        group_sizes=group_sizes(manifest),
-        galleries=tuple(
-            _gallery(label, found) for label in manifest.classes if label in found.pictures
+class Strengths(NamedTuple):
+    """Associations on one axis, each with its title."""
+
+    id: str
+    associations: tuple[tuple[str, Association], ...]
+    scale: Scale
+
+
+def eda_page(report: EdaReport) -> dict[str, Any]:
+    """Everything that the template of the page reads."""
+    board, dataset, quality = report.board, report.manifest, report.quality
+    table = dataset.table
+    associations = report.associations
+    of_images = [one for key, one in associations.items() if key.split(" ")[0] in MEASURES]
+    of_metadata = [one for one in associations.values() if one not in of_images]
+    informed = [row for row in board.rows if row.kind != REFERENCE]
+    return {
+        "report": report,
+        "board": board,
+        "dataset": dataset,
+        "groups": len(set(report.group_ids.tolist())),
+        "title": f"{'Synthetic data: ' if dataset.synthetic else ''}{said(dataset.title)}, EDA",
+        "kicker": f"Exploration · {said(dataset.title)} · {plain(board.protocol)}",
+        "heading": "Exploratory data analysis",
+        "data": of_the_data(board),
+        # by AUC: it does not depend on a threshold
+        "best": max(
+            informed, key=lambda row: row.table.metrics["macro_auc"].value, default=None
         ),
-        extremes=tuple(
-            _gallery(key, found) for key in found.pictures if key not in manifest.classes
-        ),
-        sizes=() if quality is None else size_grids(quality, manifest),
-        quality_tables=() if quality is None else quality_grids(quality, manifest),
-        quality=strengths("quality-axis", image) if image else None,
-        quality_by_class=_boxes(quality, table["label"], manifest.classes),
-        quality_by_source=_boxes(quality, table["source"], None),
-        metadata=strengths("metadata-axis", rest),
-        ages=boxes(ages, table["label"], manifest.classes, "Age in years by class")
-        if ages.notna().any()
+        "significant": [
+            attribute_title(one.name).split(",")[0].lower()
+            for one in associations.values()
+            if "missing" not in one.name and " by " not in one.name
+            if one.p_adjusted < SIGNIFICANT
+        ],
+        "group_sizes": group_size_grids(dataset),
+        "galleries": [gallery_of(report, key) for key in dataset.classes if key in report.pictures],
+        "extremes": [
+            gallery_of(report, key) for key in report.pictures if key not in dataset.classes
+        ],
+        "sizes": () if quality is None else size_grids(quality, dataset),
+        "quality_tables": () if quality is None else quality_grids(quality, dataset),
+        "quality": strengths("quality-axis", of_images) if of_images else None,
+        "quality_by_class": _quality_boxes(quality, table["label"], dataset.classes),
+        "quality_by_source": _quality_boxes(quality, table["source"], None),
+        "metadata": strengths("metadata-axis", of_metadata),
+        "ages": boxes(table["age"], table["label"], dataset.classes, "Age in years by class")
+        if table["age"].notna().any()
         else None,
-        crossed=tuple(crossed(manifest, key) for key in WORDS if table[key].notna().any()),
-        missing=missing(manifest),
-        blind_heads=tuple(metric(key).title for key in METRICS),
-        blind=tuple(
-            Blind(
-                name(row.name).short,
-                row.kind == REFERENCE,
-                tuple(cell(row.table.metrics[key], metric(key), board.interval) for key in METRICS),
-            )
-            for row in board.rows
-        ),
-        folds=tuple(fold_grid(part, one) for part, one in found.balance.items()),
-        frozen=found.frozen,
-        how_made=how_made(found),
-    )
+        "crossed": [crossed(dataset, key) for key in CATEGORICAL if table[key].notna().any()],
+        "missing": missing_grid(dataset),
+        "metrics": METRICS,
+        "cell": cell,
+        "folds": [fold_grid(part, balance) for part, balance in report.balance.items()],
+    }
 
 
-def _parted(every: Mapping[str, Association]) -> tuple[list[Association], list[Association]]:
-    """Associations of pictures, and those of metadata."""
-    image = [one for key, one in every.items() if key.split(" ")[0] in MEASURES]
-    return image, [one for one in every.values() if one not in image]
+def eda_json(report: EdaReport) -> str:
+    """The numbers of the page: associations, classifiers, class counts."""
+    facts, quality = report.board.dataset, report.quality
+    content = {
+        "dataset": facts.name,
+        "roster_sha256": facts.roster_sha256,
+        "synthetic": facts.synthetic,
+        "protocol": report.board.protocol,
+        "folds_frozen": report.frozen,
+        "images_by_class": dict(facts.images_by_class),
+        "groups_by_class": dict(facts.groups_by_class),
+        "pictures_measured": 0 if quality is None else len(quality),
+        "pictures": None if quality is None else quality_data(quality, report.manifest),
+        "associations": [asdict(one) for one in report.associations.values()],
+        "without_pictures": {
+            row.name: {key: asdict(value) for key, value in row.table.metrics.items()}
+            for row in report.board.rows
+        },
+    }
+    return json.dumps(plain_data(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def gallery(key: str, pictures: Sequence[tuple[str, bytes]], labels: Mapping[str, str]) -> Gallery:
-    """Small JPEGs with their image ids and labels, as a page shows them."""
+    """Small JPEGs with their image ids and labels, for a page."""
     shown = tuple(
         (
             f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}",
@@ -236,12 +186,141 @@ def gallery(key: str, pictures: Sequence[tuple[str, bytes]], labels: Mapping[str
     return Gallery(name(key.replace("_", " "), 24).short, shown)
 
 
-def _gallery(key: str, found: EdaReport) -> Gallery:
-    labels = dict(zip(found.manifest.image_ids, found.manifest.table["label"], strict=True))
-    return gallery(key, found.pictures[key], labels)
+def gallery_of(report: EdaReport, key: str) -> Gallery:
+    """The images of a class or of an extreme."""
+    dataset = report.manifest
+    labels = dict(zip(dataset.image_ids, dataset.table["label"], strict=True))
+    return gallery(key, report.pictures[key], labels)
 
 
-def _boxes(
+# --- associations ---------------------------------------------------------------------------------
+
+
+def attribute_title(attribute: str) -> str:
+    """Title of an attribute, for example of `age missing`."""
+    base, _, rest = attribute.partition(" ")
+    return plain(TITLES.get(base, base) + (f" {rest}" if rest else ""))
+
+
+def strengths(axis: str, associations: Sequence[Association]) -> Strengths:
+    """Associations on one axis."""
+    ends = [e for one in associations for e in (one.estimate.value, one.estimate.high, one.chance)]
+    titled = tuple((attribute_title(one.name), one) for one in associations)
+    return Strengths(axis, titled, scale_of([0.0, *ends], (0.0, 1.0)))
+
+
+# --- tables of the metadata -----------------------------------------------------------------------
+
+
+def group_size_grids(dataset: Dataset) -> list[Grid]:
+    """Number of images per lesion and, with patient ids, of lesions per patient."""
+    grids = []
+    lesions = dataset.table.dropna(subset=["lesion_id"])
+    if len(lesions):
+        sizes = lesions.groupby("lesion_id").size()
+        label = lesions.drop_duplicates("lesion_id").set_index("lesion_id")["label"]
+        caption = "Lesions of each class by number of images"
+        grids.append(_group_size_grid(caption, sizes, label, dataset))
+    patients = dataset.table.dropna(subset=["patient_id"])
+    if len(patients):
+        column, noun = ("lesion_id", "lesions") if len(lesions) else ("image_id", "images")
+        sizes = patients.groupby(["label", "patient_id"])[column].nunique()
+        label = pd.Series(sizes.index.get_level_values("label"), index=sizes.index)
+        caption = f"Patients with a class by their number of {noun} of it"
+        grids.append(_group_size_grid(caption, sizes, label, dataset))
+    return grids
+
+
+def _group_size_grid(caption: str, sizes: pd.Series, label: pd.Series, dataset: Dataset) -> Grid:
+    over = GROUP_SIZES[-1] + 1
+    labels = label.reindex(sizes.index).to_numpy()
+    parts = [(name(one, 24).short, sizes[labels == one]) for one in dataset.classes]
+    lines = tuple(
+        (
+            head,
+            *(count((part == size).sum()) for size in GROUP_SIZES),
+            count((part >= over).sum()),
+            count(part.max()),
+            fixed(float(part.mean()), 2),
+        )
+        for head, part in (*parts, ("all", sizes))
+        if len(part)
+    )
+    heads = ("Class", *map(str, GROUP_SIZES), f"{over} or more", "Maximum", "Mean")
+    return Grid(caption, heads, lines)
+
+
+def crossed(dataset: Dataset, key: str) -> Grid:
+    """Images by value and class: counts with the share of the class, shaded by it."""
+    values = dataset.table[key].fillna("missing").astype(str)
+    table = pd.crosstab(values, dataset.table["label"]).reindex(
+        columns=list(dataset.classes), fill_value=0
+    )
+    table = table.loc[table.sum(axis=1).sort_values(ascending=False).index]
+    whole = table.sum(axis=0).replace(0, np.nan)
+    shares = (table / whole).to_numpy(dtype=np.float64)
+    lines = tuple(
+        (
+            name(str(value)).short,
+            *(f"{count(n)} ({percent(s)})" for n, s in zip(row, share, strict=True)),
+        )
+        for value, row, share in zip(table.index, table.to_numpy(), shares, strict=True)
+    )
+    shades = tuple(
+        tuple(0 if math.isnan(s) else math.ceil(s * SHADES) for s in row) for row in shares
+    )
+    heads = (TITLES[key], *(name(label, 24).short for label in dataset.classes))
+    return Grid(f"{TITLES[key]}: images, and share of the class", heads, lines, shades)
+
+
+def missing_grid(dataset: Dataset) -> Grid:
+    """Missing values of each column, overall and by class."""
+    gaps = dataset.table[list(NULLABLE)].isna()
+    by_class = gaps.groupby(dataset.table["label"]).mean()
+    lines = tuple(
+        (
+            TITLES.get(column, column.replace("_", " ").capitalize()),
+            count(gaps[column].sum()),
+            percent(float(gaps[column].mean())),
+            *(percent(float(by_class[column].get(label, math.nan))) for label in dataset.classes),
+        )
+        for column in NULLABLE
+    )
+    heads = ("Column", "Images", "Share", *(name(label, 24).short for label in dataset.classes))
+    return Grid("Images without a value, and their share of each class", heads, lines)
+
+
+def fold_grid(part: str, table: pd.DataFrame) -> Grid:
+    """Balance of one part of the folds over every attribute."""
+    folds = sum(1 for column in table.columns if str(column).startswith("images")) - 1
+    listed = folds <= MOST_FOLDS
+    lines = tuple(
+        (
+            f"{row['attribute']}: {name(str(row['value'])).short}",
+            count(row["images"]),
+            *_by_fold(row, folds),
+            UNDEFINED if math.isnan(row["deviation"]) else f"{row['deviation'] * 100:.1f}%",
+        )
+        for row in table.to_dict("records")
+    )
+    heads = [f"Fold {fold}" for fold in range(folds)] if listed else ["Minimum", "Maximum"]
+    what = " (groups)" if listed else f" over {folds} folds"
+    return Grid(f"Images{what} of the {part} part", ("Value", "All", *heads, "Deviation"), lines)
+
+
+def _by_fold(row: Mapping[Any, Any], folds: int) -> list[str]:
+    """Images (groups) in each fold; of many folds the minimum and the maximum of images."""
+    images = [row[f"images{fold}"] for fold in range(folds)]
+    if folds > MOST_FOLDS:
+        return [count(min(images)), count(max(images))]
+    groups = [row[f"groups{fold}"] for fold in range(folds)]
+    return [f"{count(n)} ({count(g)})" for n, g in zip(images, groups, strict=True)]
+
+
+# --- image quality --------------------------------------------------------------------------------
+
+
+def _quality_boxes(
     quality: pd.DataFrame | None, by: pd.Series, classes: tuple[str, ...] | None
 ) -> tuple[tuple[str, Drawing], ...]:
     if quality is None or not by.notna().any():
@@ -257,31 +336,125 @@ def _boxes(
     )
 
 
-def eda_json(found: EdaReport) -> str:
-    """The page's numbers: associations, classifiers, class counts."""
-    board = found.board
+def boxes(
+    values: pd.Series, by: pd.Series, order: Sequence[str], label: str, *, coloured: bool = True
+) -> Drawing:
+    """Box plot of every category: quartiles, and the 5th and 95th percentile."""
+    import altair as alt
 
-    def clean(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: clean(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [clean(inner) for inner in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
+    names = {one: name(str(one), 20).short for one in order}
+    colours = class_colours(order) if coloured else [ACCENT] * len(order)
+    frame = pd.DataFrame({"value": values.to_numpy(), "by": by.to_numpy()}).dropna()
+    records = [
+        {"by": names[one], "colour": colour}
+        | {key: float(own.quantile(share)) for key, share in BOX.items()}
+        for one, colour in zip(order, colours, strict=True)
+        if len(own := frame.loc[frame["by"] == one, "value"])
+    ]
+    base = alt.Chart(
+        alt.InlineData(values=records), width=WIDTH, height=40 + 22 * len(records)
+    ).encode(y=alt.Y("by", type="nominal", sort=list(names.values()), title=None))
+    colour = alt.Color("colour", type="nominal", scale=None)
+    whiskers = base.mark_rule(color=SOFT).encode(
+        x=alt.X("low", type="quantitative", title=None, scale=alt.Scale(zero=False)),
+        x2="high",
+    )
+    box = base.mark_bar(height=11).encode(
+        x=alt.X("q1", type="quantitative"), x2="q3", color=colour
+    )
+    middle = base.mark_tick(color="var(--paper)", thickness=2, height=11).encode(
+        x=alt.X("middle", type="quantitative")
+    )
+    return drawing(alt.layer(whiskers, box, middle), label)
 
-    content = {
-        "dataset": board.dataset.name,
-        "roster_sha256": board.dataset.roster_sha256,
-        "synthetic": board.dataset.synthetic,
-        "protocol": board.protocol,
-        "folds_frozen": found.frozen,
-        "images_by_class": dict(board.dataset.images_by_class),
-        "groups_by_class": dict(board.dataset.groups_by_class),
-        "pictures_measured": 0 if found.quality is None else len(found.quality),
-        "pictures": None if found.quality is None else pictures_json(found.quality, found.manifest),
-        "associations": [asdict(one) for one in found.associations.values()],
-        "without_pictures": {
-            row.name: {key: asdict(value) for key, value in row.table.metrics.items()}
-            for row in board.rows
-        },
+
+def size_grids(quality: pd.DataFrame, dataset: Dataset) -> list[Grid]:
+    """Image sizes, most frequent first: by class, and by source if known."""
+    return [
+        _size_grid(quality, kind, parts) for kind, parts in _partitions(quality, dataset).items()
+    ]
+
+
+def quality_grids(quality: pd.DataFrame, dataset: Dataset) -> list[Grid]:
+    """Median and quartiles of every measure: by class, and by source if known."""
+    return [_quality_grid(kind, parts) for kind, parts in _partitions(quality, dataset).items()]
+
+
+def quality_data(quality: pd.DataFrame, dataset: Dataset) -> dict[str, object]:
+    """Sizes and quartiles of quality, by class and by source, as plain data."""
+    return {
+        f"by_{kind}": {
+            part: {
+                "images": len(own),
+                "sizes": {f"{w}x{h}": n for (w, h), n in _sizes(own).items()},
+                **{key: own[key].quantile(list(QUARTILES)).tolist() for key in MEASURES},
+            }
+            for part, own in parts.items()
+        }
+        for kind, parts in _partitions(quality, dataset).items()
     }
-    return json.dumps(clean(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _partitions(quality: pd.DataFrame, dataset: Dataset) -> dict[str, Mapping[str, pd.DataFrame]]:
+    """The rows of quality by class and by source, after all of them; no part without rows."""
+    table = dataset.table.set_index("image_id").loc[quality.index]
+    columns = {"class": (table["label"], dataset.classes)}
+    if table["source"].notna().any():
+        sources = table["source"].fillna("missing")
+        columns["source"] = (sources, tuple(sorted(set(sources))))
+    return {kind: dict(_parts(quality, by, order)) for kind, (by, order) in columns.items()}
+
+
+def _parts(
+    quality: pd.DataFrame, by: pd.Series, order: tuple[str, ...]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    yield "all", quality
+    for part in order:
+        own = quality[by.to_numpy() == part]
+        if len(own):
+            yield part, own
+
+
+def _sizes(quality: pd.DataFrame) -> dict[tuple[int, int], int]:
+    """Files by (width, height), most frequent first."""
+    counts = quality.groupby(["width", "height"]).size().sort_values(ascending=False, kind="stable")
+    return dict(zip(counts.index.tolist(), counts.tolist(), strict=True))
+
+
+def _size_grid(quality: pd.DataFrame, kind: str, parts: Mapping[str, pd.DataFrame]) -> Grid:
+    every = list(_sizes(quality))
+    by_part = {part: _sizes(own) for part, own in parts.items()}
+    lines = {f"{width} × {height}": [(width, height)] for width, height in every[:MOST_SIZES]}  # noqa: RUF001
+    if len(every) > MOST_SIZES:
+        lines[f"{len(every) - MOST_SIZES} further sizes"] = every[MOST_SIZES:]
+
+    def share(part: str, sizes: Sequence[tuple[int, int]]) -> str:
+        number = sum(by_part[part].get(size, 0) for size in sizes)
+        return f"{count(number)} ({percent(number / len(parts[part]))})" if number else "0"
+
+    rows = tuple((head, *(share(part, sizes) for part in parts)) for head, sizes in lines.items())
+    heads = ("Size", *(name(part, 24).short for part in parts))
+    return Grid(f"Image size, width × height in pixels, and share of the {kind}", heads, rows)  # noqa: RUF001
+
+
+def _quality_grid(kind: str, parts: Mapping[str, pd.DataFrame]) -> Grid:
+    lines = tuple(
+        (
+            name(part, 24).short,
+            count(len(own)),
+            *(_quartiles(own[key], places) for key, places in PLACES.items()),
+            f"{own['hair'].mean():.2%} ({percent(float((own['hair'] > 0).mean()))})",
+        )
+        for part, own in parts.items()
+    )
+    heads = (kind.capitalize(), "Images", *(TITLES[key] for key in PLACES), "Hair")
+    caption = (
+        f"Median and quartiles by {kind}; for hair, which most images lack, the mean share of the "
+        "image (and the share of images with any)"
+    )
+    return Grid(caption, heads, lines)
+
+
+def _quartiles(values: pd.Series, places: int) -> str:
+    low, middle, high = (fixed(float(value), places) for value in values.quantile(list(QUARTILES)))
+    return f"{middle} [{low}, {high}]"

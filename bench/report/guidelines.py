@@ -1,6 +1,6 @@
 """Reporting guidelines: items answered from the records.
 
-The guidelines are `reports/guidelines/*.toml`, the answers blocks of `reports/guidelines/answers.j2`.
+`reports/guidelines/*.toml` hold the items, `reports/guidelines/answers.j2` the answers.
 """
 
 from __future__ import annotations

@@ -175,6 +175,7 @@ def _trusted(own_text: str) -> Any:
 
 @cache
 def environment() -> Environment:
+    """The Jinja environment of all pages; `f` in a template is bench.report.format."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(

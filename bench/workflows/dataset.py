@@ -19,7 +19,7 @@ from bench.folds.assign import join_groups
 from bench.io import write_atomically
 from bench.leaderboard import Association
 from bench.protocol import Protocol, Roles, load_roles
-from bench.report.eda_tables import EdaReport
+from bench.report.eda_page import EdaReport
 from bench.settings import PROTOCOLS
 from bench.workflows.events import OnEvent, Progress, Steps, ignore
 from bench.workflows.protocols import known_pairs, missed_pairs

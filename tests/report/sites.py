@@ -16,7 +16,7 @@ from bench.report.dataset_page import render_study
 from bench.report.render import render
 from bench.report.site import Board
 from tests.conftest import ROOT
-from tests.report import boards, dataset_reports, hostile, row_reports
+from tests.report import boards, dataset_reports, hostile, reported_rows
 
 HOME = "../../index.html"
 
@@ -61,11 +61,11 @@ def two_boards(folder: Path) -> list[Board]:
 
 def closely() -> Board:
     """A board whose rows have pages of their own."""
-    world = row_reports.world()
-    rows = row_reports.rows(world)
-    found = row_reports.board(world, rows)
+    world = reported_rows.world()
+    rows = reported_rows.rows(world)
+    found = reported_rows.board(world, rows)
     study = replace(dataset_reports.study("groupkfold10"), board=found)
-    pages = render(found, (), row_reports.looks(world, rows), study="dataset.html", home=HOME)
+    pages = render(found, (), reported_rows.looks(world, rows), study="dataset.html", home=HOME)
     return Board(study, {**pages, **render_study(study, HOME)}, ())
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from bench.errors import ResultsError
 from bench.leaderboard import ComparisonReport, Estimate, Leaderboard, RowReport
-from tests.report import boards, hostile, looked
-from tests.report.contrasts import compared
+from tests.report import boards, hostile, reported_rows
+from tests.report.comparisons import compared
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,9 @@ def report() -> ComparisonReport:
 
 @pytest.fixture(scope="module")
 def looks():
-    world = looked.world()
-    rows = looked.rows(world)
-    return looked.board(world, rows), looked.looks(world, rows)
+    world = reported_rows.world()
+    rows = reported_rows.rows(world)
+    return reported_rows.board(world, rows), reported_rows.looks(world, rows)
 
 
 @pytest.mark.parametrize("board", [boards.leaderboard(), hostile.worst()])

@@ -20,7 +20,7 @@ from bench.report.tables import cell
 from bench.report.text import plural
 from bench.score.leaderboard import score
 from bench.score.row_report import row_reports
-from tests.report import boards, hostile, row_reports
+from tests.report import boards, hostile, reported_rows
 from tests.report.reading import read
 from tests.report.test_browser import CHROMIUM, browser  # noqa: F401 - a fixture
 from tests.score.cohorts import CLASSES
@@ -28,22 +28,22 @@ from tests.score.cohorts import CLASSES
 
 @pytest.fixture(scope="module")
 def world():
-    return row_reports.world()
+    return reported_rows.world()
 
 
 @pytest.fixture(scope="module")
 def rows(world):
-    return row_reports.rows(world)
+    return reported_rows.rows(world)
 
 
 @pytest.fixture(scope="module")
 def looks(world, rows):
-    return row_reports.looks(world, rows)
+    return reported_rows.looks(world, rows)
 
 
 @pytest.fixture(scope="module")
 def board(world, rows):
-    return row_reports.board(world, rows)
+    return reported_rows.board(world, rows)
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +303,7 @@ def test_the_same_numbers_are_there_for_programs(made, board, looks):
 
 
 def test_hostile_names_do_no_harm(made, board):
-    file = pages_of(board)[row_reports.WORST]
+    file = pages_of(board)[reported_rows.WORST]
     assert file.count("/") == 1
     assert Path(file).parts == ("methods", Path(file).name)
     for name, text in made.items():
@@ -314,7 +314,7 @@ def test_hostile_names_do_no_harm(made, board):
     for element in tree.all():
         assert not [key for key in element.attributes if key.startswith("on")]
         assert "style" not in element.attributes
-    assert row_reports.WORST[:40] in tree.one("h1").text
+    assert reported_rows.WORST[:40] in tree.one("h1").text
 
 
 @pytest.mark.parametrize("bad", [*hostile.HOSTILE, "../../x", "+1", "@a\tb"])
@@ -407,7 +407,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
 @needs_chromium
 @pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (1600, "light")])
-@pytest.mark.parametrize("row", ["Plain", row_reports.WORST])
+@pytest.mark.parametrize("row", ["Plain", reported_rows.WORST])
 def test_it_opens_quietly_fits_and_axe_finds_nothing(
     browser,  # noqa: F811
     opened,

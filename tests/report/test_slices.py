@@ -22,7 +22,7 @@ from bench.run.published import leakage_meters
 from bench.score.row_report import row_reports
 from tests.report import boards
 from tests.report.reading import read
-from tests.report.row_reports import dressed
+from tests.report.reported_rows import dressed
 from tests.report.test_browser import CHROMIUM, Visit, browser  # noqa: F401 - a fixture
 from tests.score.cohorts import World
 
