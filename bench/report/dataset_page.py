@@ -1,23 +1,22 @@
-"""The page of a dataset under a protocol."""
+"""The page of a dataset under a protocol; its sentences are in `reports/dataset.html.j2`."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench.protocol import PARTS
-from bench.report import text
-from bench.report.charts import Bar, Scale, Tick, scale_of, swatches
+from bench.report.charts import Bar, Scale, scale_of, swatches
 from bench.report.dataset_report import LEFT_OUT, DatasetReport
-from bench.report.eda_tables import Grid, fold_grid, missing
+from bench.report.eda_page import Grid, fold_grid, missing_grid
 from bench.report.export import plain_data
-from bench.report.format import UNDEFINED, Name, count, counted, fixed, name, plain, said
+from bench.report.format import count, name, plain, said
 from bench.report.guidelines import (
     ANSWERED,
     AUTHORS,
@@ -26,114 +25,117 @@ from bench.report.guidelines import (
     guidelines,
     guidelines_csv,
 )
-from bench.report.page_header import PageHeader, of_the_data
+from bench.report.page_header import of_the_data
 from bench.report.render import render_page
 from bench.report.tables import folds_there, kind
-from bench.report.text import plural
+from bench.report.text import protocol_title
 
 FEW_GROUPS = 50
-SHOWN_PAIRS = 20
+"""Classes with fewer groups are marked: their detectable difference is rough."""
+LISTED_PAIRS = 20
+NAME = "dataset"
+FILES = (
+    (f"{NAME}.json", "everything on this page"),
+    (f"{NAME}_guidelines.csv", "the items of the guidelines, with a column for your text"),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step from what was found to what is used."""
-
-    title: str
-    images: str
-    groups: str
-    why: str
-    out: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DetectableLine:
-    """What difference in a class would show: drawn and written."""
-
-    name: Name
-    swatch: str
-    images: str
-    groups: str
-    few: bool
-    icc: str
-    effect: str
-    order: str
-    value: str
-    bar: Bar | None
+def render_dataset(report: DatasetReport, home: str = "") -> dict[str, str]:
+    """The files of the page, by name. home: address of the site's index, if in one."""
+    items = guidelines(report)
+    page = dataset_page(report, items)
+    return {
+        f"{NAME}.html": render_page("dataset.html.j2", page=page, home=home),
+        f"{NAME}.json": dataset_json(report, items),
+        f"{NAME}_guidelines.csv": guidelines_csv(items),
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class Detectable:
-    """Detectable differences on one axis."""
-
-    lines: tuple[DetectableLine, ...]
-    ticks: tuple[Tick, ...]
-
-
-def flow(study: DatasetReport) -> tuple[Step, ...]:
-    """Found, left out and why, used."""
-    manifest, unit = study.manifest, plural(study.manifest.unit)
-    whole, passed = len(manifest), study.left_out
-    found = [Step("Found in the metadata", count(whole + sum(passed.values())), "", "rows")]
-    found += [
-        Step("Left out", count(number), "", title, out=True) for title, number in passed.items()
-    ]
-    found.append(
-        Step("Labelled images", count(whole), count(study.native_groups), f"grouped by {unit}")
-    )
-    joined = study.native_groups - study.groups
-    if joined:
-        pairs = len(study.pairs.frozen)
-        why = f"{counted(pairs, 'pair')} of duplicates join {count(joined + _joined(study))} {unit}"
-        into = f" into {count(_joined(study))}; nothing is removed"
-        found.append(Step("Groups united", count(whole), count(study.groups), why + into))
-    if manifest.ungrouped:
-        why = "neither patient, lesion nor group id: each is a group of its own"
-        found.append(Step("Of them without a group", count(manifest.ungrouped), "", why))
-    tested = study.tested
-    rest = ~tested
-    if rest.any():
-        why = "in training or validation parts only" if _placed(study, rest) else "in no part"
-        groups = count(len(set(study.roles.group_ids[rest].tolist())))
-        found.append(Step("Never tested", count(rest.sum()), groups, why, out=True))
-    groups = count(len(set(study.roles.group_ids[tested].tolist())))
-    times = study.protocol.split.repeats
-    again = f"once in each of {times} repeats" if times > 1 else "once"
-    again = f"{again} in every arm" if study.protocol.split.arms else again
-    found.append(Step("Tested", count(tested.sum()), groups, again))
-    return tuple(found)
+def dataset_page(report: DatasetReport, items: Sequence[Guideline]) -> dict[str, Any]:
+    """Everything that the template of the page reads."""
+    dataset, protocol = report.manifest, report.protocol
+    detectable = report.detectable
+    synthetic = "Synthetic data: " if dataset.synthetic else ""
+    names = said(dataset.title), plain(protocol.name)
+    return {
+        "report": report,
+        "title": f"{synthetic}{', '.join(names)}: data and protocol",
+        "kicker": " · ".join(("Data and protocol", *names)),
+        "heading": protocol_title(protocol.title, dataset.unit),
+        "data": of_the_data(report.board),
+        "flow": _flow(report),
+        "parts": _part_grid(report),
+        "used": _row_grid(report),
+        "balance": [fold_grid(part, table) for part, table in report.balance.items()],
+        "largest_deviation": _largest_deviation(report),
+        "missing": missing_grid(dataset),
+        "pairs": _pair_grid(report),
+        "detectable": detectable.to_dict("records"),
+        "detectable_overall": dict(
+            zip(detectable["class"], detectable["detectable"], strict=True)
+        ).get("all"),
+        "scale": scale_of([0.0, *detectable["detectable"]], (0.0, 1.0)),
+        "bar": _bar,
+        "few_groups": FEW_GROUPS,
+        "swatch": dict(zip(dataset.classes, swatches(dataset.classes), strict=True)),
+        "guidelines": items,
+        "states": (ANSWERED, IN_PART, AUTHORS),
+        "files": FILES,
+    }
 
 
-def _joined(study: DatasetReport) -> int:
-    """Groups that hold several native ones."""
-    natives = pd.Series(study.manifest.native_groups).groupby(study.roles.group_ids.astype(str))
-    members = natives.nunique()
-    return int((members > 1).sum())
+def _flow(report: DatasetReport) -> dict[str, Any]:
+    """Numbers of images and groups from the metadata to the test parts.
+
+    joining       native groups that known duplicates join; joined: the groups that they form
+    never_tested  images and groups of no test part; placed: whether any is in train or val
+    """
+    groups, tested = report.roles.group_ids, report.tested
+    native = pd.Series(report.manifest.native_groups).groupby(groups.astype(str)).nunique()
+    return {
+        "found": len(report.manifest) + sum(report.left_out.values()),
+        "joining": int(native[native > 1].sum()),
+        "joined": int((native > 1).sum()),
+        "tested": (int(tested.sum()), len(set(groups[tested].tolist()))),
+        "never_tested": (int((~tested).sum()), len(set(groups[~tested].tolist()))),
+        "placed": bool((report.roles.parts[~tested] > 0).any()),
+    }
 
 
-def _placed(study: DatasetReport, rows: np.ndarray) -> bool:
-    return bool((study.roles.parts[rows] > 0).any())
+def _largest_deviation(report: DatasetReport) -> float | None:
+    """Largest relative deviation of a class from an equal share of the test parts."""
+    if "test" not in report.balance:
+        return None
+    table = report.balance["test"]
+    deviation = float(table.loc[table["attribute"] == "class", "deviation"].max())
+    return None if math.isnan(deviation) else deviation
 
 
-def parts_grid(study: DatasetReport) -> Grid:
-    """Images and groups of every part of every fold, and what is left out of it."""
+def _bar(scale: Scale, value: float) -> Bar | None:
+    return None if math.isnan(value) else Bar(scale.at(value), scale.at(0.0), scale.at(value))
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _part_grid(report: DatasetReport) -> Grid:
+    """Images and groups of every part of every fold, and the ones left out."""
     lines = []
-    for column in range(study.roles.columns):
-        cells = [study.size(column, part) for part in (*PARTS[1:], PARTS[0])]
-        told = [f"{count(images)} ({count(groups)})" if images else "0" for images, groups in cells]
-        lines.append((study.fold_name(column), *told))
-    why = LEFT_OUT.get(study.protocol.split.kind, "")
-    reason = f" Left out: {why}." if why else ""
-    return Grid(
-        f"Images (groups) of every fold.{reason}",
-        ("Fold", "Train", "Validation", "Test", "Left out"),
-        tuple(lines),
-    )
+    for column in range(report.roles.columns):
+        sizes = [report.size(column, part) for part in (*PARTS[1:], PARTS[0])]
+        cells = [
+            f"{count(images)} ({count(groups)})" if images else "0" for images, groups in sizes
+        ]
+        lines.append((report.fold_name(column), *cells))
+    why = LEFT_OUT.get(report.protocol.split.kind, "")
+    caption = "Images (groups) of every fold." + (f" Left out: {why}." if why else "")
+    heads = ("Fold", "Train", "Validation", "Test", "Left out")
+    return Grid(caption, heads, tuple(lines))
 
 
-def used_grid(study: DatasetReport) -> Grid:
-    """What every row of the leaderboard was scored on."""
-    board = study.board
+def _row_grid(report: DatasetReport) -> Grid:
+    """The images and folds on which each row of the leaderboard was scored."""
+    board = report.board
     lines = tuple(
         (
             name(row.name).short,
@@ -146,244 +148,76 @@ def used_grid(study: DatasetReport) -> Grid:
         for row in board.rows
     )
     heads = ("Row", "Kind", "Seeds", "Folds", "Images scored", "State")
-    return Grid("What every row was scored on", heads, lines, words=(1, 5))
+    return Grid("Images and folds on which each row was scored", heads, lines, words=(1, 5))
 
 
-def pairs_grid(study: DatasetReport) -> Grid | None:
-    """Known duplicates that the roles leave apart, and where they face each other."""
-    later = study.pairs.later
+def _pair_grid(report: DatasetReport) -> Grid | None:
+    """Known duplicates that the roles do not join, and the folds with one on each side."""
+    later, roles, dataset = report.pairs.later, report.roles, report.manifest
     if later.empty:
         return None
-    row_of = {image_id: row for row, image_id in enumerate(study.roles.image_ids.tolist())}
-    label = dict(zip(study.manifest.image_ids, study.manifest.table["label"], strict=True))
+    parts = dict(zip(roles.image_ids.tolist(), roles.parts, strict=True))
+    label = dict(zip(dataset.image_ids, dataset.table["label"], strict=True))
     lines = []
-    for pair in later.head(SHOWN_PAIRS).to_dict("records"):
-        one, two = str(pair["image_a"]), str(pair["image_b"])
-        parts = [study.roles.parts[row_of[image_id]] for image_id in (one, two)]
-        facing = int(((parts[0] != parts[1]) & (parts[0] > 0) & (parts[1] > 0)).sum())
+    for pair in later.head(LISTED_PAIRS).to_dict("records"):
+        ids = [str(pair["image_a"]), str(pair["image_b"])]
+        a, b = (parts[image_id] for image_id in ids)
+        apart = int(np.sum((a != b) & (a > 0) & (b > 0)))
         lines.append(
             (
-                f"{plain(one)}, {plain(two)}",
-                f"{plain(str(label[one]))}, {plain(str(label[two]))}",
+                ", ".join(map(plain, ids)),
+                ", ".join(plain(str(label[image_id])) for image_id in ids),
                 plain(str(pair.get("verdict", ""))),
-                f"{facing} of {study.roles.columns}",
+                f"{apart} of {roles.columns}",
             )
         )
-    heads = ("Images", "Labels", "Verdict", "Folds with them on two sides")
-    more = f"; the first {SHOWN_PAIRS} of {count(len(later))}" if len(later) > SHOWN_PAIRS else ""
-    caption = f"Pairs found after the roles were frozen{more}"
+    first = (
+        f"; the first {LISTED_PAIRS} of {count(len(later))}" if len(later) > LISTED_PAIRS else ""
+    )
+    heads = ("Images", "Labels", "Verdict", "Folds that separate them")
+    caption = f"Pairs found after the roles were frozen{first}"
     return Grid(caption, heads, tuple(lines), words=(1, 2))
 
 
-def detectable(study: DatasetReport) -> Detectable:
-    """By class, the smallest difference that would show."""
-    table = study.detectable
-    scale = scale_of([0.0, *table["detectable"]], (0.0, 1.0))
-    swatch = dict(zip(study.manifest.classes, swatches(study.manifest.classes), strict=True))
-    lines = tuple(_line(row, scale, swatch) for row in table.to_dict("records"))
-    return Detectable(lines, scale.ticks)
+# --- JSON -----------------------------------------------------------------------------------------
 
 
-def _line(row: Mapping[Any, Any], scale: Scale, swatch: Mapping[str, str]) -> DetectableLine:
-    label, value, icc, groups = (row[key] for key in ("class", "detectable", "icc", "groups"))
-    return DetectableLine(
-        name=name("all classes, in accuracy" if label not in swatch else label, 24),
-        swatch=swatch.get(label, ""),
-        images=count(row["images"]),
-        groups=count(groups),
-        few=groups < FEW_GROUPS,
-        icc=UNDEFINED if math.isnan(icc) else fixed(icc, 2),
-        effect=fixed(row["design_effect"], 2),
-        order="" if math.isnan(value) else f"{value:.6g}",
-        value=fixed(value, 3),
-        bar=None if math.isnan(value) else Bar(scale.at(value), scale.at(0.0), scale.at(value)),
-    )
-
-
-NAME = "dataset"
-FILES = (
-    (f"{NAME}.json", "everything on this page"),
-    (f"{NAME}_guidelines.csv", "the items of the guidelines, with a column for your own words"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class StudyPage(PageHeader):
-    """The page, ready to be laid out."""
-
-    flow: tuple[Step, ...]
-    parts: Grid
-    used: Grid
-    balance: tuple[Grid, ...]
-    missing: Grid
-    duplicates: tuple[str, ...]
-    pairs: Grid | None
-    proven: tuple[str, ...]
-    detectable: Detectable
-    assumed: str
-    guidelines: tuple[Guideline, ...]
-    states: tuple[str, str, str]
-    files: tuple[tuple[str, str], ...]
-
-
-def study_page(study: DatasetReport) -> StudyPage:
-    """Everything the page says and draws."""
-    board = study.board
-    return StudyPage(
-        title=f"{'Synthetic data: ' if study.manifest.synthetic else ''}"
-        f"{said(study.manifest.title)}, {plain(study.protocol.name)}: data and protocol",
-        kicker=" · ".join(
-            ("Data and protocol", said(study.manifest.title), plain(study.protocol.name))
-        ),
-        heading=text.protocol_title(study.protocol.title, study.manifest.unit),
-        headline=_headline(study),
-        standfirst=_standfirst(study),
-        data=of_the_data(board),
-        flow=flow(study),
-        parts=parts_grid(study),
-        used=used_grid(study),
-        balance=tuple(fold_grid(part, table) for part, table in study.balance.items()),
-        missing=missing(study.manifest),
-        duplicates=_duplicates(study),
-        pairs=pairs_grid(study),
-        proven=tuple(plain(f"{one[:1].upper()}{one[1:]}") for one in study.proven),
-        detectable=detectable(study),
-        assumed=_assumed(study),
-        guidelines=guidelines(study),
-        states=(ANSWERED, IN_PART, AUTHORS),
-        files=FILES,
-    )
-
-
-def _headline(study: DatasetReport) -> str:
-    images = "synthetic images" if study.manifest.synthetic else "images"
-    unit = "" if study.manifest.unit == "image" else f" of {count(study.groups)} groups"
-    tested = int(study.tested.sum())
-    whole = len(study.manifest)
-    part = "all of them" if tested == whole else f"{count(tested)} of them"
-    how = (
-        "tested. A control: groups are divided on purpose."
-        if study.protocol.split.control
-        else "tested, with no known group on two sides of a fold."
-    )
-    return f"{count(whole)} {images}{unit}; {part} {how}"
-
-
-def _standfirst(study: DatasetReport) -> tuple[str, ...]:
-    off = max(
-        (
-            float(table.loc[table["attribute"] == "class", "deviation"].max())
-            for part, table in study.balance.items()
-            if part == "test"
-        ),
-        default=float("nan"),
-    )
-    told = []
-    if off == off:  # noqa: PLR0124 - not NaN
-        told.append(f"The test parts hold every class within {off * 100:.1f}% of an equal share.")
-    told += open_pairs(study)
-    lines = study.detectable.set_index("class")["detectable"]
-    if "all" in lines:
-        told.append(
-            f"A difference of {lines['all'] * 100:.1f} points of accuracy between two methods "
-            "would show; by class it takes more."
-        )
-    return tuple(told)
-
-
-def _duplicates(study: DatasetReport) -> tuple[str, ...]:
-    frozen = len(study.pairs.frozen)
-    joined = study.native_groups - study.groups
-    unit = text.plural(study.manifest.unit)
-    if not frozen:
-        first = (
-            "No list of duplicates is known for this dataset: none was looked for, or none found."
-        )
-    else:
-        first = (
-            f"{counted(frozen, 'pair')} of images that cross {unit} were known before the roles "
-            "were frozen."
-        )
-    united = (
-        f"{count(study.native_groups)} {unit} make {count(study.groups)} groups: both images of a "
-        "pair stand on one side of every fold."
-        if joined
-        else f"The roles unite none: each of the {count(study.groups)} groups is one "
-        f"{plain(study.manifest.unit)}."
-    )
-    return (first, united, *open_pairs(study))
-
-
-def open_pairs(study: DatasetReport) -> list[str]:
-    """The pairs of one lesion that are known by now and that the frozen roles do not unite."""
-    later = len(study.pairs.later)
-    stand = "stands" if later == 1 else "stand"
-    told = (
-        f"{counted(later, 'pair')} of images found since to show one lesion {stand} in two groups "
-        "still, for frozen roles never change."
-    )
-    return [told] if later else []
-
-
-def _assumed(study: DatasetReport) -> str:
-    by = study.assumed
-    return (
-        f"The smallest true difference between two methods on the same images that the paired "
-        f"{by['level']:.0%} interval finds with {by['power']:.0%} power, if they differ on "
-        f"{by['disagreement']:.0%} of the images and their differences correlate by "
-        f"{by['correlation']:g} within a group. Normal approximation; conditional on the trained "
-        "models. ICC: how far images of one group are of one class."
-    )
-
-
-def study_json(study: DatasetReport, page: StudyPage) -> str:
+def dataset_json(report: DatasetReport, items: Sequence[Guideline]) -> str:
     """Everything on the page for programs: strict JSON, an undefined value is null."""
+    dataset, protocol = report.manifest, report.protocol
     content = {
-        "protocol": study.protocol.name,
-        "dataset": study.manifest.name,
-        "roster_sha256": study.manifest.roster_sha256,
-        "roles_sha256": study.protocol.roles[study.manifest.name].sha256,
-        "synthetic": study.manifest.synthetic,
-        "unit": study.manifest.unit,
-        "images": len(study.manifest),
-        "native_groups": study.native_groups,
-        "groups": study.groups,
-        "left_out": dict(study.left_out),
-        "folds": [
-            {
-                "name": study.fold_name(column),
-                **{
-                    part or "left out": dict(
-                        zip(("images", "groups"), study.size(column, part), strict=True)
-                    )
-                    for part in ("train", "val", "test", "")
-                },
-            }
-            for column in range(study.roles.columns)
-        ],
-        "balance": {part: table.to_dict("records") for part, table in study.balance.items()},
+        "protocol": protocol.name,
+        "dataset": dataset.name,
+        "roster_sha256": dataset.roster_sha256,
+        "roles_sha256": protocol.roles[dataset.name].sha256,
+        "synthetic": dataset.synthetic,
+        "unit": dataset.unit,
+        "images": len(dataset),
+        "native_groups": report.native_groups,
+        "groups": report.groups,
+        "left_out": dict(report.left_out),
+        "folds": [_fold_data(report, column) for column in range(report.roles.columns)],
+        "balance": {part: table.to_dict("records") for part, table in report.balance.items()},
         "duplicates": {
-            "known_before": study.pairs.frozen.to_dict("records"),
-            "found_since": study.pairs.later.to_dict("records"),
+            "known_before": report.pairs.frozen.to_dict("records"),
+            "found_since": report.pairs.later.to_dict("records"),
         },
-        "proven": list(study.proven),
+        "proven": list(report.proven),
         "detectable": {
-            "assumed": dict(study.assumed),
-            "by_class": study.detectable.to_dict("records"),
+            "assumed": dict(report.assumed),
+            "by_class": report.detectable.to_dict("records"),
         },
         "guidelines": [
             asdict(one) | {"items": [asdict(item) | {"state": item.state} for item in one.items]}
-            for one in page.guidelines
+            for one in items
         ],
     }
     return json.dumps(plain_data(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def render_study(study: DatasetReport, home: str = "") -> Mapping[str, str]:
-    """The files of the page, by name. home: address of the site's index, if it stands in one."""
-    page = study_page(study)
+def _fold_data(report: DatasetReport, column: int) -> dict[str, Any]:
+    parts = {part or "left out": report.size(column, part) for part in ("train", "val", "test", "")}
     return {
-        f"{NAME}.html": render_page("dataset.html.j2", page=page, home=home),
-        f"{NAME}.json": study_json(study, page),
-        f"{NAME}_guidelines.csv": guidelines_csv(page.guidelines),
+        "name": report.fold_name(column),
+        **{part: {"images": images, "groups": groups} for part, (images, groups) in parts.items()},
     }

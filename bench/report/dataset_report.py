@@ -1,4 +1,4 @@
-"""Facts of a dataset under a protocol."""
+"""Data of the dataset page: a dataset under a protocol."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from bench.leaderboard import Leaderboard, LeaderboardRow
 from bench.protocol import PARTS, Protocol, Roles
 
 LEFT_OUT = {
-    "source-holdout": "their group also stands in the tested source",
+    "source-holdout": "their group also has images of the tested source",
     "learning-curve": "the arm trains on fewer groups",
     "leakage-meter": "neither tested nor needed by that arm",
 }
-"""Why images are in no part of a fold, by the kind of the protocol."""
+"""Why images are in no part of a fold, by protocol kind."""
 
 
 @dataclass(frozen=True)
 class KnownPairs:
-    """Images that are known to show one lesion under two ids.
+    """Pairs of images that show one lesion under two ids.
 
-    frozen  those that were known before the roles were frozen
-    later   those found since: the roles do not unite them. Both have the columns image_a, image_b,
-            and those of the committed list.
+    frozen  known before the roles were frozen
+    later   found later: the roles do not join them. Both have the columns image_a, image_b, and
+            those of the committed list.
     """
 
     frozen: pd.DataFrame
@@ -38,11 +38,11 @@ class KnownPairs:
 class DatasetReport:
     """A dataset under a protocol.
 
-    left_out    rows that the reader passed over, by the title of their fault
-    balance     how the parts of the folds are balanced, by part
-    detectable  by class, the smallest difference that the paired interval finds
-    assumed     what that assumes: disagreement, correlation, power, level
-    proven      what was proven of the frozen roles, one sentence each
+    left_out    number of metadata rows that the reader skipped, by title of the issue
+    balance     the balance of the folds, by part
+    detectable  by class, the smallest true difference that the paired interval detects
+    assumed     its assumptions: disagreement, correlation, power, level
+    proven      the invariants checked on the frozen roles, one sentence each
     """
 
     protocol: Protocol
@@ -63,7 +63,7 @@ class DatasetReport:
 
     @property
     def ensembles(self) -> list[LeaderboardRow]:
-        """The rows that join others and trained nothing."""
+        """The ensembles: rows without a training."""
         return [row for row in self._made if row.facts.members]
 
     @property
@@ -72,32 +72,32 @@ class DatasetReport:
 
     @property
     def submitted(self) -> list[LeaderboardRow]:
-        """The rows that were handed in."""
+        """The submitted rows."""
         return [row for row in self.board.rows if row.kind == "submitted"]
 
     @cached_property
     def tested(self) -> np.ndarray:
         """Whether any fold tests an image (N,)."""
-        found: np.ndarray = (self.roles.parts == PARTS.index("test")).any(axis=1)
-        return found
+        tested: np.ndarray = (self.roles.parts == PARTS.index("test")).any(axis=1)
+        return tested
 
     @cached_property
     def native_groups(self) -> int:
-        """Groups as the dataset has them, before known duplicates join some."""
+        """Number of groups in the dataset, before known duplicates are joined."""
         return len(set(self.manifest.native_groups.tolist()))
 
     @cached_property
     def groups(self) -> int:
-        """Groups as the roles have them."""
+        """Number of groups in the roles."""
         return len(set(self.roles.group_ids.tolist()))
 
     def size(self, column: int, part: str) -> tuple[int, int]:
-        """Images and groups of a part of a fold column; of part "" those left out of it."""
+        """Number of images and groups in a part of a fold column; part "" is what is left out."""
         rows = self.roles.rows(column, part)
         return len(rows), len(set(self.roles.group_ids[rows].tolist()))
 
     def fold_name(self, column: int) -> str:
-        """`fold 2`, with its repeat or arm where there are several."""
+        """`fold 2`, with its repeat or arm if there are several."""
         split, fold = self.protocol.split, column % self.protocol.folds
         if split.arms:
             arm = next(arm for arm, columns in split.arm_columns.items() if column in columns)

@@ -121,9 +121,7 @@ def eda_page(report: EdaReport) -> dict[str, Any]:
         "heading": "Exploratory data analysis",
         "data": of_the_data(board),
         # by AUC: it does not depend on a threshold
-        "best": max(
-            informed, key=lambda row: row.table.metrics["macro_auc"].value, default=None
-        ),
+        "best": max(informed, key=lambda row: row.table.metrics["macro_auc"].value, default=None),
         "significant": [
             attribute_title(one.name).split(",")[0].lower()
             for one in associations.values()
@@ -359,9 +357,7 @@ def boxes(
         x=alt.X("low", type="quantitative", title=None, scale=alt.Scale(zero=False)),
         x2="high",
     )
-    box = base.mark_bar(height=11).encode(
-        x=alt.X("q1", type="quantitative"), x2="q3", color=colour
-    )
+    box = base.mark_bar(height=11).encode(x=alt.X("q1", type="quantitative"), x2="q3", color=colour)
     middle = base.mark_tick(color="var(--paper)", thickness=2, height=11).encode(
         x=alt.X("middle", type="quantitative")
     )

@@ -156,7 +156,7 @@ def board_files(
     """
     from bench.report import render
     from bench.report.arms import leak
-    from bench.report.dataset_page import render_study
+    from bench.report.dataset_page import render_dataset
     from bench.score.row_report import row_reports
     from bench.workflows.artifacts import highest_loss_pictures
 
@@ -169,7 +169,7 @@ def board_files(
     leakage = (leak("" if home else href, meter) for href, meter in meters)
     meter = next(filter(None, leakage), None)
     facts = dataset_report(bench, board)
-    beside = render_study(facts, home)
+    beside = render_dataset(facts, home)
     pictures = highest_loss_pictures(bench, results, details, on_event) if with_images else {}
     pages = render.render(
         board, links, details, meter, pictures=pictures, study=next(iter(beside)), home=home

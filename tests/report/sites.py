@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.io import Download, sha256_of
 from bench.leaderboard import Leaderboard
-from bench.report.dataset_page import render_study
+from bench.report.dataset_page import render_dataset
 from bench.report.render import render
 from bench.report.site import Board
 from tests.conftest import ROOT
@@ -34,7 +34,7 @@ def handed_in(path: Path, seed: int = 0) -> Path:
 def board(found: Leaderboard, offers: Sequence[Download] = (), protocol: str = "groupkfold5"):
     """A board of the site with these numbers on the synthetic set's study."""
     study = replace(dataset_reports.study(protocol), board=found)
-    beside = render_study(study, HOME)
+    beside = render_dataset(study, HOME)
     return Board(study, {**render(found, study="dataset.html", home=HOME), **beside}, offers)
 
 
@@ -66,7 +66,7 @@ def closely() -> Board:
     found = reported_rows.board(world, rows)
     study = replace(dataset_reports.study("groupkfold10"), board=found)
     pages = render(found, (), reported_rows.looks(world, rows), study="dataset.html", home=HOME)
-    return Board(study, {**pages, **render_study(study, HOME)}, ())
+    return Board(study, {**pages, **render_dataset(study, HOME)}, ())
 
 
 def path_in(home: str, address: str) -> str:

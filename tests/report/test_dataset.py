@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.report.dataset_page import render_study
+from bench.report.dataset_page import render_dataset
 from bench.report.dataset_report import DatasetReport, KnownPairs
 from bench.report.guidelines import (
     ANSWERED,
@@ -36,7 +36,7 @@ def study() -> DatasetReport:
 
 @pytest.fixture(scope="module")
 def files(study) -> dict[str, str]:
-    return dict(render_study(study))
+    return dict(render_dataset(study))
 
 
 def numbers(text: str) -> list[int]:
@@ -75,7 +75,7 @@ def test_the_parts_of_a_fold_and_what_is_left_out_are_all_images(name):
         assert sum(study.size(column, part)[0] for part in ("train", "val", "test", "")) == len(
             study.manifest
         )
-    page = render_study(study)["dataset.html"]
+    page = render_dataset(study)["dataset.html"]
     assert ("Left out: " in page) == (name != "holdout")
 
 
@@ -85,9 +85,9 @@ def test_known_duplicates_are_told_united_or_apart(study):
         pd.DataFrame({"image_a": ids[:1], "image_b": ids[1:2]}),
         pd.DataFrame({"image_a": ids[2:3], "image_b": ids[3:4], "verdict": ["same lesion"]}),
     )
-    tree = read(render_study(replace(study, pairs=pairs))["dataset.html"])
+    tree = read(render_dataset(replace(study, pairs=pairs))["dataset.html"])
     assert "1 pair of images" in tree.by_id("duplicates").text
-    still = "1 pair of images found since to show one lesion stands in two groups still"
+    still = "1 pair of images that show one lesion, found later, is still in two groups"
     assert still in tree.by_id("duplicates").text
     assert still in " ".join(one.text for one in tree.all("p", "standfirst"))
     assert "no known group on two sides of a fold" in tree.one("p", "headline").text
@@ -98,7 +98,7 @@ def test_known_duplicates_are_told_united_or_apart(study):
 
 
 def test_rows_that_the_reader_passed_over_are_counted(study):
-    page = render_study(replace(study, left_out={"Rows of metadata without a label": 7}))
+    page = render_dataset(replace(study, left_out={"Rows of metadata without a label": 7}))
     steps = read(page["dataset.html"]).by_id("flow").one("tbody").all("tr")
     assert numbers(steps[0].all("td")[0].text) == [len(study.manifest) + 7]
     assert steps[1].all("td")[0].text == "7"
@@ -148,7 +148,7 @@ def test_hostile_words_do_no_harm(study):
     table.loc[:5, "source"] = hostile.HOSTILE[0]
     table.loc[6:9, "dx_type"] = hostile.HOSTILE[3]
     manifest = replace(study.manifest, table=table, title=hostile.HOSTILE[1])
-    made = render_study(replace(study, manifest=manifest, board=hostile.worst()))
+    made = render_dataset(replace(study, manifest=manifest, board=hostile.worst()))
     tree = read(made["dataset.html"])
     assert len(tree.all("script")) == 1
     for element in tree.all():
@@ -158,7 +158,7 @@ def test_hostile_words_do_no_harm(study):
 
 
 def test_the_same_study_gives_the_same_bytes(study, files):
-    assert dict(render_study(study)) == files
+    assert dict(render_dataset(study)) == files
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")

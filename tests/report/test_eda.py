@@ -11,8 +11,7 @@ import pytest
 
 from bench.data import exploration
 from bench.data.open import DatasetSpec
-from bench.report.eda_page import eda_json, eda_page
-from bench.report.eda_page import EdaReport
+from bench.report.eda_page import EdaReport, eda_json, eda_page
 from bench.report.render import render_page, write
 from bench.score import association
 from bench.workflows.dataset import explore
