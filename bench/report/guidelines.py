@@ -93,7 +93,8 @@ def read_guideline(file: str) -> Mapping[str, Any]:
 @cache
 def answer_template() -> Template:
     """The template of the answers. It makes plain text; a page escapes it later."""
-    return environment().overlay(autoescape=False).get_template("guidelines/answers.j2")
+    text = environment().overlay(autoescape=False, trim_blocks=False)
+    return text.get_template("guidelines/answers.j2")
 
 
 def guidelines(report: DatasetReport) -> tuple[Guideline, ...]:

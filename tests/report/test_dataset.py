@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,9 @@ def test_every_answer_is_asked_for_and_every_item_answered_or_the_authors(study)
     for one in guidelines(study):
         for item in one.items:
             assert item.answer or item.fill
+            assert not re.search(
+                r"[a-z%]\.[A-Z“\d]|  |\n", item.answer
+            )  # no space between sentences
             assert (item.state == AUTHORS) == (not item.answer)
         assert one.count(ANSWERED) > len(one.items) / 3
 
