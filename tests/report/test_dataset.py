@@ -141,6 +141,11 @@ def test_answers_of_a_full_board_name_its_rows_and_settings(study):
     assert "resized to a square and normalised" in known["14"]
 
 
+def test_the_answers_name_the_roles_file_without_a_path_of_this_machine(files):
+    assert "groupkfold5/synthetic.csv" in files["dataset.json"]
+    assert str(ROOT) not in "".join(files.values())
+
+
 def test_the_table_to_fill_in_has_an_item_a_line(study, files):
     rows = list(csv.DictReader(io.StringIO(files["dataset_guidelines.csv"])))
     assert len(rows) == sum(len(one.items) for one in guidelines(study))
