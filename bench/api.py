@@ -301,12 +301,12 @@ def load_predictor(
 
     calibrated  temperature-scaled probabilities, as fitted on val
 
-    `.predict(images)` takes paths or uint8 RGB arrays (H, W, 3). Loads torch. Raises ResultsError
-    for a file that is not a checkpoint.
+    `.predict(images)` takes paths, PIL images or uint8 RGB arrays (H, W, 3). Loads torch. Raises
+    ResultsError for a file that is not a checkpoint.
     """
-    from bench.train.predictor import EnsemblePredictor
+    from bench.train.predictor import load_predictor as load
     from bench.workflows.artifacts import find_checkpoints
 
     given = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
     files = find_checkpoints([Path(path) for path in given])
-    return EnsemblePredictor.load(files, device, calibrated=calibrated)
+    return load(files, device, calibrated=calibrated)

@@ -1,16 +1,15 @@
 """Temperature scaling and opinion pools.
 
-Guo et al. 2017, arXiv:1706.04599. The logits' temperature acts on probabilities alike, since
-softmax(logits / T) is p^(1/T) divided by its sum, so it also fits averages of several views.
+Temperature scaling (Guo et al. 2017, arXiv:1706.04599) works on probabilities too, because
+softmax(logits / T) is p^(1/T) divided by its sum; so it also fits averages of several views.
 
-linear  p is the weighted mean of the members' probabilities; weights sum to 1
-log     p is proportional to the product of the members' probabilities, each to the power of its
-        weight; weights are free from 0 up, so this also tempers (Genest & Zidek 1986,
-        doi:10.1214/ss/1177013825). With one member that sees the image and one that knows age, sex
-        and site, it is their late fusion: evidence that is independent multiplies
+linear  p is the weighted mean of the member probabilities; weights sum to 1
+log     p is proportional to the product of the member probabilities, each to the power of its
+        weight; weights are 0 or more, so this also calibrates (Genest & Zidek 1986,
+        doi:10.1214/ss/1177013825). With an image model and a metadata model as members it is late
+        fusion: independent evidence multiplies
 
-The weights are those with the least log loss on val. Both problems are convex: what is found is the
-best there is.
+The weights minimise the log loss on val. Both problems are convex, so the optimum is global.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ LEAST_PROBABILITY = 1e-12
 
 
 def temper(probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (N, C) at a temperature: above 1 less sure, below 1 surer; same order."""
+    """Probabilities (N, C) at a temperature: above 1 less confident, below 1 more; same order."""
     if temperature == 1:
         return probs
     logs = np.log(np.asarray(probs, dtype=np.float64).clip(LEAST_PROBABILITY)) / temperature
@@ -36,7 +35,7 @@ def temper(probs: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def log_loss(probs: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log of the probability (N, C) that each label (N,) was given."""
+    """Mean of -log of the probability (N, C) of each label (N,)."""
     chosen = np.asarray(probs, dtype=np.float64)[np.arange(len(labels)), labels]
     return float(-np.log(chosen.clip(LEAST_PROBABILITY)).mean())
 
@@ -44,7 +43,7 @@ def log_loss(probs: np.ndarray, labels: np.ndarray) -> float:
 def fit_temperature(probs: np.ndarray, labels: np.ndarray) -> float:
     """The temperature between 0.05 and 20 with the smallest log loss of labels (N,).
 
-    The loss is convex in 1 / T, so there is one such temperature.
+    The loss is convex in 1 / T, so the optimum is unique.
     """
     exact = np.asarray(probs, dtype=np.float64)
     found = minimize_scalar(
@@ -58,32 +57,32 @@ def fit_temperature(probs: np.ndarray, labels: np.ndarray) -> float:
 
 Kind = Literal["linear", "log"]
 LEAST_POOLED_PROBABILITY = 1e-6
-"""No member is taken to be surer than that that a class is not there."""
+"""Lower bound of member probabilities, so that no member can exclude a class."""
 ROUNDS, STILL = 10_000, 1e-10
 
 
 @dataclass(frozen=True)
 class OpinionPool:
-    """How members are joined: the kind, and a weight (M,) for each."""
+    """A pool of M members: its kind, and the weight of each member (M,)."""
 
     kind: Kind
     weights: np.ndarray
 
     def __call__(self, probs: np.ndarray) -> np.ndarray:
-        """The joint probabilities (N, C) of the members' (M, N, C)."""
+        """Pooled probabilities (N, C) of member probabilities (M, N, C)."""
         if self.kind == "linear":
             return np.asarray(np.einsum("m,mnc->nc", self.weights, probs))
         return np.asarray(softmax(np.einsum("m,mnc->nc", self.weights, _logs(probs)), axis=1))
 
 
 def fit_pool(kind: Kind, probs: np.ndarray, labels: np.ndarray) -> OpinionPool:
-    """The pool with the least log loss on val: members' probabilities (M, N, C), labels (N,)."""
+    """Fit the pool that minimises log loss on val: member probabilities (M, N, C), labels (N,)."""
     return OpinionPool(kind, _linear(probs, labels) if kind == "linear" else _log(probs, labels))
 
 
 def _linear(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Weights of a mixture of fixed members, by expectation maximisation: each round lowers the
-    loss, and there is one minimum (Dempster, Laird & Rubin 1977, section 4.3)."""
+    """Weights of a mixture of fixed members, by expectation maximisation: every step lowers the
+    loss, and the minimum is unique (Dempster, Laird & Rubin 1977, section 4.3)."""
     given = probs[:, np.arange(len(labels)), labels].clip(LEAST_POOLED_PROBABILITY)
     weights = np.full(len(probs), 1 / len(probs))
     for _ in range(ROUNDS):
@@ -96,7 +95,7 @@ def _linear(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _log(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Weights of a product of members, by L-BFGS from equal ones."""
+    """Weights of a product of members, by L-BFGS from equal weights."""
     logs = _logs(probs)
     given = logs[:, np.arange(len(labels)), labels]
 

@@ -8,10 +8,10 @@ import numpy as np
 
 
 def intra_class_correlation(values: np.ndarray, groups: np.ndarray) -> float:
-    """How alike the values (N,) of one group are: the analysis-of-variance estimator.
+    """Intraclass correlation of values (N,) in groups (N,): the analysis-of-variance estimator.
 
-    1 where groups agree in themselves, about 0 where they are as mixed as the whole. NaN where no
-    group has two images, or all values are one. Donner & Koval 1980, doi:10.2307/2530491.
+    1 if all values of a group are equal, about 0 if groups are as mixed as the whole. NaN if no
+    group has two images, or all values are equal. Donner & Koval 1980, doi:10.2307/2530491.
     """
     member = np.unique(groups.astype(str), return_inverse=True)[1]
     sizes = np.bincount(member)
@@ -27,18 +27,18 @@ def intra_class_correlation(values: np.ndarray, groups: np.ndarray) -> float:
 
 
 def design_effect(sizes: np.ndarray, correlation: float) -> float:
-    """By how much grouping inflates the variance of a mean over groups of these sizes (G,)."""
+    """Variance inflation of a mean over groups of these sizes (G,)."""
     return 1 + (float((sizes**2).sum() / sizes.sum()) - 1) * correlation
 
 
 def pair_correlation(values: np.ndarray, groups: np.ndarray) -> float:
-    """How alike the values (N,) of two images of one group are: every pair counts the same.
+    """Correlation of the values (N,) of two images of one group; every pair has the same weight.
 
-    The mean product of deviations over the pairs, over the variance (Karlin et al. 1981,
-    doi:10.1073/pnas.78.5.2664). With it `design_effect` is what grouping did to the variance of
-    this very mean: sum over groups of squared sums over sum of squares. The analysis of variance
-    above is for a property of the groups; where lone images vary less than those of large groups,
-    as a method's mistakes do, it goes astray (-0.3 for 0.5 on nevi). NaN as there.
+    The mean product of deviations over the pairs, divided by the variance (Karlin et al. 1981,
+    doi:10.1073/pnas.78.5.2664). With it, `design_effect` is exact for the mean of these values: the
+    sum over groups of squared sums, divided by the sum of squares. Use it for errors of a method:
+    the analysis-of-variance estimator is biased if single images vary less than those of large
+    groups (-0.3 instead of 0.5 on nevi). NaN as above.
     """
     member = np.unique(groups, return_inverse=True)[1]
     sizes = np.bincount(member)

@@ -91,7 +91,7 @@ _AUGMENTATIONS = (
 )  # fmt: skip
 _AUGMENTATION = Needs(
     lambda r, _: r.auto_augment != "none" or any(getattr(r, name) for name in _AUGMENTATIONS),
-    "there is no augmentation but flips",
+    "flips are the only augmentation",
 )
 
 
@@ -112,7 +112,7 @@ class Recipe(BaseModel):
     pretraining_data: str | None = None
     """Data of the pretraining, as its authors declare it; "none" declares training from scratch."""
     unmatched_weights: Annotated[
-        str, Tunes("--weights"), Needs(lambda _, s: s.weights, "there is no file of weights")
+        str, Tunes("--weights"), Needs(lambda _, s: s.weights, "no file of weights is given")
     ] = ""
     """Keys of the weights file that need not match the model, as patterns: neck.*,stem.bias."""
     metadata: Literal["none", "late"] = "none"

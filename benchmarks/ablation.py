@@ -32,7 +32,8 @@ from bench.recipe import Recipe
 from bench.score.leaderboard import score
 from bench.train import diagnostics
 from bench.train.optim import build_ema
-from bench.workflows.report import Bench, gather, open_bench
+from bench.workflows.collect import collect
+from bench.workflows.open import OpenBench, open_bench
 
 METHOD = "efficientnet_phase4"
 BUDGET = {"image_size": 64, "epochs": 8}
@@ -99,13 +100,13 @@ def changes(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any] |
     return {k: v for k, v in own.items() if k not in base} if base.items() <= own.items() else None
 
 
-def heard_afterwards(bench: Bench, row: RowPredictions, facts: RowFacts) -> dict[str, str]:
+def heard_afterwards(bench: OpenBench, row: RowPredictions, facts: RowFacts) -> dict[str, str]:
     """What guards say that need only recipe, labels and predictions of a row's jobs."""
-    recipe, classes = Recipe.model_validate(facts.recipe), bench.source.manifest.classes
+    recipe, classes = Recipe.model_validate(facts.recipe), bench.dataset.classes
     said: dict[str, str] = {}
     for slot, test in row.test.items():
         train = bench.roles.rows(slot.fold, "train")
-        labels = bench.source.manifest.labels[train]
+        labels = bench.dataset.labels[train]
         said.setdefault("double balance", diagnostics.double_balance(labels, classes, recipe))
         if recipe.ema_decay is not None:
             history = facts.history.get(f"seed {slot.seed} fold {slot.fold}", {})
@@ -120,10 +121,10 @@ def heard_afterwards(bench: Bench, row: RowPredictions, facts: RowFacts) -> dict
     return {guard: sentence for guard, sentence in said.items() if sentence}
 
 
-def lines(bench: Bench, results: Path, method: str, base: str | None) -> tuple[str, list[Line]]:
+def lines(bench: OpenBench, results: Path, method: str, base: str | None) -> tuple[str, list[Line]]:
     """The base row's name, and a line for it and each of its arms, the best difference first."""
-    gathered = gather(bench, results)
-    rows, facts = gathered.rows, gathered.facts
+    collected = collect(bench, results)
+    rows, facts = collected.rows, collected.facts
     mine = [row for row in rows if row.method == method and row.kind == "trained"]
     variants = {row.name: facts[row.name].variant for row in mine}
     if base is not None and base not in variants:
@@ -132,7 +133,7 @@ def lines(bench: Bench, results: Path, method: str, base: str | None) -> tuple[s
     changed = {name: changes(own, variants[base]) for name, own in variants.items()}
     arms = [row for row in mine if changed[row.name] is not None]
     told = {row.name: facts[row.name] for row in arms}
-    board = score(bench.protocol, bench.source.manifest, bench.roles, arms, told)
+    board = score(bench.protocol, bench.dataset, bench.roles, arms, told)
     found = []
     for row in board.rows:
         predictions = next(one for one in arms if one.name == row.name)
@@ -239,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         print(error, file=sys.stderr)
         return 2
-    dataset = bench.source.manifest
+    dataset = bench.dataset
     print(
         f"{asked.method} on {dataset.name}, {asked.protocol}, {dataset.unit}-level, "
         f"{datetime.now(UTC):%Y-%m-%d}\n"

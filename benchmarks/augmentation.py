@@ -1,4 +1,4 @@
-"""What augmentation costs: one draw an image in batches, beside torchvision image by image.
+"""Cost of augmentation: one draw per image in batches, compared with torchvision per image.
 
     OMP_NUM_THREADS=1 python -m benchmarks.augmentation > benchmarks/results/augmentation.txt
 
@@ -74,16 +74,19 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=20)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    images = torch.rand(asked.batch, 3, asked.size, asked.size)
+    images = torch.rand(options.batch, 3, options.size, options.size)
     images = images.contiguous(memory_format=torch.channels_last)
     print(described("torch", "torchvision"))
-    print(f"batches of {asked.batch} at {asked.size} px, ms an image, fastest of {asked.rounds}\n")
+    print(
+        f"batches of {options.batch} at {options.size} px, ms per image, "
+        f"fastest of {options.rounds}\n"
+    )
     print(f"{'':26} {'bench':>8} {'torchvision':>12} {'ratio':>7}")
     for name, (switches, transform) in CASES.items():
-        acts = ours(switches, asked.batch), image_by_image(transform)
-        times = [[milliseconds(act, images) for act in acts] for _ in range(asked.rounds)]
+        acts = ours(switches, options.batch), image_by_image(transform)
+        times = [[milliseconds(act, images) for act in acts] for _ in range(options.rounds)]
         mine, theirs = np.min(times, axis=0)
         print(f"{name:26} {mine:8.2f} {theirs:12.2f} {theirs / mine:7.1f}")
 

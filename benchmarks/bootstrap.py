@@ -12,7 +12,7 @@ on one core: wall clock, and processor time, which other work on the machine str
 is the most that the process held at any time, beyond what it held before.
 
 confidenceinterval 1.0.5 asks for setuptools 68.2, which the bench's other packages do not go with;
-it is left out unless it lies in a folder of its own:
+it is left out unless it is installed in a separate folder:
 
     python -m pip install --no-deps --target DIR confidenceinterval==1.0.5
     PYTHONPATH=DIR OMP_NUM_THREADS=1 python -m benchmarks.bootstrap --large
@@ -35,7 +35,7 @@ from bench.dataset import Dataset, Record
 from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.protocol import Interval, Protocol, Roles, Split
 from bench.score.bootstrap import Plan
-from bench.score.join import Run, cohort, join
+from bench.score.join import Run, build_cohort, join
 from bench.score.leaderboard import score
 from benchmarks.machine import described, forget_peak, peak_mib
 
@@ -50,7 +50,7 @@ class Bench(NamedTuple):
     """A protocol with its data and rows."""
 
     protocol: Protocol
-    manifest: Dataset
+    dataset: Dataset
     roles: Roles
     rows: list[RowPredictions]
 
@@ -71,32 +71,32 @@ def simulated(methods: int, copies: int = 1, resamples: int = RESAMPLES) -> Benc
         for lesion in np.concatenate([np.arange(lesions * copies), extra]):
             lesion_of.append(f"{name}{lesion:06d}")
             records.append(Record(f"I{len(records):07d}", name, lesion_id=lesion_of[-1]))
-    manifest = Dataset.from_records("simulated", CLASSES, records)
-    lesion = np.unique(manifest.native_groups, return_inverse=True)[1]
+    dataset = Dataset.from_records("simulated", CLASSES, records)
+    lesion = np.unique(dataset.native_groups, return_inverse=True)[1]
     place = rng.permutation(lesion.max() + 1)[lesion] % (2 * FOLDS)
-    parts = np.ones((len(manifest), FOLDS), dtype=np.uint8)
+    parts = np.ones((len(dataset), FOLDS), dtype=np.uint8)
     for fold in range(FOLDS):
         parts[place % FOLDS == fold, fold] = 3
         parts[place == (fold + 1) % FOLDS, fold] = 2
-    roles = Roles(manifest.roster_sha256, manifest.image_ids, manifest.native_groups, parts)
+    roles = Roles(dataset.roster_sha256, dataset.image_ids, dataset.native_groups, parts)
     split = Split(kind="groupkfold", folds=FOLDS, seed=1, val=0.1)
     interval = Interval(resamples=resamples)
     protocol = Protocol(name="simulated", title="Simulated", split=split, interval=interval)
-    rows = [_row(f"method{k}", manifest, roles, 2 + 0.1 * k, k) for k in range(methods)]
-    return Bench(protocol, manifest, roles, rows)
+    rows = [_row(f"method{k}", dataset, roles, 2 + 0.1 * k, k) for k in range(methods)]
+    return Bench(protocol, dataset, roles, rows)
 
 
-def _row(name: str, manifest: Dataset, roles: Roles, skill: float, seed: int) -> RowPredictions:
+def _row(name: str, dataset: Dataset, roles: Roles, skill: float, seed: int) -> RowPredictions:
     rng = np.random.default_rng([1, seed])
     lesion = np.unique(roles.group_ids, return_inverse=True)[1]
     shared = rng.normal(size=(lesion.max() + 1, len(CLASSES)))
-    prior = np.log(np.bincount(manifest.labels) / len(manifest))
+    prior = np.log(np.bincount(dataset.labels) / len(dataset))
     parts: dict[str, dict[TrainingKey, Predictions]] = {"test": {}, "val": {}}
     for fold in range(FOLDS):
         for part, into in parts.items():
             rows = roles.rows(fold, part)
             logits = prior + shared[lesion[rows]] + 0.5 * rng.normal(size=(len(rows), len(CLASSES)))
-            logits[np.arange(len(rows)), manifest.labels[rows]] += skill
+            logits[np.arange(len(rows)), dataset.labels[rows]] += skill
             probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             into[TrainingKey(0, 0, fold)] = Predictions(roles.image_ids[rows], probs, CLASSES)
     return RowPredictions(name, name, "trained", parts["test"], parts["val"])
@@ -114,23 +114,23 @@ def timed(work: Callable[[], object], repeats: int = 1) -> Timed:
 
 def by_scikit_learn(run: Run, weight: np.ndarray) -> dict[str, float]:
     """Every metric of one resample, as one writes it with scikit-learn."""
-    truth, called, probs = run.truth, run.called, run.probs
+    truth, predicted, probs = run.truth, run.predicted, run.probs
     labels = range(run.classes)
     given = {"sample_weight": weight, "labels": labels, "zero_division": np.nan}
-    matrix = sk.confusion_matrix(truth, called, labels=labels, sample_weight=weight)
-    precision, recall, f1, support = sk.precision_recall_fscore_support(truth, called, **given)
+    matrix = sk.confusion_matrix(truth, predicted, labels=labels, sample_weight=weight)
+    precision, recall, f1, support = sk.precision_recall_fscore_support(truth, predicted, **given)
     hit, others = np.diag(matrix), matrix.sum() - matrix.sum(axis=1)
     rest = others - matrix.sum(axis=0) + hit
     top = probs.max(axis=1)
     bins = np.clip(np.ceil(top * 15) - 1, 0, 14).astype(int)
-    gaps = np.bincount(bins, weight * (top - (called == truth)), 15)
+    gaps = np.bincount(bins, weight * (top - (predicted == truth)), 15)
     found = {
-        "accuracy": sk.accuracy_score(truth, called, sample_weight=weight),
+        "accuracy": sk.accuracy_score(truth, predicted, sample_weight=weight),
         "balanced_accuracy": recall.mean(),
         "macro_f1": f1.mean(),
         "weighted_f1": (f1 * support).sum() / support.sum(),
-        "mcc": sk.matthews_corrcoef(truth, called, sample_weight=weight),
-        "kappa": sk.cohen_kappa_score(truth, called, sample_weight=weight),
+        "mcc": sk.matthews_corrcoef(truth, predicted, sample_weight=weight),
+        "kappa": sk.cohen_kappa_score(truth, predicted, sample_weight=weight),
         "log_loss": sk.log_loss(truth, probs, sample_weight=weight, labels=labels),
         "brier": sk.brier_score_loss(
             truth, probs, sample_weight=weight, labels=labels, scale_by_half=False
@@ -176,7 +176,7 @@ def scipy_macro_f1(run: Run, resamples: int) -> None:
 
     def statistic(groups: np.ndarray) -> float:
         rows = np.concatenate([members[group] for group in groups.astype(int)])
-        return float(sk.f1_score(run.truth[rows], run.called[rows], average="macro"))
+        return float(sk.f1_score(run.truth[rows], run.predicted[rows], average="macro"))
 
     groups = (np.arange(run.groups),)
     scipy.stats.bootstrap(
@@ -204,7 +204,7 @@ def confidenceinterval_macro_f1(run: Run, resamples: int) -> None:
 
     f1_score(
         list(run.truth),
-        list(run.called),
+        list(run.predicted),
         average="macro",
         method="bootstrap_percentile",
         n_resamples=resamples,
@@ -239,9 +239,9 @@ def main() -> None:
         sep="\n\n",
     )
     bench = simulated(3)
-    who = cohort(*bench[:3])
-    runs = [join(row, list(row.test), who) for row in bench.rows]
-    print(f"\n{len(bench.dataset):,} images, {who.groups:,} lesions, {RESAMPLES:,} resamples\n")
+    cohort = build_cohort(*bench[:3])
+    runs = [join(row, list(row.test), cohort) for row in bench.rows]
+    print(f"\n{len(bench.dataset):,} images, {cohort.groups:,} lesions, {RESAMPLES:,} resamples\n")
     print(f"{'seconds':<58}{'wall':>10}{'processor':>10}")
     line(
         "bench.score, first leaderboard, kernels compiled or cached",
@@ -283,8 +283,8 @@ def large() -> None:
         forget_peak()
         before = peak_mib()
         spent = timed(lambda one=huge: score(*one, {}))
-        each = spent.cpu / len(huge.manifest) * 1e6
-        what = f"bench.score, 1 method, {len(huge.manifest):,} images"
+        each = spent.cpu / len(huge.dataset) * 1e6
+        what = f"bench.score, 1 method, {len(huge.dataset):,} images"
         note = f"{each:.0f} us an image, peak memory + {peak_mib() - before:.0f} MiB"
         line(what, spent, note)
 

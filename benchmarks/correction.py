@@ -13,7 +13,7 @@ the mean variance over folds, less one by the number of folds. Then how often th
 5%: with 20/70 (val not counted, as the bench does), with 20/80 (val counted as training), with the
 needed ratio (5% here means that the degrees of freedom are right), and with none (naive).
 
-`discriminant` learns; `known` is told the true centres and learns nothing, the case that the
+`discriminant` learns; `known` uses the true centres and learns nothing, the case that the
 derivation is for.
 """
 

@@ -16,7 +16,7 @@ grouped folds, 70% train and 20% test as in the protocols; each algorithm is a l
 scored by macro-F1. Rejection rates of the naive t test over folds, of Nadeau and Bengio's, of the
 paired bootstrap interval, and of the bench's verdict, which asks for both.
 
-The simulators are not tuned to pass. What lies more than two Monte Carlo standard errors below (for
+The simulators are not tuned to pass. Values more than two Monte Carlo standard errors below (for
 tests: above) its nominal rate is marked MISSES.
 """
 
@@ -109,7 +109,7 @@ def population(setting: Setting, rng: np.random.Generator, copies: int = 1) -> R
 
 
 def by_images(run: Run) -> Run:
-    """The same run with every image a group of its own."""
+    """The same run with one group for every image."""
     count = len(run.truth)
     return Run(run.truth, run.probs, run.fold, np.arange(count), run.thresholds, count)
 
@@ -137,9 +137,9 @@ def intervals(run: Run, seed: int) -> dict[str, dict[Key, tuple[float, float]]]:
     sums = point_sums(sorted_scores, run.groups)
     points, pulls = values(sums)[:, 0], accelerations([run], [sums])
     _, counts = denominators([run])
-    for name, drawn in (("images", images), ("groups", groups)):
+    for name, replicates in (("images", images), ("groups", groups)):
         found[f"{name}, percentile"] = {
-            key: percentile(drawn[place[key]][np.isfinite(drawn[place[key]])], LEVEL)
+            key: percentile(replicates[place[key]][np.isfinite(replicates[place[key]])], LEVEL)
             if np.isfinite(points[place[key]])
             else (NAN, NAN)
             for key in SHOWN
@@ -235,9 +235,9 @@ def null_runs(seed: int, repeats: int) -> list[list[Run]]:
     return made
 
 
-def macro_f1(truth: np.ndarray, called: np.ndarray) -> float:
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Macro-F1 of three classes."""
-    table = np.bincount(truth * 3 + called, minlength=9).reshape(3, 3)
+    table = np.bincount(truth * 3 + predicted, minlength=9).reshape(3, 3)
     return float(np.mean(2 * np.diag(table) / (table.sum(axis=0) + table.sum(axis=1))))
 
 
@@ -250,7 +250,7 @@ def rejections(sets: int, repeats: int) -> None:
         by_fold = [
             np.array(
                 [
-                    macro_f1(run.truth[run.fold == fold], run.called[run.fold == fold])
+                    macro_f1(run.truth[run.fold == fold], run.predicted[run.fold == fold])
                     for run in row
                     for fold in range(FOLDS)
                 ]
@@ -261,11 +261,11 @@ def rejections(sets: int, repeats: int) -> None:
         count = len(gaps)
         naive = 2 * stdtr(count - 1, -abs(gaps.mean()) / np.sqrt(gaps.var(ddof=1) / count))
         corrected = nadeau_bengio(gaps, ratio)
-        drawn = distributions(
+        replicates = distributions(
             [[sort_scores(run) for run in row] for row in rows], Plan(200, 1000, seed)
         )
         at = keys(3).index(("macro_f1", None))
-        low, high = difference_interval(drawn[0][at], drawn[1][at], LEVEL)
+        low, high = difference_interval(replicates[0][at], replicates[1][at], LEVEL)
         word = verdict(low, high, corrected, LEVEL, higher=True)
         for name, said in (
             ("naive t over folds", naive < 1 - LEVEL),

@@ -1,4 +1,4 @@
-"""How long it takes to find near duplicates: by all pairs, by buckets, and on real images.
+"""Time of the search for near duplicates: all pairs, hash index, and real images.
 
     OMP_NUM_THREADS=1 python -m benchmarks.duplicates > benchmarks/results/duplicates.txt
     OMP_NUM_THREADS=1 python -m benchmarks.duplicates --data DIR [--thorough]
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.duplicates.near import LIMIT, LIMIT_OF_MANY, Duplicates, find_near_duplicates
-from bench.data.duplicates.perceptual_hash import NearPairs, all_near, bucketed_near
+from bench.data.duplicates.perceptual_hash import NearPairs, all_near, indexed_near
 from bench.data.duplicates.search import find_duplicates
 from bench.data.images import find_images, loader
 from bench.data.open import open_dataset
@@ -70,7 +70,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def hashes_alone(sizes: list[int], copies: int) -> None:
     rng = np.random.default_rng(0)
-    for way in (all_near, bucketed_near):
+    for way in (all_near, indexed_near):
         way(synthetic(100, 0, rng), LIMIT_OF_MANY)  # compile
     print(f"{'seconds':<52}{'wall':>10}{'processor':>10}")
     small = synthetic(SMALL, copies, rng)
@@ -78,14 +78,14 @@ def hashes_alone(sizes: list[int], copies: int) -> None:
     line(f"all pairs of {SMALL:,} hashes", wall, cpu, "one core")
     _, wide_wall, wide_cpu = timed(lambda: all_near(small, LIMIT))
     line(f"  the same within {LIMIT} bits", wide_wall, wide_cpu)
-    fast, *_ = timed(lambda: bucketed_near(small, LIMIT_OF_MANY))
+    fast, *_ = timed(lambda: indexed_near(small, LIMIT_OF_MANY))
     same = (slow.pairs == fast.pairs).all() and (slow.distances == fast.distances).all()
     print(f"  buckets find the same {len(slow.pairs):,} pairs: {bool(same)}")
     scale = (MILLION / SMALL) ** 2
     line(f"all pairs of {MILLION:,} hashes", wall * scale, cpu * scale, "scaled")
     for size in sizes:
         hashes = synthetic(size, copies, rng)
-        found, wall, cpu = timed(lambda hashes=hashes: bucketed_near(hashes, LIMIT_OF_MANY))
+        found, wall, cpu = timed(lambda hashes=hashes: indexed_near(hashes, LIMIT_OF_MANY))
         planted = f"{planted_found(found, size, copies)} of {copies} planted copies found"
         line(f"buckets, {size:,} hashes, within {LIMIT_OF_MANY} bits", wall, cpu, planted)
         del hashes, found
@@ -126,14 +126,14 @@ def main() -> None:
     parser.add_argument("--thorough", action="store_true", help="with --data: registration, too")
     parser.add_argument("--sizes", default="50000,200000", help="how many hashes in buckets")
     parser.add_argument("--copies", type=int, default=1000, help="how many are planted")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     used = "of which all are used but where one is named"
     packages = ("numpy", "numba", "opencv-python-headless", "pillow")
     print(__doc__.split("\n\n")[0], described(*packages, used=used), "", sep="\n\n", end="")
-    if asked.data:
-        on_images(asked.data, thorough=asked.thorough)
+    if options.data:
+        on_images(options.data, thorough=options.thorough)
     else:
-        hashes_alone([int(size) for size in asked.sizes.split(",")], asked.copies)
+        hashes_alone([int(size) for size in options.sizes.split(",")], options.copies)
     print(f"\npeak memory of the process: {peak_mib():,.0f} MiB")
 
 

@@ -71,14 +71,13 @@ def engine(
     fabric = build_fabric(task)
     model = others.network(recipe.model).to(fabric.device)
     training = Training(task, fabric, model, Scale.of(model, fabric.device))
-    training._enter_phase(0)
     epochs = iter(range(10**6))
 
     def epoch() -> float:
         started = time.perf_counter()
         training._train_epoch(next(epochs))
         seconds = time.perf_counter() - started
-        training._begin_epoch()
+        training.progress.epoch = training._new_epoch()
         return seconds
 
     return epoch

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.data.images import find_images
 from bench.data.open import DatasetSpec
-from bench.workflows.report import open_bench
+from bench.workflows.open import open_bench
 
 SEED = 20181106
 COLUMNS = {
@@ -25,12 +25,12 @@ COLUMNS = {
 }  # fmt: skip
 COMMANDS = """mkdir -p {to}/protocols && cp protocols/holdout.toml {to}/protocols
 export BENCH_PROTOCOLS={to}/protocols BENCH_DATA={to}/labelled
-python bench.py protocol freeze holdout --name half
-run="python bench.py run --protocol holdout --name half --method {method} --results {to}/results"
-$run {budget}
-$run {budget} --unlabelled {to}/unlabelled
+python bench.py protocol freeze holdout --dataset-name half
+run="python bench.py run --protocol holdout --dataset-name half --method {method}"
+$run --results {to}/results {budget}
+$run --results {to}/results {budget} --unlabelled {to}/unlabelled
 # and of the two rows that the last one names:
-python bench.py compare ROW ROW --protocol holdout --name half --results {to}/results"""
+python bench.py compare ROW ROW --protocol holdout --dataset-name half --results {to}/results"""
 
 
 def halved(groups: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def halved(groups: np.ndarray) -> np.ndarray:
 def write_halves(data: Path, to: Path) -> tuple[int, int]:
     """Write both folders; how many images each has."""
     bench = open_bench("holdout", DatasetSpec(data), images=True)
-    table, files = bench.source.manifest.table, find_images(bench.source)
+    table, files = bench.dataset.table, find_images(bench.source)
     groups = dict(zip(bench.roles.image_ids, bench.roles.group_ids, strict=True))
     table = table.assign(group_id=table["image_id"].map(groups)).rename(columns=COLUMNS)
     labelled = halved(table["group"].to_numpy())

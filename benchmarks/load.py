@@ -1,4 +1,4 @@
-"""What the bench costs at a size that hurts; every part runs the command line as a user does.
+"""Cost of the bench on large inputs; each part runs the command line like a user.
 
     python -m benchmarks.load images  --images 400000 --patients 1038   (3 GB of disk)
     python -m benchmarks.load roster  --rows 1000000
@@ -6,13 +6,13 @@
     python -m benchmarks.load methods --methods 200
     python -m benchmarks.load soak    --jobs 500
 
-Each prints a line a step: wall seconds; processor seconds of all its processes, which other work
-beside it changes little; the most memory that they held at once (mapped files left out); the
-machine's load. Goals: memory under 4 GiB, overhead of a job under 0.5 s, `status` under 2 s. `soak`
-kills runners, what they fork jobs from, guards and jobs at random, and asserts what must hold
-afterwards. Texts in `benchmarks/results/load_*.txt`.
+Each prints a line per step: wall seconds; CPU seconds of all its processes; peak memory of all of
+them together, without mapped files; the machine's load average. Goals: memory under 4 GiB, wall
+time of a job without training under 0.5 s, `status` under 2 s. `soak` kills runners, supervisors
+and jobs at random, and asserts that nothing is left and every job is done. Output is kept in
+`benchmarks/results/load_*.txt`.
 
-Images are noise of 16 px, each its own.
+Images are random noise of 16 px.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ METHOD = Method("trivial", Recipe(image_size=16, epochs=1), fit_predict)
 
 
 class Place:
-    """A folder with a dataset, protocols, a cache and results of its own."""
+    """A folder with a dataset, protocols, a cache and results."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data = folder, folder / "data"
@@ -69,7 +69,7 @@ class Place:
         }
 
     def make_dataset(self, images: int, patients: int, *, files: bool) -> None:
-        """A manifest of so many images, one in fifty malignant; with files, images of 16 px."""
+        """Write a manifest, one image in fifty malignant; with `files`, also images of 16 px."""
         self.data.mkdir(exist_ok=True)
         rng = np.random.default_rng(0)
         ids = np.array([f"IMG_{number:07d}" for number in range(images)])
@@ -96,7 +96,7 @@ class Place:
         half.rename(folder)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """The bench with these words, its output in bench.log."""
+        """Start the bench with these arguments; its output goes to bench.log."""
         with (self.folder / "bench.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, str(ROOT / "bench.py"), *words],
@@ -104,7 +104,7 @@ class Place:
             )  # fmt: skip
 
     def step(self, name: str, *words: str, codes: tuple[int, ...] = (0,)) -> tuple[float, float]:
-        """Run the bench to its end, print what it cost; seconds of the wall, of a processor."""
+        """Run the bench to its end and print its cost; returns wall and CPU seconds."""
         begun, before, peak = time.monotonic(), processor_seconds(), 0
         process = self.start(*words)
         while process.poll() is None:
@@ -123,16 +123,16 @@ class Place:
 
     @property
     def source(self) -> tuple[str, ...]:
-        """The words that name the dataset."""
-        return ("--data", str(self.data), "--name", "load")
+        """The arguments of the dataset."""
+        return ("--data", str(self.data), "--dataset-name", "load")
 
     def freeze(self, *more: str) -> None:
-        """Freeze roles for the dataset, as protocol `load`."""
+        """Freeze roles for the dataset as protocol `load`."""
         words = ("protocol", "freeze", "groupkfold5", "--as", "load", *self.source)
         self.step("protocol freeze", *words, *more)
 
     def run_trivial(self, jobs: int) -> tuple[str, ...]:
-        """The words of a run of so many trivial jobs, five a seed."""
+        """The arguments of a run of trivial jobs, five per seed."""
         seeds = ",".join(map(str, range(max(1, jobs // 5))))
         return (
             "run",
@@ -147,13 +147,13 @@ class Place:
 
 
 def processor_seconds() -> float:
-    """Of all processes that this one has started and waited for, and those below them."""
+    """CPU seconds of all ended child processes and their descendants."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """A process and all below it; none where it has ended."""
+    """A process and its descendants; empty if it has ended."""
     try:
         return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
@@ -186,7 +186,7 @@ def roster(place: Place, asked: argparse.Namespace) -> None:
 
 
 def guesses(place: Place, seed: int) -> bytes:
-    """Predictions drawn from a seed, as Parquet."""
+    """Random predictions as Parquet."""
     odds = np.random.default_rng(seed).random(len(place.table)).astype(np.float32)
     return pd.DataFrame(
         {"image_id": place.table["image"], "p_benign": 1 - odds, "p_malignant": odds}
@@ -194,16 +194,15 @@ def guesses(place: Place, seed: int) -> bytes:
 
 
 def submit(place: Place, name: str, seed: int) -> None:
-    """Hand in predictions drawn from a seed."""
+    """Submit random predictions."""
     file = place.folder / f"{name}.parquet"
     file.write_bytes(guesses(place, seed))
-    dataset = ("--data", str(place.data), "--dataset-name", "load")
-    words = ("submit", str(file), "--name", name, "--protocol", "load", *dataset)
+    words = ("submit", str(file), "--name", name, "--protocol", "load", *place.source)
     place.step(f"submit {name}", *words, "--pretraining-data", "none")
 
 
 def keep_like_m000(place: Place, name: str, seed: int) -> None:
-    """Leave what `submit` leaves, without the leaderboard that it would render each time."""
+    """Write the files of `submit` without rendering the leaderboard."""
     board = place.folder / "results" / "load" / "load"
     content = guesses(place, seed)
     stated = json.loads((board / "m000" / "submission.json").read_text(encoding="utf-8"))
@@ -214,7 +213,7 @@ def keep_like_m000(place: Place, name: str, seed: int) -> None:
 
 
 def jobs(place: Place, asked: argparse.Namespace) -> None:
-    """Jobs whose method does next to nothing: what is left is the bench's own."""
+    """Jobs of a trivial method: measures the overhead of the bench."""
     place.make_dataset(500, 100, files=True)
     place.freeze()
     run = place.run_trivial(asked.jobs)
@@ -222,14 +221,13 @@ def jobs(place: Place, asked: argparse.Namespace) -> None:
     done = place.step(f"run of {asked.jobs} jobs, score", *run)
     again = place.step("run again, all done", *run)
     wall, processor = ((one - two) / asked.jobs for one, two in zip(done, again, strict=True))
-    told = f"{wall:.3f} s of the wall ({os.cpu_count()} at once), {processor:.3f} s of a processor"
-    print(f"a job: {told}")
+    print(f"per job: {wall:.3f} s wall ({os.cpu_count()} at the same time), {processor:.3f} s CPU")
     place.step("status", "status")
     place.step("verify-results", "verify-results")
 
 
 def methods(place: Place, asked: argparse.Namespace) -> None:
-    """A leaderboard of very many rows."""
+    """A leaderboard of many rows."""
     place.make_dataset(2000, 400, files=False)
     place.freeze()
     submit(place, "m000", 0)
@@ -241,10 +239,10 @@ def methods(place: Place, asked: argparse.Namespace) -> None:
 
 
 def soak(place: Place, asked: argparse.Namespace) -> None:
-    """Kill something after every few jobs until all are done; then nothing may be left over."""
+    """Kill a process after every few jobs until all are done; then nothing may be left."""
     place.make_dataset(500, 100, files=True)
     place.freeze()
-    draw = random.Random(0)  # noqa: S311 - moments, no secrets
+    draw = random.Random(0)  # noqa: S311 - not for secrets
     run = place.run_trivial(asked.jobs)
     results, kills = place.folder / "results", {"runner": 0, "below": 0}
     peaks: list[int] = []
@@ -260,33 +258,33 @@ def soak(place: Place, asked: argparse.Namespace) -> None:
             handles.append(open_files(runner))
             kills["below"] += kill_one_of(draw, runner)
             if time.monotonic() - begun > asked.jobs * 30:
-                sys.exit("the soak does not end")
+                sys.exit("the soak did not end in time")
         if runner.poll() is None:
             runner.kill()
             kills["runner"] += 1
         runner.wait()
     place.step("run, to the end", *run)
-    time.sleep(1)  # for guards of the last killed runner to look
-    stray = [each.pid for each in processes_of(results)]
-    half_written = len(scratch_of(results))
+    time.sleep(1)  # the supervisors of the last killed runner end
+    orphans = [each.pid for each in processes_of(results)]
+    partial = len(scratch_of(results))
     for scratch in scratch_of(results):  # the next run removes what is older than a day
         os.utime(scratch, (time.time() - 2 * 24 * 3600,) * 2)
     place.step("run, the day after", *run)
     left = scratch_of(results)
-    print(f"{kills['runner']} runners killed, and {kills['below']} of their processes")
+    print(f"killed: {kills['runner']} runners and {kills['below']} of their processes")
     megabytes = [peak >> 20 for peak in peaks]
-    for what, told in (("MiB held", megabytes), ("files a runner held", handles)):
-        middle = len(told) // 2
-        print(f"most {what} in the first half {max(told[:middle])}, then {max(told[middle:])}")
-    print(f"left behind: {len(stray)} processes, {half_written} half-written files", end="")
-    print(f", of which {len(left)} after a run on the day after")
-    if stray or left:
+    for what, values in (("MiB of memory", megabytes), ("open files of a runner", handles)):
+        middle = len(values) // 2
+        print(f"most {what}: first half {max(values[:middle])}, then {max(values[middle:])}")
+    print(f"left behind: {len(orphans)} processes, {partial} partial files", end="")
+    print(f", {len(left)} of them after a run one day later")
+    if orphans or left:
         sys.exit("the soak left something behind")
     place.step("verify-results", "verify-results")
 
 
 def open_files(runner: subprocess.Popen[bytes]) -> int:
-    """How many files and pipes a runner holds open; none once it has ended."""
+    """Number of open files and pipes of a runner; 0 if it has ended."""
     try:
         return psutil.Process(runner.pid).num_fds()
     except psutil.NoSuchProcess:
@@ -294,24 +292,24 @@ def open_files(runner: subprocess.Popen[bytes]) -> int:
 
 
 def scratch_of(results: Path) -> list[Path]:
-    """The files that were being written when their writer was killed."""
+    """Partial files of killed processes."""
     return [path for path in results.glob("**/.*.tmp") if path.name != ".tmp"]
 
 
 def finished(results: Path) -> int:
-    """How many jobs are done."""
+    """Number of finished jobs."""
     return len(list(results.glob("**/record.json")))
 
 
 def wait_for_jobs(results: Path, more: int, runner: subprocess.Popen[bytes]) -> None:
-    """Wait until so many more jobs are done and some process works, or the runner has ended."""
+    """Wait until `more` jobs are done and a process is running, or the runner has ended."""
     until = finished(results) + more
     while runner.poll() is None and (finished(results) < until or not family(runner.pid)[1:]):
         time.sleep(0.2)
 
 
 def kill_one_of(draw: random.Random, runner: subprocess.Popen[bytes]) -> int:
-    """Kill -9 one of the processes below a runner, if there is one; how many were."""
+    """Kill -9 a random descendant of a runner; returns the number of killed processes."""
     try:
         below = psutil.Process(runner.pid).children(recursive=True)
         if not below:
@@ -323,16 +321,16 @@ def kill_one_of(draw: random.Random, runner: subprocess.Popen[bytes]) -> int:
 
 
 def processes_of(results: Path) -> list[psutil.Process]:
-    """What still runs of the jobs of a results folder."""
+    """Running processes of the jobs of a results folder."""
     marks = {mark_of(path.parent) for path in results.glob("**/job.json")}
-    found = []
+    running = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(JOB_MARK) in marks:
-                found.append(process)
+                running.append(process)
         except (psutil.Error, OSError):
             continue
-    return found
+    return running
 
 
 PARTS: dict[str, Callable[[Place, argparse.Namespace], None]] = {
@@ -345,7 +343,7 @@ PARTS: dict[str, Callable[[Place, argparse.Namespace], None]] = {
 
 
 def main() -> None:
-    """Run one part in a folder of its own, which is removed afterwards."""
+    """Run one part in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=PARTS)
     for name, default in (("images", 400_000), ("patients", 1038), ("rows", 1_000_000)):

@@ -1,4 +1,4 @@
-"""Pictures of pages for the README: what a browser shows of a page, as a small PNG.
+"""Screenshots of pages for the README: a page in a browser as a small PNG.
 
     python -m benchmarks.pictures PAGE.html PICTURE.png [--width 1400] [--height 900] [--at SECTION]
 
@@ -23,9 +23,11 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1400)
     parser.add_argument("--height", type=int, default=900)
     parser.add_argument("--at", default="", help="id of the section to begin at; else the head")
-    asked = parser.parse_args()
-    asked.picture.write_bytes(small_png(taken(asked.page, asked.width, asked.height, asked.at)))
-    print(f"{asked.picture}: {asked.picture.stat().st_size:,} bytes")
+    options = parser.parse_args()
+    options.picture.write_bytes(
+        small_png(taken(options.page, options.width, options.height, options.at))
+    )
+    print(f"{options.picture}: {options.picture.stat().st_size:,} bytes")
 
 
 def taken(page: Path, width: int, height: int, section: str) -> bytes:

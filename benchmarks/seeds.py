@@ -18,7 +18,8 @@ from bench.predictions import RowPredictions
 from bench.protocol import Protocol
 from bench.score.comparison import find_row
 from bench.score.leaderboard import score
-from bench.workflows.report import gather, open_bench
+from bench.workflows.collect import collect
+from bench.workflows.open import open_bench
 
 METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc")
 
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     asked = parser.parse_args()
     bench = open_bench(asked.protocol, DatasetSpec(asked.data))
-    found = gather(bench, asked.results)
+    found = collect(bench, asked.results)
     rows, facts = found.rows, found.facts
     name = find_row(asked.row, rows)
     row = next(one for one in rows if one.name == name)
@@ -40,7 +41,7 @@ def main() -> None:
     print(f"{'seed':<12}" + "".join(f"{metric:<24}" for metric in METRICS))
     for chosen in [*([seed] for seed in seeds), seeds]:
         protocol, part = of_seeds(bench.protocol, row, chosen)
-        board = score(protocol, bench.source.manifest, bench.roles, [part], facts)
+        board = score(protocol, bench.dataset, bench.roles, [part], facts)
         metrics = board.rows[0].table.metrics
         said = "mean" if len(chosen) > 1 else str(chosen[0])
         print(f"{said:<12}" + "".join(f"{_told(metrics[one]):<24}" for one in METRICS))

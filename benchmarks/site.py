@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from bench.cli.publish import publish
+from bench.cli.report import publish
 from benchmarks.machine import described
 
 

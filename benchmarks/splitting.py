@@ -1,18 +1,17 @@
-"""How long splitting takes at scale and how even it comes out, beside scikit-learn.
+"""Time of fold assignment at scale, and the balance of the folds, compared with scikit-learn.
 
     OMP_NUM_THREADS=1 python -m benchmarks.splitting > benchmarks/results/splitting.txt
 
-Simulated rosters: 10,000 images of HAM10000's shape, 1 million images in 746,000 groups, and
+Simulated image lists: 10,000 images of HAM10000's shape, 1 million images in 746,000 groups, and
 400,000 images of 1,038 patients (ISIC 2024's shape: one class in a thousand). Five folds, seven or
-two classes, sex, age band and body site. All get the same arrays of numbers. scikit-learn's
-StratifiedGroupKFold knows classes and groups only; iterative-stratification deals groups and knows
-what each has, not how much of it. Their time is that of going through their five folds. Every
-roster is dealt in a process of its own, so that the memory told is its own (MiB: of the whole
-process; added: while dealing); importing and compiling are not in the time of the dealing (`first
-call` tells them). "Off by" is the largest relative deviation of a class's images in a fold from a
-fifth of them; "joint" is the mean, over all combinations of sex, age band and site and over folds,
-of (count - fifth)^2 / fifth; "torn" counts groups in more than one fold. `--small` takes a fiftieth
-of the two large rosters.
+two classes, sex, age band and body site. All assigners get the same arrays. StratifiedGroupKFold of
+scikit-learn uses classes and groups only; iterative-stratification uses which attributes a group
+has, not their counts. The time covers all five folds. Each assignment has a process of its own, so
+that memory is comparable (MiB: whole process; added: during assignment); imports and compilation
+are not included (see `first call`). "Off by" is the largest relative deviation of a class's images
+in a fold from a fifth; "joint" is the mean, over all combinations of sex, age band and site and
+over folds, of (count - fifth)^2 / fifth; "torn" counts groups in more than one fold. `--small` uses
+a fiftieth of the two large lists.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ ROSTERS = {
 
 
 def ours(roster: Roster) -> np.ndarray:
-    """The fold (N,) of every image, as the bench deals it."""
+    """The fold (N,) of every image by the greedy assigner of the bench."""
     from bench.folds.assign import assign_groups, count_attributes
 
     cohort = count_attributes(roster.member, roster.labels, roster.further, [roster.joint])
@@ -102,7 +101,7 @@ def ours(roster: Roster) -> np.ndarray:
 
 
 def theirs(roster: Roster) -> np.ndarray:
-    """The fold (N,) of every image, as scikit-learn deals it."""
+    """The fold (N,) of every image by scikit-learn."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
@@ -114,7 +113,7 @@ def theirs(roster: Roster) -> np.ndarray:
 
 
 def iterative(roster: Roster) -> np.ndarray:
-    """The fold (N,) of every image, as iterative-stratification deals groups by what they have."""
+    """The fold (N,) of every image by iterative-stratification of groups."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
     keys = (roster.labels, *roster.further)
@@ -133,7 +132,7 @@ def _held(member: np.ndarray, values: np.ndarray) -> np.ndarray:
     return table
 
 
-DEALERS = {"bench": ours, "scikit-learn": theirs, "iterative-strat.": iterative}
+ASSIGNERS = {"bench": ours, "scikit-learn": theirs, "iterative-strat.": iterative}
 
 
 def off_by(values: np.ndarray, fold: np.ndarray) -> float:
@@ -155,21 +154,21 @@ def _counts(values: np.ndarray, fold: np.ndarray) -> np.ndarray:
     )
 
 
-def measure(name: str, dealer: str, shrink: int) -> None:
-    """Deal one roster once; print its line."""
+def measure(name: str, assigner: str, shrink: int) -> None:
+    """Assign one image list once; print its line."""
     make, images, groups = ROSTERS[name]
     roster = make(images // shrink, groups // shrink, np.random.default_rng(1))
     begun = time.perf_counter()
-    DEALERS[dealer](lesions(200, 100, np.random.default_rng(2)))
+    ASSIGNERS[assigner](lesions(200, 100, np.random.default_rng(2)))
     first = f"first call {time.perf_counter() - begun:.1f} s"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter(), time.process_time()
-    fold = DEALERS[dealer](roster)
+    fold = ASSIGNERS[assigner](roster)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     broken = len(np.unique(np.stack([roster.member, fold]), axis=1).T) - roster.member.max() - 1
     print(
-        f"{name:<20}{dealer:<17}{wall:>9.2f}{cpu:>9.2f}{peak * 1024 / MEBIBYTE:>9.0f}"
+        f"{name:<20}{assigner:<17}{wall:>9.2f}{cpu:>9.2f}{peak * 1024 / MEBIBYTE:>9.0f}"
         f"{(peak - before) * 1024 / MEBIBYTE:>8.0f}"
         f"{100 * off_by(roster.labels, fold):>11.3f}%{unevenness(roster.joint, fold):>10.3f}"
         f"{broken:>8}  {first}",
@@ -181,17 +180,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--small", action="store_true", help="a fiftieth of the large rosters")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        name, dealer = asked.one
-        measure(name, dealer, 50 if asked.small and ROSTERS[name][1] > SMALL else 1)
+    options = parser.parse_args()
+    if options.one:
+        name, assigner = options.one
+        measure(name, assigner, 50 if options.small and ROSTERS[name][1] > SMALL else 1)
         return
     packages = ("numpy", "numba", "scikit-learn", "iterative-stratification")
     print(f"{__doc__.partition(chr(10))[0]}\n\n{described(*packages)}\n")
     for name, (_, images, groups) in ROSTERS.items():
         print(
             f"{name}: {images:,} images of {groups:,} groups"
-            + (" / 50" * (asked.small and images > SMALL))
+            + (" / 50" * (options.small and images > SMALL))
         )
     print(
         f"\n{'':<37}{'seconds':>9}{'cpu':>9}{'MiB':>9}{'added':>8}{'  class off by':>14}"
@@ -199,9 +198,9 @@ def main() -> None:
         flush=True,
     )
     for name in ROSTERS:
-        for dealer in DEALERS:
-            words = [sys.executable, "-m", "benchmarks.splitting", "--one", name, dealer]
-            subprocess.run([*words, *(["--small"] if asked.small else [])], check=True)
+        for assigner in ASSIGNERS:
+            words = [sys.executable, "-m", "benchmarks.splitting", "--one", name, assigner]
+            subprocess.run([*words, *(["--small"] if options.small else [])], check=True)
 
 
 if __name__ == "__main__":

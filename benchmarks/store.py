@@ -1,4 +1,4 @@
-"""What a store of preprocessed images costs to build, and what it saves in every epoch.
+"""Cost of building an image cache, and the time that it saves in every epoch.
 
     OMP_NUM_THREADS=1 python -m benchmarks.store > benchmarks/results/store.txt
     OMP_NUM_THREADS=1 python -m benchmarks.store --images DIR   (real originals instead)
@@ -167,15 +167,15 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="folder of real JPEG files")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--recipe", choices=RECIPES, help=argparse.SUPPRESS)
-    asked: Any = parser.parse_args()
-    if asked.build:
-        print(json.dumps(build_here(asked.build, preprocessing(RECIPES[asked.recipe]))))
+    options: Any = parser.parse_args()
+    if options.build:
+        print(json.dumps(build_here(options.build, preprocessing(RECIPES[options.recipe]))))
         return
     packages = ("numpy", "opencv-python-headless", "pillow")
     about = machine.described(*packages, used="of which all build, and one loads")
     print(__doc__.split("\n\n")[0], about, "", sep="\n\n", end="")
     with tempfile.TemporaryDirectory(prefix="store-benchmark-") as scratch:
-        measure(asked.count, asked.images, Path(scratch))
+        measure(options.count, options.images, Path(scratch))
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def _print_audit(done: Audit) -> None:
         more = finding.count - len(named)
         click.echo(f"  {listing(named)}{f' and {more} more' if more else ''}")
     if done.pairs or done.known.united:
-        click.echo(f"duplicates across the dataset's own groups: {done.standing.told}")
+        click.echo(f"duplicates across the dataset's own groups: {done.standing.text}")
     if not done.findings:
         click.echo("no issue found")
 

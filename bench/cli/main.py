@@ -101,11 +101,11 @@ class _Defaults(dict[str, object]):
 
     def get(self, key: str, default: object = None) -> object:
         """Defaults of a command; of a group: of every command in it."""
-        from bench.workflows.workspace import read_config
+        from bench.config import read_config
 
         if key == "init":
             return default
-        values = read_config().model_dump(exclude_none=True)
+        values = read_config().given()
         return _GroupDefaults(values) if key in GROUPS else values or default
 
 

@@ -139,7 +139,7 @@ def _print_verdict(verdict: Verdict) -> None:
     ]
     if sys.stderr.isatty():
         click.echo("\x1b[2K\r", err=True, nl=False)
-    click.echo(f"{click.style(f'{word:6}', fg=colour)}  {verdict.check:36}  {verdict.said}")
+    click.echo(f"{click.style(f'{word:6}', fg=colour)}  {verdict.check:36}  {verdict.message}")
 
 
 @click.command()
@@ -168,7 +168,7 @@ def _print_findings(findings: Iterable[Finding]) -> bool:
     for finding in findings:
         sound &= finding.state != "FAULT"
         cure = f"\n{'':9}-> {finding.cure}" if finding.cure else ""
-        click.echo(strip_control(f"{finding.state:8} {finding.what}: {finding.told}") + cure)
+        click.echo(strip_control(f"{finding.state:8} {finding.what}: {finding.message}") + cure)
     return sound
 
 

@@ -51,6 +51,42 @@ def model_device_option(command: Command) -> Command:
     )(command)
 
 
+_SOURCE_OPTIONS = (
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        envvar="BENCH_DATA",
+        help="Folder of the dataset, or a file of arrays. Also set by $BENCH_DATA. "
+        "Default: the embedded synthetic dataset.",
+    ),
+    click.option(
+        "--dataset-name",
+        help="Short name of the dataset, where its source has none. Default: the folder's.",
+    ),
+    click.option(
+        "--groups",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="CSV with image_id and patient_id (or lesion_id, group_id): adds groups, or joins "
+        "the dataset's groups.",
+    ),
+    click.option(
+        "--columns",
+        help="Columns of your CSV table: image=...,label=...,group=... (also patient, lesion, "
+        "age, sex, site, source); label=... alone selects a diagnosis column.",
+    ),
+    click.option(
+        "--layout",
+        help="Metadata layout, if the folder holds several: ham10000, isic2018, isic2019, "
+        "isic2020, archive, manifest.",
+    ),
+    click.option(
+        "--malignant",
+        metavar="CLASS,...",
+        help="Malignant classes. Default: those that the dataset is known for.",
+    ),
+)
+
+
 def source_options(command: Command) -> Command:
     """Options that name the data; the command gets one `data: DatasetSpec` made of them."""
 
@@ -76,42 +112,8 @@ def source_options(command: Command) -> Command:
         spec = DatasetSpec(data, dataset_name, groups, known, layout, classes)
         return command(data=spec, **rest)
 
-    options = (
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path),
-            envvar="BENCH_DATA",
-            help="Folder of the dataset, or a file of arrays. Also set by $BENCH_DATA. "
-            "Default: the embedded synthetic dataset.",
-        ),
-        click.option(
-            "--dataset-name",
-            help="Short name of the dataset, where its source has none. Default: the folder's.",
-        ),
-        click.option(
-            "--groups",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="CSV with image_id and patient_id (or lesion_id, group_id): adds groups, or joins "
-            "the dataset's groups.",
-        ),
-        click.option(
-            "--columns",
-            help="Columns of your CSV table: image=...,label=...,group=... (also patient, lesion, "
-            "age, sex, site, source); label=... alone selects a diagnosis column.",
-        ),
-        click.option(
-            "--layout",
-            help="Metadata layout, if the folder holds several: ham10000, isic2018, isic2019, "
-            "isic2020, archive, manifest.",
-        ),
-        click.option(
-            "--malignant",
-            metavar="CLASS,...",
-            help="Malignant classes. Default: those that the dataset is known for.",
-        ),
-    )
     made: Callable[..., object] = with_choice
-    for option in reversed(options):
+    for option in reversed(_SOURCE_OPTIONS):
         made = option(made)
     return cast("Command", made)
 

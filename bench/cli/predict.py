@@ -92,9 +92,9 @@ def predict(
     if file is not None:
         refuse_unwritable("--to", file)
     checkpoints = find_checkpoints(given)
-    from bench.train.predictor import EnsemblePredictor
+    from bench.train.predictor import load_predictor
 
-    predictor = EnsemblePredictor.load(checkpoints, device, calibrated=not uncalibrated)
+    predictor = load_predictor(checkpoints, device, calibrated=not uncalibrated)
     with stage_events() as on_event:
         found = predict_files(predictor, files, gradcam, on_event)
     if not found.predictions:
@@ -117,7 +117,7 @@ def _as_csv(predictor: EnsemblePredictor, found: ImagePredictions) -> str:
     writer.writerow(["image", "called", *names, "warnings"])
     for path, prediction in found.predictions.items():
         shares = [f"{share:.6f}" for share in prediction.probs]
-        image, called = text_cell(str(path)), text_cell(predictor.classes[prediction.called])
+        image, called = text_cell(str(path)), text_cell(prediction.label)
         writer.writerow([image, called, *shares, text_cell("; ".join(prediction.warnings))])
     return text.getvalue()
 
@@ -125,19 +125,17 @@ def _as_csv(predictor: EnsemblePredictor, found: ImagePredictions) -> str:
 def _as_json(
     predictor: EnsemblePredictor, found: ImagePredictions, checkpoints: Sequence[Path]
 ) -> str:
-    from bench.train.predictor import describe
-
     content = {
         "notice": DISCLAIMER,
         "classes": predictor.classes,
         "models": [
-            {"checkpoint": str(path), **describe(member)}
+            {"checkpoint": str(path), **member.describe()}
             for path, member in zip(checkpoints, predictor.members, strict=True)
         ],
         "images": [
             {
                 "image": str(path),
-                "called": predictor.classes[prediction.called],
+                "called": prediction.label,
                 "probabilities": {
                     name: round(float(share), 6)
                     for name, share in zip(predictor.classes, prediction.probs, strict=True)
@@ -260,9 +258,9 @@ def demo(
     if importlib.util.find_spec("gradio") is None:
         raise BenchError("demo needs gradio: pip install -r requirements-demo.txt")
     choices = named_choices(given)
-    from bench.train.predictor import EnsemblePredictor
+    from bench.train.predictor import load_predictor
 
-    predictors = {name: EnsemblePredictor.load(files, device) for name, files in choices.items()}
+    predictors = {name: load_predictor(files, device) for name, files in choices.items()}
     if space is not None:
         from bench.workflows.demo import export_space, licence_of
 

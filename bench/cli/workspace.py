@@ -37,8 +37,8 @@ def init(
 
     Flags override it. The file explains each option.
     """
+    from bench.config import Config, write_config
     from bench.settings import DEFAULT_RESULTS
-    from bench.workflows.workspace import Config, init
 
     config = Config(
         data=None if data is None else str(data.resolve()),
@@ -49,4 +49,4 @@ def init(
         malignant=malignant,
         results=None if results == DEFAULT_RESULTS else str(results.resolve()),
     )
-    click.echo(f"written: {init(config, replace=replace)}")
+    click.echo(f"written: {write_config(config, overwrite=replace)}")

@@ -1,21 +1,17 @@
-"""The image cache: decoded and preprocessed images in one file without labels.
+"""The image cache: decoded and preprocessed images in one file, without labels.
 
-Training reads only from here. A store is a folder of the cache, named by the content of the image
-files and the preprocessing chain, so all folds, seeds and methods that want the same pixels share
-it, and each process maps it into memory and reads what it needs:
+Training reads images only from here. An image cache is a folder, named by the content of the image
+files and the preprocessing chain. All folds, seeds and methods with the same pixels share it; each
+process maps it into memory:
 
     pixels.npy   (M, S, S, 3) uint8 RGB, images in image-id order
-    index.json   image ids, hashes, sizes; written last, so a folder without it is no store
+    index.json   image ids, hashes, sizes; written last, so only complete caches have it
 
-`bench.data.cache` makes them.
-
-It lies beside the stores as `<name>.building`: `pixels.npy` at its full length from the start, so
-that a full disk is met before the work, and `journal.jsonl`, a line a finished block of images with
-the hash of its pixels. After kill -9 or a power cut, blocks whose pixels bear their hash are kept,
-and the rest is made again. The index is written last, then the draft becomes the store.
-
-What is done is kept block by block in a draft (`bench.data.cache`), so a build that was killed goes
-on; no more than a block of images is in memory at a time.
+A partial build is the folder `<name>.building`: `pixels.npy` with its full length from the start,
+so that a full disk is detected before the work, and `journal.jsonl` with one line per finished
+block of images and the hash of its pixels. After kill -9 or a power failure, the next build keeps
+the blocks with a correct hash and repeats the others; then it writes the index and renames the
+folder. Only one block of images is in memory at a time.
 """
 
 from __future__ import annotations
@@ -46,29 +42,29 @@ from bench.job import digest
 from bench.settings import workspace
 
 FORMAT = 2
-"""Of what this code writes; 2 turns images upright by EXIF and lays transparent ones over black."""
+"""Version of the pixels; 2 applies the EXIF orientation and makes transparent parts black."""
 
 
 def cache_folder() -> Path:
-    """Where stores and the synthetic set are kept: $BENCH_CACHE, else the user's cache folder."""
+    """The folder of all cached data: $BENCH_CACHE, else the cache of the workspace."""
     return Path(os.environ.get("BENCH_CACHE") or workspace() / "cache")
 
 
 def caches_folder() -> Path:
-    """Where the stores lie."""
+    """The folder of the image caches."""
     return cache_folder() / "stores"
 
 
 @dataclass(frozen=True)
 class CacheIndex:
-    """What a store holds.
+    """Content of an image cache.
 
-    dataset        its name
+    dataset        short name of the dataset
     pixels_sha256  identity of the pixels: sha256 of every image file, and the preprocessing chain
-    content_sha256 hash of pixels.npy itself
+    content_sha256 hash of pixels.npy
     chain          the recorded steps
-    file_sizes     {"600x450": images of that size}, as they are shown: after EXIF rotation
-    turned, flattened  images turned upright by EXIF; images whose transparent parts became black
+    file_sizes     number of files by upright size, {"600x450": 10015}
+    turned, flattened  images rotated by EXIF; images whose transparent parts became black
     """
 
     format: int
@@ -85,7 +81,7 @@ class CacheIndex:
 
 @dataclass(frozen=True)
 class ImageCache:
-    """An opened store: pixels is a read-only memory map (M, S, S, 3) uint8 RGB."""
+    """An opened image cache: pixels is a read-only memory map (M, S, S, 3) uint8 RGB."""
 
     folder: Path
     index: CacheIndex
@@ -93,13 +89,12 @@ class ImageCache:
 
 
 def pixels_identity(files_sha256: str, chain: list[dict[str, Any]], *, altered: bool) -> str:
-    """What tells pixels from others: the files they come from, the recorded chain, and, where it
-    altered any of them, how files are decoded."""
+    """Identity of pixels: hash of the files, chain, and decoder version if an image was altered."""
     return digest([files_sha256, chain, *([{"decoding": FORMAT}] if altered else [])])
 
 
 def is_sound(folder: Path) -> bool:
-    """Whether a store is complete and its pixels are the ones its index speaks of."""
+    """Whether an image cache is complete and its pixels have the hash in its index."""
     try:
         index = read_index(folder)
         return index.content_sha256 == sha256_of(folder / "pixels.npy")
@@ -108,25 +103,25 @@ def is_sound(folder: Path) -> bool:
 
 
 def read_index(folder: Path) -> CacheIndex:
-    """What a store says it holds. Raises OSError, ValueError or TypeError where it is none."""
+    """The index of an image cache. Raises OSError, ValueError or TypeError if it is invalid."""
     return CacheIndex(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
 
 
 def open_cache(folder: Path) -> ImageCache:
-    """Open a store that was built before. Raises DataError where there is none."""
+    """Open a complete image cache. Raises DataError if there is none."""
     try:
         index = read_index(folder)
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     except (OSError, ValueError, TypeError) as error:
         raise DataError(
-            f"{folder}: no image store ({error}); python bench.py run makes it"
+            f"{folder}: no image cache ({error}); build it: python bench.py run"
         ) from None
     return ImageCache(folder, index, pixels)
 
 
 @contextmanager
 def lock_if_free(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a store's folder; False where another process has it."""
+    """Hold the lock of an image cache; yields False if another process has it."""
     lock = FileLock(f"{folder}.lock")
     try:
         lock.acquire(timeout=0)
@@ -140,12 +135,13 @@ def lock_if_free(folder: Path) -> Iterator[bool]:
 
 
 @dataclass(frozen=True)
-class Cached:
-    """A folder among the stores.
+class CacheEntry:
+    """A folder of the image caches.
 
-    state   "whole", "unfinished" (its build goes on where it stopped), or "unreadable": of another
+    state   "whole", "unfinished" (the next run continues the build), or "unreadable": of another
             version, or damaged
-    index   of a whole store
+    index   index of a whole cache
+    size    bytes
     """
 
     folder: Path
@@ -154,26 +150,28 @@ class Cached:
     size: int
 
 
-def list_caches() -> list[Cached]:
-    """All stores in the cache, whole or not, by name."""
+def list_caches() -> list[CacheEntry]:
+    """All image caches, complete or not, sorted by name."""
     root = caches_folder()
     folders = sorted(path for path in root.glob("*") if path.is_dir())
-    return [_look(folder) for folder in folders]
+    return [_inspect(folder) for folder in folders]
 
 
-def _look(folder: Path) -> Cached:
+def _inspect(folder: Path) -> CacheEntry:
     size = sum(path.stat().st_size for path in folder.glob("*"))
     if "building" in folder.name:
-        return Cached(folder, "unfinished", None, size)
+        return CacheEntry(folder, "unfinished", None, size)
     try:
-        return Cached(folder, "whole", read_index(folder), size)
+        return CacheEntry(folder, "whole", read_index(folder), size)
     except (OSError, ValueError, TypeError):
-        return Cached(folder, "unreadable", None, size)
+        return CacheEntry(folder, "unreadable", None, size)
 
 
-def remove(cached: Cached) -> bool:
-    """Remove a store unless a build holds it; whether it is gone. Jobs that read it go on: what
-    they have mapped stays until they end."""
+def remove(cached: CacheEntry) -> bool:
+    """Remove an image cache unless a process is building it; return whether it was removed.
+
+    Jobs that read it can continue: their memory maps stay valid.
+    """
     with lock_if_free(cached.folder.with_suffix("")) as free:
         if free:
             shutil.rmtree(cached.folder)
@@ -182,12 +180,13 @@ def remove(cached: Cached) -> bool:
 
 SUFFIX = ".building"
 BLOCK_BYTES, BLOCK_IMAGES = 32 << 20, 512
-"""A block is kept in memory: at most so many bytes (one image at least) and images."""
+"""Limits of a block, which is in memory: bytes (but at least one image) and images."""
 SPARE_BYTES = 64 << 20
+"""Free space on the disk that a build leaves."""
 
 
-class Made(NamedTuple):
-    """One image on its way into the store; a fault instead where its file cannot be used."""
+class PreparedImage(NamedTuple):
+    """Facts about one preprocessed image, or the fault of its file."""
 
     size: str = ""
     turned: bool = False
@@ -196,34 +195,34 @@ class Made(NamedTuple):
 
 
 @dataclass
-class Tally:
-    """What is known of the files by now."""
+class FileCounts:
+    """Counts of the files of the finished blocks."""
 
     sizes: Counter[str] = field(default_factory=Counter)
     turned: int = 0
     flattened: int = 0
 
     def add(self, sizes: Mapping[str, int], turned: int, flattened: int) -> None:
-        """Count a block."""
+        """Add a block."""
         self.sizes.update(sizes)
         self.turned += turned
         self.flattened += flattened
 
 
 class PartialBuild:
-    """A store that is being built: folder, and what its journal says is done."""
+    """An image cache under construction: its folder and journal."""
 
     def __init__(self, folder: Path, images: int, side: int) -> None:
         self.folder, self.images, self.side = folder, images, side
         self.pixels, self.journal = folder / "pixels.npy", folder / "journal.jsonl"
         self.image_bytes = side * side * 3
         self.block = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // self.image_bytes))
-        self.tally = Tally()
+        self.counts = FileCounts()
         self._start = 0
 
     @contextmanager
     def opened(self) -> Iterator[tuple[BinaryIO, set[int]]]:
-        """The pixels' file, and the first images of the blocks that are done."""
+        """The pixel file, and the position of the first image of each finished block."""
         self.folder.mkdir(exist_ok=True)
         self._refuse_full_disk()
         with self.pixels.open("r+b" if self.pixels.exists() else "x+b") as stream:
@@ -237,13 +236,16 @@ class PartialBuild:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def keep(self, stream: BinaryIO, first: int, block: np.ndarray, made: Sequence[Made]) -> None:
-        """Write a block of images (B, S, S, 3) from position `first` on, then say so."""
+    def write_block(
+        self, stream: BinaryIO, first: int, block: np.ndarray, images: Sequence[PreparedImage]
+    ) -> None:
+        """Write a block of pixels (B, S, S, 3) at image `first`, then add it to the journal."""
         stream.seek(self._start + first * self.image_bytes)
         stream.write(block.data)
         stream.flush()
-        sizes = dict(Counter(one.size for one in made))
-        turned, flattened = sum(o.turned for o in made), sum(o.flattened for o in made)
+        sizes = dict(Counter(image.size for image in images))
+        turned = sum(image.turned for image in images)
+        flattened = sum(image.flattened for image in images)
         line = {
             "first": first,
             "sha256": hashlib.sha256(block.data).hexdigest(),
@@ -253,10 +255,10 @@ class PartialBuild:
         }
         with self.journal.open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(line) + "\n")
-        self.tally.add(sizes, turned, flattened)
+        self.counts.add(sizes, turned, flattened)
 
     def finish(self, index: CacheIndex, target: Path) -> None:
-        """Write the index and become the store."""
+        """Write the index and rename the folder to `target`."""
         self.journal.unlink(missing_ok=True)
         with (self.folder / "index.json").open("w", encoding="utf-8") as stream:
             json.dump(asdict(index), stream)
@@ -265,7 +267,7 @@ class PartialBuild:
         self.folder.rename(target)
 
     def _read_journal(self, stream: BinaryIO) -> set[int]:
-        """The blocks that are done and bear their hash; the journal without the others."""
+        """The finished blocks with a correct hash; removes the others from the journal."""
         try:
             lines = self.journal.read_text(encoding="utf-8").splitlines()
         except OSError:
@@ -277,10 +279,10 @@ class PartialBuild:
                 first, sha256 = int(line["first"]), line["sha256"]
                 facts = (line["sizes"], line["turned"], line["flattened"])
             except (ValueError, KeyError, TypeError):
-                continue  # torn when the machine stopped
+                continue  # incomplete line after a power failure
             if first not in sound and self._hash_of_block(stream, first) == sha256:
                 sound[first] = text
-                self.tally.add(*facts)
+                self.counts.add(*facts)
         self.journal.write_text("".join(f"{text}\n" for text in sound.values()), encoding="utf-8")
         return set(sound)
 
@@ -290,14 +292,14 @@ class PartialBuild:
         return hashlib.sha256(stream.read(count * self.image_bytes)).hexdigest()
 
     def _refuse_full_disk(self) -> None:
-        held = self.pixels.stat().st_size if self.pixels.exists() else 0
-        needed = self.images * self.image_bytes + SPARE_BYTES - held
+        present = self.pixels.stat().st_size if self.pixels.exists() else 0
+        needed = self.images * self.image_bytes + SPARE_BYTES - present
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             self._refuse(f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free")
 
     def _reserve(self, stream: BinaryIO) -> None:
-        """Have the disk set the whole length aside, where the system can."""
+        """Reserve the whole length on the disk, if the system supports it."""
         length = self._start + self.images * self.image_bytes
         if not hasattr(os, "posix_fallocate"):
             return
@@ -305,16 +307,16 @@ class PartialBuild:
             os.posix_fallocate(stream.fileno(), 0, length)
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                self._refuse(f"{length / 1e9:.2f} GB could not be set aside")
-            # else this file system cannot promise: then the write itself tells
+                self._refuse(f"{length / 1e9:.2f} GB could not be reserved")
+            # other errors: the file system cannot reserve space; a write fails later
 
     def _refuse(self, why: str) -> None:
         if not self.journal.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
         raise DataError(
-            f"{self.folder.parent}: too little room for {self.images} images of {self.side} px: "
-            f"{why}; free some (python bench.py data cache --clear removes what is stored here), "
-            "or set BENCH_CACHE to a folder on a larger disk"
+            f"{self.folder.parent}: too little space for {self.images} images of {self.side} px: "
+            f"{why}; free some space (python bench.py data cache --clear removes the image "
+            "caches), or set BENCH_CACHE to a folder on a larger disk"
         )
 
 
@@ -324,12 +326,12 @@ ABANDONED_SECONDS = 7 * 24 * 3600
 def build_cache(
     source: OpenDataset, chain: Chain, advance: Callable[[], Any] = lambda: None
 ) -> ImageCache:
-    """The store of a dataset after a chain; taken from the cache where its files are unchanged.
+    """The image cache of a dataset after a preprocessing chain; built unless it exists.
 
-    Every image file is read and hashed each time, so changed files make another store, and what is
-    taken from the cache is checked against its hash. A build that was killed goes on where it
-    stopped. Calls `advance` once an image. Raises DataError that names unreadable files, or says
-    how much room is missing on the disk.
+    Every call reads and hashes all image files, so changed files result in another cache, and
+    checks the pixels of an existing cache against their hash. An interrupted build is continued.
+    Calls `advance` once per image. Raises DataError that names unreadable files, or the missing
+    disk space.
     """
     side_of(chain)
     files = find_images(source)
@@ -338,45 +340,42 @@ def build_cache(
     hashes = _hash(files)
     files_sha256 = _fingerprint(hashes)
     name = source.manifest.name
-    known = root / digest([FORMAT, name, files_sha256, recorded(chain)])[:20]
-    with FileLock(f"{known}.lock"):
+    folder = root / digest([FORMAT, name, files_sha256, recorded(chain)])[:20]
+    with FileLock(f"{folder}.lock"):
         sweep(root)
-        if not is_sound(known):
-            shutil.rmtree(known, ignore_errors=True)
-            _build(name, files, hashes, files_sha256, chain, known, advance)
-    return open_cache(known)
+        if not is_sound(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            _build(name, files, hashes, files_sha256, chain, folder, advance)
+    return open_cache(folder)
 
 
 def sweep(root: Path) -> None:
-    """Remove what killed builds left and nobody has gone on with for a week."""
-    for draft in root.glob(f"*{SUFFIX}"):
-        with lock_if_free(draft.with_suffix("")) as free:
-            if free and _age(draft) > ABANDONED_SECONDS:
-                shutil.rmtree(draft, ignore_errors=True)
-    for scratch in root.glob("building-*"):  # of earlier versions, which could not go on with them
-        if _age(scratch) > ABANDONED_SECONDS:
-            shutil.rmtree(scratch, ignore_errors=True)
+    """Remove partial builds that no process has continued for a week."""
+    for build in root.glob(f"*{SUFFIX}"):
+        with lock_if_free(build.with_suffix("")) as free:
+            if free and _age(build) > ABANDONED_SECONDS:
+                shutil.rmtree(build, ignore_errors=True)
 
 
 def _age(folder: Path) -> float:
-    """Seconds since anything was written into a folder."""
+    """Seconds since the last write to a folder."""
     return time.time() - max(path.stat().st_mtime for path in [folder, *folder.glob("*")])
 
 
 def _hash(files: Mapping[str, Path]) -> dict[str, str]:
-    """The sha256 of every file by image id. Raises DataError for one that cannot be read."""
+    """The sha256 of every file by image id. Raises DataError for an unreadable file."""
 
-    def one(path: Path) -> str:
+    def hash_of(path: Path) -> str:
         try:
             return sha256_of(path)
         except OSError as error:
-            raise DataError(f"{path}: {error.strerror}; make the image readable") from None
+            raise DataError(f"{path}: {error.strerror}; make the file readable") from None
 
-    return dict(zip(files, map_on_all_cores(one, files.values()), strict=True))
+    return dict(zip(files, map_on_all_cores(hash_of, files.values()), strict=True))
 
 
 def _fingerprint(hashes: Mapping[str, str]) -> str:
-    """Hash of every file's id and content."""
+    """Hash of the ids and contents of all files."""
     lines = (f"{image_id},{sha256}\n" for image_id, sha256 in hashes.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -390,72 +389,72 @@ def _build(
     target: Path,
     advance: Callable[[], Any],
 ) -> None:
-    """Make the store `target`, going on with its draft if there is one."""
+    """Build the image cache `target`; continue its partial build if there is one."""
     side = side_of(chain)
-    draft = PartialBuild(target.with_name(target.name + SUFFIX), len(files), side)
+    build = PartialBuild(target.with_name(target.name + SUFFIX), len(files), side)
     items = list(files.items())
     faults: list[str] = []
 
-    def make(place: tuple[int, np.ndarray]) -> Made:
-        at, room = place
+    def prepare(item: tuple[int, np.ndarray]) -> PreparedImage:
+        at, target_pixels = item
         image_id, path = items[at]
         try:
-            return _make(path, hashes[image_id], chain, room)
+            return _prepare(path, hashes[image_id], chain, target_pixels)
         except (OSError, ValueError) as error:
-            return Made(fault=f"{path} ({getattr(error, 'strerror', None) or error})")
+            return PreparedImage(fault=f"{path} ({getattr(error, 'strerror', None) or error})")
         finally:
             advance()
 
-    with draft.opened() as (stream, done), _one_opencv_thread(), thread_pool() as pool:
-        for first in range(0, len(items), draft.block):
-            count = min(draft.block, len(items) - first)
+    with build.opened() as (stream, done), _one_opencv_thread(), thread_pool() as pool:
+        for first in range(0, len(items), build.block):
+            count = min(build.block, len(items) - first)
             if first in done:
                 for _ in range(count):
                     advance()
                 continue
             block = np.empty((count, side, side, 3), np.uint8)
-            made = list(pool.map(make, zip(range(first, first + count), block, strict=True)))
-            faults += [one.fault for one in made if one.fault]
+            images = list(pool.map(prepare, zip(range(first, first + count), block, strict=True)))
+            faults += [image.fault for image in images if image.fault]
             if not faults:
-                draft.keep(stream, first, block, made)
+                build.write_block(stream, first, block, images)
     if faults:
-        shutil.rmtree(draft.folder, ignore_errors=True)
+        shutil.rmtree(build.folder, ignore_errors=True)
         raise DataError(
             f"{len(faults)} image files cannot be read: {listing(faults)}; "
-            "fetch them again, or remove their rows from the metadata and freeze a new protocol"
+            "download them again, or remove their rows from the metadata and freeze a new protocol"
         )
-    tally, steps = draft.tally, recorded(chain)
+    counts, steps = build.counts, recorded(chain)
     index = CacheIndex(
         format=FORMAT,
         dataset=name,
         pixels_sha256=pixels_identity(
-            files_sha256, steps, altered=bool(tally.turned or tally.flattened)
+            files_sha256, steps, altered=bool(counts.turned or counts.flattened)
         ),
-        content_sha256=sha256_of(draft.pixels),
+        content_sha256=sha256_of(build.pixels),
         files_sha256=files_sha256,
         chain=steps,
-        file_sizes=dict(sorted(tally.sizes.items())),
-        turned=tally.turned,
-        flattened=tally.flattened,
+        file_sizes=dict(sorted(counts.sizes.items())),
+        turned=counts.turned,
+        flattened=counts.flattened,
         image_ids=list(files),
     )
-    draft.finish(index, target)
+    build.finish(index, target)
 
 
-def _make(path: Path, sha256: str, chain: Chain, room: np.ndarray) -> Made:
-    """Decode a file and put it through the chain into its room (S, S, 3)."""
+def _prepare(path: Path, sha256: str, chain: Chain, target: np.ndarray) -> PreparedImage:
+    """Decode a file, apply the chain, and write the pixels to `target` (S, S, 3)."""
     content = read_picture(path)
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError("changed while it was read; run again")
+        raise ValueError("changed during the build; run again")
     picture = decode_picture(content)
-    room[:] = preprocess_image_cv(picture.pixels, chain)
+    target[:] = preprocess_image_cv(picture.pixels, chain)
     height, width = picture.pixels.shape[:2]
-    return Made(f"{width}x{height}", picture.turned, picture.flattened)
+    return PreparedImage(f"{width}x{height}", picture.turned, picture.flattened)
 
 
 @contextmanager
 def _one_opencv_thread() -> Iterator[None]:
-    """Keep OpenCV from threads of its own beside ours."""
+    """Disable the threads of OpenCV; the pool already uses all cores."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

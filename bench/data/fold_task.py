@@ -1,7 +1,7 @@
-"""Fold tables: one fold as a method may see it.
+"""Fold tables: the data of one fold that a method may use.
 
-A row an image: `image_id, part, label, group_id, age, sex, localization`. The test part has neither
-label nor group, so a job's process never reads a file that carries a test label.
+One row per image: `image_id, part, label, group_id, age, sex, localization`. Test rows have no
+label and no group, so the process of a job never reads a file with a test label.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ VISIBLE = ["image_id", "age", "sex", "localization"]
 LABELLED = ["train", "val"]
 MOST_CLASSES = 10_000
 COLUMNS = [*VISIBLE, "part", "label", "group_id"]
-AGAIN = "python bench.py run writes it again"
+FIX = "python bench.py run writes it again"
 
 
-def fold_table(manifest: Dataset, roles: Roles, column: int) -> pd.DataFrame:
-    """The table of one fold: images left out of it are not in it."""
+def fold_table(dataset: Dataset, roles: Roles, column: int) -> pd.DataFrame:
+    """The table of one fold, without the images that are left out."""
     part = pd.Series(roles.parts[:, column]).map(dict(enumerate(PARTS)))
-    table = manifest.table.loc[:, VISIBLE].assign(part=part)
+    table = dataset.table.loc[:, VISIBLE].assign(part=part)
     labelled = part.isin(LABELLED)
-    table["label"] = pd.Series(manifest.labels).where(labelled).astype("Int64")
+    table["label"] = pd.Series(dataset.labels).where(labelled).astype("Int64")
     table["group_id"] = pd.Series(roles.group_ids).where(labelled, None)
     return table[part != ""].reset_index(drop=True)
 
 
 def write_fold_table(table: pd.DataFrame) -> Path:
-    """Put a fold table into the cache, named by its content."""
+    """Write a fold table to the cache; the file name is the hash of its content."""
     content = table.to_csv(index=False, lineterminator="\n").encode()
     path = cache_folder() / "folds" / f"{hashlib.sha256(content).hexdigest()[:20]}.csv"
     write_atomically(path, content)
@@ -45,7 +45,7 @@ def write_fold_table(table: pd.DataFrame) -> Path:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """A fold table's rows. Raises DataError where the file is none."""
+    """The rows of a fold table. Raises DataError if the file is invalid."""
     try:
         table = pd.read_csv(
             path,
@@ -54,31 +54,31 @@ def _read_table(path: Path) -> pd.DataFrame:
             na_values={name: [""] for name in ("age", "sex", "localization", "label", "group_id")},
         )
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; {AGAIN}") from None
-    except ValueError:  # no text, or no table
-        raise DataError(f"{path}: cannot be read as a fold table; {AGAIN}") from None
+        raise DataError(f"{path}: {error.strerror}; {FIX}") from None
+    except ValueError:  # not text, or not a table
+        raise DataError(f"{path}: cannot be read as a fold table; {FIX}") from None
     missing = [name for name in COLUMNS if name not in table]
     if missing:
-        raise DataError(f"{path}: no fold table, it lacks {listing(missing)}; {AGAIN}")
+        raise DataError(f"{path}: not a fold table, columns are missing: {listing(missing)}; {FIX}")
     labels = pd.to_numeric(table["label"][table["part"].isin(LABELLED)], errors="coerce")
     if not (labels.between(0, MOST_CLASSES) & (labels % 1 == 0)).all():
-        raise DataError(f"{path}: no fold table, it has labels that are no classes; {AGAIN}")
+        raise DataError(f"{path}: not a fold table, some labels are not class numbers; {FIX}")
     return table
 
 
-def read_fold(path: Path, store: ImageCache) -> tuple[LabelledPart, LabelledPart, Part]:
-    """The train, val and test parts of a fold table, with their images in the store.
+def read_fold(path: Path, cache: ImageCache) -> tuple[LabelledPart, LabelledPart, Part]:
+    """The train, val and test parts of a fold table, with their images from the image cache.
 
-    Raises DataError where the file is no fold table, or one of other images.
+    Raises DataError if the file is invalid, or has images that are not in the cache.
     """
     table = _read_table(path)
-    position = pd.Series(np.arange(len(store.index.image_ids)), index=store.index.image_ids)
-    strange = table["image_id"][~table["image_id"].isin(position.index)].tolist()
-    if strange:
-        raise DataError(f"{path}: images that {store.folder} has not: {listing(strange, 5)}")
+    position = pd.Series(np.arange(len(cache.index.image_ids)), index=cache.index.image_ids)
+    unknown = table["image_id"][~table["image_id"].isin(position.index)].tolist()
+    if unknown:
+        raise DataError(f"{path}: images that are not in {cache.folder}: {listing(unknown, 5)}")
     parts = {name: table[table["part"] == name] for name in ("train", "val", "test")}
     images = {
-        name: Images(store.pixels, position.loc[rows["image_id"]].to_numpy())
+        name: Images(cache.pixels, position.loc[rows["image_id"]].to_numpy())
         for name, rows in parts.items()
     }
     train, val = (

@@ -1,4 +1,4 @@
-"""Checks of image files: each is decoded to its end and measured."""
+"""Checks of image files: format, size, complete decoding, and content."""
 
 from __future__ import annotations
 
@@ -20,57 +20,59 @@ SUFFIXES_OF = {"JPEG": {".jpg", ".jpeg"}, "MPO": {".jpg", ".jpeg"}, "PNG": {".pn
 PNG_MAGIC, PNG_DEPTH_AT = b"\x89PNG\r\n\x1a\n", 24
 BYTE_BITS = 8
 BLANK_SPREAD = 3.0
-"""Standard deviation of grey values, of 255, below which nothing can be seen on a picture."""
+"""Standard deviation of grey values (0 to 255) below which an image counts as blank."""
 GREY_DIFFERENCE = 2
 SMALL = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What was found in one image file.
+class ImageCheck:
+    """The result of the checks of one image file.
 
-    size  (width, height) in pixels, None where it is unknown
-    readable  whether the bench can train on it
+    size      (width, height) in pixels, None if unknown
+    readable  whether the bench can train on the image
     """
 
     image_id: str
     sha256: str
     size: tuple[int, int] | None
     readable: bool
-    faults: tuple[Issue, ...]
+    issues: tuple[Issue, ...]
 
 
-def look_at_files(
+def check_images(
     files: Mapping[str, Path], advance: Callable[[], object] = lambda: None
-) -> list[Looked]:
-    """Look at every file on all cores; nothing that is wrong stops it."""
+) -> list[ImageCheck]:
+    """Check all files on all cores; faults are collected, not raised."""
 
-    def look(item: tuple[str, Path]) -> Looked:
+    def check(item: tuple[str, Path]) -> ImageCheck:
         try:
-            return look_at(*item)
+            return check_image(*item)
         finally:
             advance()
 
-    return list(map_on_all_cores(look, files.items()))
+    return list(map_on_all_cores(check, files.items()))
 
 
-def look_at(image_id: str, path: Path) -> Looked:
-    """Look at one file."""
+def check_image(image_id: str, path: Path) -> ImageCheck:
+    """Check one file."""
     try:
         content = read_picture(path)
     except OSError as error:
-        fault = Issue("unreadable", image_id, f"{path.name}: {error.strerror}")
-        return Looked(image_id, "", None, False, (fault,))
-    found, size = _header(content, path.suffix.lower())
-    if not any(kind in {"bomb", "deep"} for kind, _ in found):
-        found += _pixels(content)
-    readable = not any(kind in {"bomb", "deep", "unreadable"} for kind, _ in found)
-    faults = tuple(Issue(kind, image_id, f"{path.name}: {what}") for kind, what in found)
-    return Looked(image_id, hashlib.sha256(content).hexdigest(), size, readable, faults)
+        issue = Issue("unreadable", image_id, f"{path.name}: {error.strerror}")
+        return ImageCheck(image_id, "", None, False, (issue,))
+    faults, size = _header_faults(content, path.suffix.lower())
+    if not any(kind in {"bomb", "deep"} for kind, _ in faults):
+        faults += _pixel_faults(content)
+    readable = not any(kind in {"bomb", "deep", "unreadable"} for kind, _ in faults)
+    issues = tuple(Issue(kind, image_id, f"{path.name}: {what}") for kind, what in faults)
+    return ImageCheck(image_id, hashlib.sha256(content).hexdigest(), size, readable, issues)
 
 
-def _header(content: bytes, suffix: str) -> tuple[list[tuple[str, str]], tuple[int, int] | None]:
-    """Kinds of fault that the header tells, and the size it claims."""
+def _header_faults(
+    content: bytes, suffix: str
+) -> tuple[list[tuple[str, str]], tuple[int, int] | None]:
+    """Kinds and texts of the faults in the header, and the size in the header."""
     found: list[tuple[str, str]] = []
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -96,29 +98,29 @@ def _header(content: bytes, suffix: str) -> tuple[list[tuple[str, str]], tuple[i
 
 
 def _png_depth(content: bytes) -> int:
-    """Bits a channel of a PNG; 0 where it is none. Pillow drops the lower half of 16 unasked."""
+    """Bits per channel of a PNG, 0 for other formats; Pillow truncates 16 bits without warning."""
     is_png = content.startswith(PNG_MAGIC) and len(content) > PNG_DEPTH_AT
     return content[PNG_DEPTH_AT] if is_png else 0
 
 
-def _pixels(content: bytes) -> list[tuple[str, str]]:
-    """Kinds of fault that only the pixels tell."""
+def _pixel_faults(content: bytes) -> list[tuple[str, str]]:
+    """Kinds and texts of the faults in the pixels."""
     try:
         pixels, turned, flattened = decode_picture(content)
     except ValueError as error:
-        return [("unreadable", str(error) or "no image")]
+        return [("unreadable", str(error) or "not an image")]
     found = [("turned", "EXIF orientation")] if turned else []
     if flattened:
         found.append(("alpha", "transparent parts"))
     spread = float(pixels.mean(axis=2, dtype=np.float32).std())
     if spread < BLANK_SPREAD:
-        found.append(("blank", f"grey values spread by {spread:.1f} of 255"))
+        found.append(("blank", f"standard deviation of grey values {spread:.1f} of 255"))
     elif _is_grey(pixels):
         found.append(("grey", "three equal channels"))
     return found
 
 
 def _is_grey(pixels: np.ndarray) -> bool:
-    """Whether the channels of (H, W, 3) uint8 are as good as equal everywhere."""
+    """Whether the channels of (H, W, 3) uint8 are nearly equal in all pixels."""
     wide = pixels.astype(np.int16)
     return bool((np.ptp(wide, axis=2) <= GREY_DIFFERENCE).all())

@@ -21,15 +21,20 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 MAX_PIXELS = 100_000_000
 """An image of more pixels is refused before it is decoded."""
 MAX_BYTES = 512 * 2**20
-"""Of an image file: more than so many pixels take, however badly they are packed."""
+"""Limit for an image file; larger than MAX_PIXELS need even without compression."""
 ORIENTATION, UPRIGHT, TURNED, SIDEWAYS = 0x0112, 1, range(2, 9), range(5, 9)
 FORMATS = ("JPEG", "PNG")
 OPAQUE = 255
 
 
 class FoundImages(NamedTuple):
-    """The image files of a folder: by id, ids with two different files, files that no id wants,
-    and, by id, what is called as an image is and is a pipe, a socket or a device."""
+    """The image files of a folder.
+
+    files     path by image id
+    twice     ids with two different files, as text
+    unwanted  image files without an id in the dataset
+    waiting   pipes, sockets and devices in place of images, as text by image id
+    """
 
     files: dict[str, Path]
     twice: list[str]
@@ -38,7 +43,7 @@ class FoundImages(NamedTuple):
 
 
 def look_for_images(folder: Path, wanted: Collection[str]) -> FoundImages:
-    """The file of every wanted image id anywhere below a folder, suffix in any case."""
+    """Find the file of every wanted image id in a folder and below; suffixes in any case."""
     found: dict[str, Path] = {}
     twice: list[str] = []
     unwanted: list[Path] = []
@@ -46,10 +51,10 @@ def look_for_images(folder: Path, wanted: Collection[str]) -> FoundImages:
     walked: set[str] = set()
     for parent, below, names in os.walk(folder, followlinks=True):
         walked.add(os.path.realpath(parent))
-        # a link to a folder seen before may lead round in circles
+        # a link to a visited folder would be a cycle
         below[:] = [b for b in below if os.path.realpath(Path(parent, b)) not in walked]
         for name in names:
-            stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a Path a file is slow at 400,000
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a Path per file is slow for 400,000 files
             if suffix.lower() not in SUFFIXES:
                 continue
             path = Path(parent, name)
@@ -67,14 +72,14 @@ def look_for_images(folder: Path, wanted: Collection[str]) -> FoundImages:
 
 
 def find_images(source: OpenDataset) -> dict[str, Path]:
-    """The file of every image id, anywhere below the source's folder, suffix in any case.
+    """The file of every image id of the dataset, in its folder and below; suffixes in any case.
 
-    Raises DataError that names the ids without a file, or with two, or with what is no file.
+    Raises DataError that names ids without a file, with two files, or with a special file.
     """
     wanted = set(source.manifest.image_ids.tolist())
     found = look_for_images(source.folder, wanted)
     if found.waiting:
-        raise DataError(f"no image files: {listing(list(found.waiting.values()))}; remove them")
+        raise DataError(f"not image files: {listing(list(found.waiting.values()))}; remove them")
     if found.twice:
         raise DataError(f"images with two different files: {listing(found.twice)}; remove one")
     missing = sorted(wanted - found.files.keys())
@@ -87,7 +92,7 @@ def find_images(source: OpenDataset) -> dict[str, Path]:
 
 
 def read_picture(path: Path) -> bytes:
-    """The content of an image file. Raises OSError that names one that is no file or too large."""
+    """The content of an image file. Raises OSError for special files and above MAX_BYTES."""
     return read_file(path, MAX_BYTES)
 
 
@@ -99,9 +104,9 @@ def _same_content(first: Path, second: Path) -> bool:
 
 
 def loader(files: Mapping[str, Path]) -> Callable[[str], np.ndarray]:
-    """What gives the pixels (H, W, 3) uint8 RGB of an image id, read and decoded at each call.
+    """A function that reads and decodes the pixels (H, W, 3) uint8 RGB of an image id.
 
-    Raises DataError that names a file which cannot be read.
+    It raises DataError that names a file which cannot be read.
     """
 
     def load(image_id: str) -> np.ndarray:
@@ -115,7 +120,7 @@ def loader(files: Mapping[str, Path]) -> Callable[[str], np.ndarray]:
 
 
 def with_image_sizes(source: OpenDataset) -> OpenDataset:
-    """The same source with the size of every image's file in its manifest; decodes none of them.
+    """The dataset with the size of every image file, read from the headers.
 
     Raises DataError that names a file which is missing or cannot be read.
     """
@@ -127,7 +132,7 @@ def with_image_sizes(source: OpenDataset) -> OpenDataset:
 
 
 def _size_of(path: Path) -> str:
-    """Width and height of an image file as it is shown, "600x450"."""
+    """Upright width and height of an image file, "600x450"."""
     try:
         with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             sideways = _orientation(image) in SIDEWAYS
@@ -139,19 +144,19 @@ def _size_of(path: Path) -> str:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     what = getattr(error, "strerror", None) or _fault(error)
-    return DataError(f"{path}: {what}; fetch it again, or remove its row from the metadata")
+    return DataError(f"{path}: {what}; download it again, or remove its row from the metadata")
 
 
 def _fault(error: Exception) -> str:
-    """What pillow says of a file that is truncated, broken or no image at all."""
+    """Pillow's message for a truncated or damaged file, without the object in it."""
     return str(error).split("<", 1)[0].strip().rstrip(":")
 
 
 class Picture(NamedTuple):
-    """A decoded image file: pixels (H, W, 3) uint8 RGB, and what was done to show it as meant.
+    """A decoded image file: pixels (H, W, 3) uint8 RGB.
 
-    turned   by its EXIF orientation
-    flattened  transparent parts were laid over black, as what lies outside a dermatoscope's view is
+    turned     whether its EXIF orientation was applied
+    flattened  whether transparent parts became black, like the area outside a dermatoscope's view
     """
 
     pixels: np.ndarray
@@ -160,20 +165,20 @@ class Picture(NamedTuple):
 
 
 def decode(content: bytes) -> np.ndarray:
-    """Decode a whole image file to (H, W, 3) uint8 RGB. Raises ValueError that says the fault."""
+    """Decode an image file to (H, W, 3) uint8 RGB. Raises ValueError with the fault."""
     return decode_picture(content).pixels
 
 
 def decode_picture(content: bytes) -> Picture:
-    """As `decode`, and says what was done. Raises ValueError that says the fault."""
+    """Decode an image file to a Picture. Raises ValueError with the fault."""
     if not content:
         raise ValueError("empty file")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} pixels are too many")
+                raise ValueError(f"{image.width}x{image.height} pixels exceed the limit")
             if image.mode.startswith(("I", "F")):
-                raise ValueError("more than 8 bits a channel; convert it to 8 bits")
+                raise ValueError("more than 8 bits per channel; convert it to 8 bits")
             turned = _orientation(image) in TURNED
             upright = ImageOps.exif_transpose(image) if turned else image
             flat, flattened = _flatten(upright)
@@ -183,7 +188,7 @@ def decode_picture(content: bytes) -> Picture:
 
 
 def _orientation(image: Image.Image) -> object:
-    """The EXIF orientation; upright where there is none, or no reading it."""
+    """The EXIF orientation; upright if it is missing or unreadable."""
     try:
         return image.getexif().get(ORIENTATION, UPRIGHT)
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
@@ -191,7 +196,7 @@ def _orientation(image: Image.Image) -> object:
 
 
 def _flatten(image: Image.Image) -> tuple[Image.Image, bool]:
-    """The image in RGB, and whether any of it was transparent."""
+    """The image in RGB, and whether any part was transparent."""
     if not image.has_transparency_data:
         return image.convert("RGB"), False
     layered = image.convert("RGBA")

@@ -1,7 +1,7 @@
 """Kinds of issues of a dataset, their severity and meaning.
 
-A reader reports every fault that it meets. Whoever wants the data hears through `refuse`, which
-raises at the first fault that forbids its use; the audit hears through a list, and all go on.
+A reader reports every issue to a `Report`. Opening a dataset uses `raise_blocking`, which raises at
+the first grave issue; the audit collects all issues in a list.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from bench.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class IssueKind:
-    """A kind of fault.
+    """A kind of issue.
 
-    title    what is wrong, for a heading
-    grave    whether it must not be ignored: the data is refused, and an audit fails
-    meaning  what follows from it, and how to mend it
+    title    the fault, as a heading
+    grave    whether it blocks: the dataset is refused, and an audit fails
+    meaning  the consequence, and how to fix it
     """
 
     title: str
@@ -30,175 +30,179 @@ ISSUE_KINDS: dict[str, IssueKind] = {
     "encoding": IssueKind(
         "Metadata that is not UTF-8",
         True,
-        "Letters may be read as others. Save the file as UTF-8.",
+        "Characters may be wrong. Save the file as UTF-8.",
     ),
     "nul": IssueKind(
         "NUL bytes in the metadata",
         True,
-        "Some programs stop reading there. Fetch the file again, or save it anew.",
+        "Some programs stop reading at a NUL byte. Download the file again, or save it as text.",
     ),
     "quoting": IssueKind(
-        "Metadata that breaks off",
+        "Metadata with an unclosed quotation mark",
         True,
-        "A quotation mark is not closed; what follows it was not read. Close it.",
+        "The text after the quotation mark was not read. Close the quotation mark.",
     ),
     "width": IssueKind(
-        "Rows of another width than the header",
+        "Rows with another number of cells than the header",
         True,
-        "Their cells may stand under the wrong headings (pandas shifts them without a word), so "
-        "these rows were not read. Mend them, or fetch the file again.",
+        "Their cells may belong to other columns (pandas shifts them without a warning), so these "
+        "rows were not read. Correct them, or download the file again.",
     ),
     "control": IssueKind(
-        "Control characters in ids, labels, groups or words",
+        "Control characters in ids, labels, groups or categories",
         True,
-        "Nobody sees them, and a name with one is another name. These rows were not read.",
+        "They are invisible but make names differ. These rows were not read. Remove them.",
     ),
     "copies": IssueKind(
-        "Metadata files that contradict each other", True, "Keep the one that is right."
+        "Metadata files that contradict each other", True, "Keep the correct file."
     ),
-    "no id": IssueKind("Rows without an image id", True, "Nothing can be joined to them."),
+    "no id": IssueKind(
+        "Rows without an image id",
+        True,
+        "No image belongs to them. Add the ids, or remove the rows.",
+    ),
     "no label": IssueKind(
         "Images without a diagnosis",
         True,
-        "They can be neither learnt nor scored. Take their rows out of the metadata.",
+        "They cannot be used for training or evaluation. Remove their rows from the metadata.",
     ),
     "label": IssueKind(
-        "Unknown diagnoses", True, "No class stands for them. Correct or remove them."
+        "Unknown diagnoses", True, "The dataset has no such class. Correct or remove the rows."
     ),
     "age": IssueKind(
         "Impossible ages",
         True,
-        "Give years from 0 to 120, or nothing.",
+        "Use years from 0 to 120, or leave the cell empty.",
     ),
     "no row": IssueKind(
-        "Images with a label that the metadata lacks",
+        "Images with a label but without a metadata row",
         False,
         "Their age, sex, site and group are unknown.",
     ),
     "extra row": IssueKind(
         "Rows of metadata without a label",
         False,
-        "They were left out: the ground truth does not name these images.",
+        "They were skipped: the ground truth does not list these images.",
     ),
-    "twice": IssueKind("Image ids that stand in more than one row", True, "Keep one row an image."),
+    "twice": IssueKind("Image ids in more than one row", True, "Keep one row per image."),
     "torn lesion": IssueKind(
         "Lesions with two diagnoses",
         True,
-        "One of them is wrong, or two lesions bear one id. Correct the metadata.",
+        "One of them is wrong, or two lesions have the same id. Correct the metadata.",
     ),
     "alike": IssueKind(
         "Classes whose names differ by letter case only",
         True,
-        "They are counted as different classes. Write them alike.",
+        "They count as different classes. Use one spelling.",
     ),
     "torn sex": IssueKind(
-        "Patients or lesions with two sexes", False, "One id may stand for two people."
+        "Patients or lesions with two sexes", False, "Two patients may have the same id."
     ),
     "torn site": IssueKind(
-        "Lesions on two body sites", False, "One id may stand for two lesions, or a site is wrong."
+        "Lesions on two body sites", False, "Two lesions may have the same id, or a site is wrong."
     ),
     "age missing": IssueKind(
-        "Images without an age", False, "They count as `missing` wherever ages are shown."
+        "Images without an age", False, "Tables by age show them as `missing`."
     ),
-    "age zero": IssueKind(
-        "Images of age 0", False, "Infants, or a way to write that the age is missing."
-    ),
+    "age zero": IssueKind("Images of age 0", False, "Infants, or a code for a missing age."),
     "ungrouped": IssueKind(
         "Grouping incomplete: images without patient, lesion or group id",
         False,
-        "Each counts as a group of its own; relatives may stand on the other side of a fold. "
-        "--groups FILE supplies groups.",
+        "Each image is a separate group; images of the same patient may be in train and test. "
+        "Add groups with --groups FILE.",
     ),
-    "no images": IssueKind(
-        "No image files", False, "Only the metadata was looked at: nothing is known of the images."
+    "no images": IssueKind("No image files", False, "Only the metadata was checked."),
+    "missing": IssueKind(
+        "Rows without an image file",
+        True,
+        "Training refuses the dataset. Add the files, or remove the rows.",
     ),
-    "missing": IssueKind("Rows without an image file", True, "Training would refuse the dataset."),
     "unwanted": IssueKind(
-        "Image files without a row", False, "They are not used; masks and thumbnails are harmless."
+        "Image files without a row", False, "They are not used. Masks and thumbnails are harmless."
     ),
     "no file": IssueKind(
         "Named pipes, sockets or devices in place of images",
         True,
-        "Whoever opens one may wait for ever: they were not opened. Remove them.",
+        "They can block a reader for ever, so they were not opened. Remove them.",
     ),
     "two files": IssueKind(
-        "Image ids with two different files", True, "It is unclear which is meant. Remove one."
+        "Image ids with two different files", True, "The correct file is unknown. Remove one."
     ),
     "unreadable": IssueKind(
-        "Files that cannot be decoded to the end",
+        "Files that cannot be decoded completely",
         True,
-        "Truncated, broken or no image at all, though a header may look sound. Fetch them again.",
+        "They are truncated, damaged or not images. Download them again.",
     ),
     "bomb": IssueKind(
-        "Images of too many pixels",
+        "Images with too many pixels",
         True,
-        "More than 100 million: refused before decoding. Scale them down.",
+        "More than 100 million: refused before decoding. Reduce their size.",
     ),
     "deep": IssueKind(
-        "More than 8 bits a channel",
+        "More than 8 bits per channel",
         True,
-        "The lower bits would be lost. Convert them to 8 bits the way you want it.",
+        "The lower bits would be lost. Convert the images to 8 bits.",
     ),
     "content": IssueKind(
-        "Files whose content is not what their suffix says",
+        "Files with another format than their suffix",
         False,
-        "They are read by content. Other programs may not.",
+        "The bench reads them by content; other programs may fail.",
     ),
     "cmyk": IssueKind(
-        "CMYK images", False, "Converted to RGB without a colour profile: colours may be off."
+        "CMYK images", False, "Converted to RGB without a colour profile; colours may be inexact."
     ),
     "grey": IssueKind(
-        "Grey images", False, "Read as RGB with three equal channels: colour tells nothing."
+        "Grey images",
+        False,
+        "Read as RGB with equal channels; they have no colour information.",
     ),
-    "alpha": IssueKind(
-        "Images with transparent parts", False, "What is transparent is laid over black."
-    ),
+    "alpha": IssueKind("Images with transparent parts", False, "Transparent parts become black."),
     "animated": IssueKind("Images of several frames", False, "Only the first frame is read."),
     "turned": IssueKind(
-        "Images with an EXIF orientation", False, "They are turned upright as they are read."
+        "Images with an EXIF orientation", False, "They are rotated upright when they are read."
     ),
-    "blank": IssueKind("Blank images, or nearly so", False, "Nothing can be seen on them."),
+    "blank": IssueKind("Blank or nearly blank images", False, "They show no lesion."),
     "small": IssueKind(
-        "Images below 64 pixels", False, "Enlarged for training: little is to be seen."
+        "Images below 64 pixels", False, "They are enlarged for training and have little detail."
     ),
     "copies within": IssueKind(
-        "Files of one content within one group", False, "They count as several images of the group."
+        "Identical files within one group", False, "They count as several images of the group."
     ),
     "copies across": IssueKind(
-        "Files of one content in different groups",
+        "Identical files in different groups",
         True,
-        "One may teach and the other test. --merge-groups FILE writes groups that unite them.",
+        "One may be in train and the other in test. --merge-groups FILE writes joined groups.",
     ),
     "copies labels": IssueKind(
-        "Files of one content with different diagnoses", True, "At least one of them is wrong."
+        "Identical files with different diagnoses", True, "At least one diagnosis is wrong."
     ),
     "near across": IssueKind(
-        "Nearly equal pictures in different groups",
+        "Near duplicates in different groups",
         True,
-        "One may teach and the other test. --merge-groups FILE writes groups that unite them.",
+        "One may be in train and the other in test. --merge-groups FILE writes joined groups.",
     ),
     "near doubtful": IssueKind(
-        "Pairs to be looked at: perhaps the same picture in different groups",
+        "Possible near duplicates in different groups: please review",
         False,
-        "Too little alike to be sure, too much to be silent.",
+        "The similarity is between the thresholds for different and for equal images.",
     ),
     "near known": IssueKind(
-        "Known duplicates: pictures in different native groups that are united",
+        "Known duplicates in different native groups, joined",
         False,
-        "The protocol's roles, or the committed list of duplicates, unite them.",
+        "The roles of the protocol, or the committed list of duplicates, join these groups.",
     ),
     "near missed": IssueKind(
-        "Known duplicates that frozen roles leave apart",
+        "Known duplicates that frozen roles do not join",
         False,
-        "They were found after the roles were frozen, which never change. A new protocol unites "
-        "them: protocol freeze --as NAME.",
+        "They were found after the roles were frozen; frozen roles never change. A new protocol "
+        "joins them: protocol freeze --as NAME.",
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One fault: its kind (a key of KINDS), where it is, and what is there."""
+    """One issue: its kind (a key of ISSUE_KINDS), its location and its content."""
 
     kind: str
     where: str
@@ -206,15 +210,15 @@ class Issue:
 
     @property
     def grave(self) -> bool:
-        """Whether it must not be ignored."""
+        """Whether the issue blocks the use of the dataset."""
         return ISSUE_KINDS[self.kind].grave
 
 
 Report = Callable[[Issue], None]
-"""Hears of every fault."""
+"""Receives every issue."""
 
 
-def raise_blocking(fault: Issue) -> None:
-    """Raise DataError at a grave fault; let the others pass."""
-    if fault.grave:
-        raise DataError(f"{fault.where}: {fault.what}")
+def raise_blocking(issue: Issue) -> None:
+    """Raise DataError for a grave issue; do nothing for others."""
+    if issue.grave:
+        raise DataError(f"{issue.where}: {issue.what}")

@@ -1,4 +1,4 @@
-"""Open a dataset: find the reader that fits, apply groups given beside it."""
+"""Open a dataset: select the reader that fits, and apply a file of groups."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ UNITS = {"patient": "patient_id", "lesion": "lesion_id", "group": "group_id"}
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which group each of some images belongs to.
+    """Groups of images from a group file.
 
-    column  what the groups are: `patient_id`, `lesion_id` or `group_id` (unsaid)
+    column  kind of groups: `patient_id`, `lesion_id` or `group_id` (any other grouping)
     """
 
     where: str
@@ -43,7 +43,7 @@ class Grouping:
 
 
 def read_grouping(path: Path) -> Grouping:
-    """A CSV of two columns: the image, and its `patient_id`, `lesion_id` or `group_id`.
+    """Read a group file: CSV with the image and its `patient_id`, `lesion_id` or `group_id`.
 
     Raises DataError that names the file and the line or the columns.
     """
@@ -64,30 +64,30 @@ def read_grouping(path: Path) -> Grouping:
         if not image_id:
             raise DataError(f"{line.where}: the image id is empty; every row needs one")
         if group_of.setdefault(image_id, group) != group:
-            raise DataError(f"{line.where}: {image_id} stands in two groups; keep one row an image")
+            raise DataError(f"{line.where}: {image_id} has two groups; keep one row per image")
     given = {image_id: group for image_id, group in group_of.items() if group}
     return Grouping(str(path), UNITS.get(groups[0], groups[0]), given)
 
 
-def with_groups(manifest: Dataset, grouping: Grouping) -> Dataset:
-    """The manifest with these groups: supplied where it has none, else joined with its own.
+def with_groups(dataset: Dataset, grouping: Grouping) -> Dataset:
+    """The dataset with these groups: they fill missing ids and join existing groups.
 
-    What the source holds together stays together. Joined groups bear the smallest native id among
-    them. Raises DataError for images that the dataset does not have.
+    Images of one native group stay together. Joined groups get the smallest of their native ids.
+    Raises DataError for images that the dataset does not have.
     """
-    table = manifest.table.copy()
-    strange = sorted(grouping.group_of.keys() - set(table["image_id"]))
-    if strange:
+    table = dataset.table.copy()
+    unknown = sorted(grouping.group_of.keys() - set(table["image_id"]))
+    if unknown:
         raise DataError(
-            f"{grouping.where}: names {len(strange)} images that {manifest.name or 'the data'} "
-            f"does not have: {listing(strange)}; use the groups that belong to this dataset"
+            f"{grouping.where}: names {len(unknown)} images that {dataset.name or 'the data'} "
+            f"does not have: {listing(unknown)}; use the groups that belong to this dataset"
         )
     given = table["image_id"].map(grouping.group_of)
     free = table[grouping.column].isna()
     if grouping.column == "group_id":
         free &= table["patient_id"].isna() & table["lesion_id"].isna()
     table[grouping.column] = table[grouping.column].where(~free | given.isna(), given)
-    supplied = replace(manifest, table=table)
+    supplied = replace(dataset, table=table)
     natives = pd.Series(supplied.native_groups)
     final = join_labels(natives, given)
     joined = final.groupby(final).transform(lambda ids: natives[ids.index].nunique()) > 1
@@ -97,7 +97,7 @@ def with_groups(manifest: Dataset, grouping: Grouping) -> Dataset:
 
 
 def join_labels(natives: pd.Series, given: pd.Series) -> pd.Series:
-    """The smallest native id of what native groups and given ones (NaN: none) hold together."""
+    """The smallest native id of each connected set of native and given groups (NaN: no group)."""
     known = given.notna()
     native_codes, names = pd.factorize(natives, sort=True)
     given_codes, _ = pd.factorize(given[known])
@@ -119,10 +119,10 @@ PLACEHOLDERS = {"--data": "DIR", "--groups": "FILE"}
 
 @dataclass(frozen=True)
 class OpenDataset:
-    """A dataset on disk: who is in it, and the folder below which its images lie.
+    """A dataset on disk: its metadata, and the folder that contains its images.
 
-    Only the metadata has been read; whoever needs images looks for them by image id.
-    left_out  what the reader passed over: rows without a label, labels without a row of metadata
+    Only the metadata has been read; images are found by image id when they are needed.
+    left_out  mild issues of the reader: rows without a label, labels without a metadata row
     """
 
     manifest: Dataset
@@ -132,14 +132,14 @@ class OpenDataset:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Which data the user means.
+    """The user's choice of a dataset.
 
-    folder   the dataset's folder, or its file of arrays; None: the embedded synthetic set
-    name     its short name, where the source has none
-    groups   a file that says which patient or group an image belongs to
-    columns  which column holds what, by field of Record
-    layout   the reader, one of LAYOUTS, where the folder fits several
-    malignant  malignant classes; empty: those that the source knows
+    folder   folder of the dataset, or a file of arrays; None: the embedded synthetic dataset
+    name     short name, if the dataset has none
+    groups   file with the patient, lesion or group of the images
+    columns  column names by field of Record
+    layout   reader, one of LAYOUTS; needed if several readers fit the folder
+    malignant  malignant classes; empty: those of the dataset
     """
 
     folder: Path | None = None
@@ -150,7 +150,7 @@ class DatasetSpec:
     malignant: tuple[str, ...] = ()
 
     def open(self, *, images: bool = True) -> OpenDataset:
-        """The dataset. Without `images` nothing is drawn or written. Raises DataError."""
+        """Open the dataset; without `images`, no image is drawn or written. Raises DataError."""
         source = self._open(images=images)
         dataset = source.manifest
         if self.groups is not None:
@@ -167,17 +167,18 @@ class DatasetSpec:
             return synthetic
         path = array_file(self.folder)
         if path is None:
-            heard: list[Issue] = []
+            issues: list[Issue] = []
 
-            def hear(fault: Issue) -> None:
-                raise_blocking(fault)
-                heard.append(fault)
+            def report(issue: Issue) -> None:
+                raise_blocking(issue)
+                issues.append(issue)
 
-            return OpenDataset(self.read(self.folder, hear).manifest(), self.folder, tuple(heard))
+            image_list = self.read(self.folder, report)
+            return OpenDataset(image_list.dataset(), self.folder, tuple(issues))
         return self._open_arrays(path, images=images)
 
     def read(self, folder: Path, report: Report) -> ImageList:
-        """What the metadata in the folder says, under the name that it is to bear."""
+        """The image list of the metadata in the folder, with its name."""
         return self.named(read_folder(folder, self.columns, report, self.layout))
 
     def _open_arrays(self, path: Path, *, images: bool) -> OpenDataset:
@@ -185,93 +186,96 @@ class DatasetSpec:
         from bench.data.readers.arrays import as_folder, read_arrays
 
         arrays = read_arrays(path, raise_blocking)
-        manifest = self.named(arrays.roster).manifest()
+        dataset = self.named(arrays.images).dataset()
         folder = as_folder(path, arrays, cache_folder()) if images else path.parent
-        return OpenDataset(manifest, folder)
+        return OpenDataset(dataset, folder)
 
     def words(self) -> list[str]:
-        """The options that mean the same data, without paths of this machine."""
+        """The command-line options of this choice; absolute paths become placeholders."""
         paths = (("--data", self.folder), ("--groups", self.groups))
-        found = [
-            word
+        options = [
+            option_or_value
             for option, path in paths
             if path is not None
-            for word in (option, PLACEHOLDERS[option] if path.is_absolute() else str(path))
+            for option_or_value in (
+                option,
+                PLACEHOLDERS[option] if path.is_absolute() else str(path),
+            )
         ]
         if self.columns:
             keys = {field: key for key, field in csv_table.FIELD_OF.items()}
             pairs = (f"{keys[field]}={column}" for field, column in self.columns.items())
-            found += ["--columns", ",".join(pairs)]
+            options += ["--columns", ",".join(pairs)]
         if self.layout:
-            found += ["--layout", self.layout]
+            options += ["--layout", self.layout]
         if self.malignant:
-            found += ["--malignant", ",".join(self.malignant)]
-        return found + (["--dataset-name", self.name] if self.name else [])
+            options += ["--malignant", ",".join(self.malignant)]
+        return options + (["--dataset-name", self.name] if self.name else [])
 
-    def named(self, roster: ImageList) -> ImageList:
-        """The roster with the user's name for it, or its folder's, where it has none."""
-        if roster.name or self.folder is None:
-            return roster
+    def named(self, images: ImageList) -> ImageList:
+        """The image list with a name: its name, else the user's, else that of the folder."""
+        if images.name or self.folder is None:
+            return images
         name = self.name or isic.slug(self.folder.resolve().stem)
         if name != isic.slug(name):
             raise DataError(f"--dataset-name {name}: use lower-case letters, digits and hyphens")
-        return replace(roster, name=name)
+        return replace(images, name=name)
 
 
 def open_dataset(
     folder: Path | None, name: str | None = None, *, images: bool = True
 ) -> OpenDataset:
-    """The dataset in `folder`, or the embedded synthetic one where it is None; see DataChoice."""
+    """The dataset in `folder`, or the embedded synthetic dataset for None; see DatasetSpec."""
     return DatasetSpec(folder, name).open(images=images)
 
 
 def read_folder(
     folder: Path, columns: Mapping[str, str], report: Report, layout: str | None = None
 ) -> ImageList:
-    """What the metadata in a folder says; the folder must fit one reader, or the one of `layout`.
+    """The image list of the metadata in a folder, read by the reader that fits, or by `layout`.
 
-    Columns that name image and label ask for a CSV of the user's own. Raises DataError where
-    nothing fits, or several do.
+    `columns` with image and label select the reader of CSV tables. Raises DataError if no reader
+    fits, or several do.
     """
-    sheets = find_tables(folder)
+    tables = find_tables(folder)
     readers = _readers_for(columns, layout)
-    fitting = [(reader, found) for reader in readers if (found := reader.fits(sheets, columns))]
+    fitting = [(reader, fit) for reader in readers if (fit := reader.fits(tables, columns))]
     if not fitting:
         known = "; ".join(dict.fromkeys(reader.looked_for for reader in readers))
-        waiting = [f"{s.path} is {kind}" for s in sheets if (kind := special_file_kind(s.path))]
-        but = f" (not opened: {listing(waiting)})" if waiting else ""
+        special = [f"{t.path} is {kind}" for t in tables if (kind := special_file_kind(t.path))]
+        not_opened = f" (not opened: {listing(special)})" if special else ""
         raise DataError(
-            f"{folder}: no metadata found; looked for {known} here and up to three folders below"
-            f"{but}; put the dataset's metadata beside its images"
+            f"{folder}: no metadata found; searched for {known} here and up to three levels below"
+            f"{not_opened}; put the metadata into the folder of the images"
         )
     if len(fitting) > 1:
-        several = "; ".join(f"{reader.name} ({found[0].path})" for reader, found in fitting)
+        several = "; ".join(f"{reader.name} ({fit[0].path})" for reader, fit in fitting)
         choices = " or ".join(f"--layout {reader.name}" for reader, _ in fitting)
         raise DataError(
-            f"{folder}: several datasets fit: {several}; say which you mean with {choices}, or "
-            "give the folder of one"
+            f"{folder}: several datasets fit: {several}; select one with {choices}, or give the "
+            "folder of one dataset"
         )
-    reader, found = fitting[0]
-    return reader.read(found, columns, report)
+    reader, fit = fitting[0]
+    return reader.read(fit, columns, report)
 
 
 def _readers_for(columns: Mapping[str, str], layout: str | None) -> tuple[Reader, ...]:
-    """The readers that may read what the user means."""
-    own = {"image_id", "label"} <= columns.keys()
+    """The readers to try for these options. Raises DataError if they contradict each other."""
+    named = {"image_id", "label"} <= columns.keys()
     if layout is None:
-        return (csv_table.READER,) if own else READERS
-    if own and layout != csv_table.READER.name:
+        return (csv_table.READER,) if named else READERS
+    if named and layout != csv_table.READER.name:
         raise DataError(
-            f"--layout {layout}: its columns are known; --columns image=...,label=... is for "
-            f"a CSV of your own (--layout {csv_table.READER.name})"
+            f"--layout {layout}: its columns are fixed; --columns image=...,label=... is for "
+            f"other CSV tables (--layout {csv_table.READER.name})"
         )
     return tuple(reader for reader in READERS if reader.name == layout)
 
 
 def array_file(path: Path) -> Path | None:
-    """The file of arrays that a path is, or that its folder holds in place of images, if any.
+    """The file of arrays at `path`, or in a folder without images; None without one.
 
-    Raises DataError where there are several.
+    Raises DataError if there are several.
     """
     from bench.data.readers.arrays import HMNIST, is_array_file
 
@@ -279,17 +283,17 @@ def array_file(path: Path) -> Path | None:
         return path
     if not path.is_dir():
         return None
-    found = []
+    files = []
     for parent, names in walk(path):
         for file in (Path(parent, name) for name in names):
             if file.suffix.lower() in IMAGE_SUFFIXES:
                 return None
             if is_array_file(file) and not special_file_kind(file):
-                found.append(file)
-    found.sort()
-    if len(found) > 1:
-        first = [file for file in found if file.name.lower() == next(iter(HMNIST))]
-        if len(first) == 1 and not any(file.suffix.lower() == ".npz" for file in found):
+                files.append(file)
+    files.sort()
+    if len(files) > 1:
+        first = [file for file in files if file.name.lower() == next(iter(HMNIST))]
+        if len(first) == 1 and not any(file.suffix.lower() == ".npz" for file in files):
             return first[0]
-        raise DataError(f"{path}: several files of arrays; give one with --data: {found[0]}")
-    return found[0] if found else None
+        raise DataError(f"{path}: several files of arrays; select one: --data {files[0]}")
+    return files[0] if files else None

@@ -1,11 +1,11 @@
 """Preprocessing: a chain of steps applied once to each image before it is cached.
 
-A chain is a tuple of steps, each with its parameters; `recorded` is what a store's index and a
-job's pixels hash hold of it. The order is: hair first, at the file's own size, where it is sharp;
-then the light's colour, estimated before anything else moves it; then contrast; the size last.
+A chain is a tuple of steps with parameters; `recorded` is its form in the index of an image cache
+and in the pixel hash of a job. Order: hair removal first, at the size of the file, where hairs are
+sharp; then colour constancy, before other steps change the colours; then contrast; the size last.
 
-All parameters in pixels are meant at a width of 600, HAM10000's own, and follow the image's width.
-Every step takes and gives (H, W, 3) uint8 RGB and is the same function on every call.
+Parameters in pixels refer to a width of 600 pixels (HAM10000) and scale with the image width. Every
+step takes and returns (H, W, 3) uint8 RGB and is deterministic.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ Chain = tuple[Step, ...]
 
 @dataclass(frozen=True, slots=True)
 class RemoveHair:
-    """Dark hairs are found by a black-hat and painted over with their surroundings.
+    """Hair removal: a black-hat filter detects dark hairs, and inpainting replaces them.
 
-    The black-hat (closing minus image, cross of `kernel` x `kernel`) is bright where something
-    narrower than the kernel is darker than both its sides; what is above `threshold` grey values
-    and belongs to a connected piece that is long (its box has a diagonal of at least `shortest`)
-    and thin (the diagonal's square is at least `slender` times its area) is hair. Without the last
-    two, pores, scales, clots and the pigment network, which tell the diagnosis, are painted over on
-    hairless images, too. Dark rulers are taken for hair; pale and very short hairs are not found.
+    The black-hat (closing minus image, cross of `kernel` x `kernel`) is large where a structure
+    narrower than the kernel is darker than its surroundings. Pixels above `threshold` grey values
+    are hair if their connected component is long (the diagonal of its box is at least `shortest`)
+    and thin (the square of the diagonal is at least `slender` times its area). Without these two
+    conditions, pores, scales, clots and the pigment network, which are diagnostic, would be removed
+    from hairless images. Dark rulers count as hair; pale and very short hairs are not detected.
     Lee et al. 1997 (DullRazor), doi:10.1016/S0010-4825(97)00020-6; inpainting: Telea 2004,
     doi:10.1080/10867651.2004.10487596, within `radius`. On 14 hairless images of HAM10000 with
-    drawn hairs the mean error fell from 6.9 grey values to 0.5, and rose by 0.002 without hairs.
+    drawn hairs the mean error fell from 6.9 to 0.5 grey values; without hairs it rose by 0.002.
     """
 
     name: ClassVar[str] = "remove_hair"
@@ -61,7 +61,7 @@ class RemoveHair:
     radius: int = 3
 
     def mask(self, image: np.ndarray) -> np.ndarray:
-        """Where there is hair: (H, W) uint8, 255 or 0."""
+        """The hair mask: (H, W) uint8, 255 or 0."""
         zoom = image.shape[1] / WIDTH
         side = 2 * max(1, round((self.kernel * zoom - 1) / 2)) + 1
         cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (side, side))
@@ -78,7 +78,7 @@ class RemoveHair:
         return np.asarray(np.where(hair, 255, 0).astype(np.uint8)[piece])
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The image without its hairs; the very same where there are none."""
+        """The image without hairs; the same object if there are none."""
         mask = self.mask(image)
         if not mask.any():
             return image
@@ -88,19 +88,19 @@ class RemoveHair:
 
 @dataclass(frozen=True, slots=True)
 class BalanceColour:
-    """Colour constancy by shades of grey: the light's colour is taken out, brightness kept.
+    """Colour constancy by shades of grey: removes the colour of the light, keeps the brightness.
 
-    The light's colour is the Minkowski mean of `norm` over each channel (Finlayson & Trezzi 2004);
-    1 is grey-world, infinity white-patch. On dermoscopy: Barata et al. 2015,
-    doi:10.1109/JBHI.2014.2336473, who take 6. Each channel is scaled so that its mean becomes the
-    quadratic mean of the three, which leaves a picture lit by grey light as it is.
+    The colour of the light is the Minkowski mean of order `norm` of each channel (Finlayson &
+    Trezzi 2004); 1 is grey-world, infinity white-patch. For dermoscopy: Barata et al. 2015,
+    doi:10.1109/JBHI.2014.2336473, with order 6. Each channel is scaled so that its mean becomes the
+    quadratic mean of the three; an image under grey light is not changed.
     """
 
     name: ClassVar[str] = "balance_colour"
     norm: float = 6.0
 
     def light(self, image: np.ndarray) -> np.ndarray:
-        """The light's colour (3,) float64, as mean channel values from 0 to 255."""
+        """The colour of the light (3,) float64, as mean channel values from 0 to 255."""
         values = (np.arange(256) / 255.0) ** self.norm
         counts = [cv2.calcHist([image], [c], None, [256], [0, 256]).ravel() for c in range(3)]
         means = np.array([count.astype(np.float64) @ values for count in counts])
@@ -108,7 +108,7 @@ class BalanceColour:
         return np.asarray(255.0 * means ** (1.0 / self.norm))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The image as it would look in grey light; a black channel stays black."""
+        """The image under grey light; a black channel stays black."""
         light = self.light(image)
         gain = np.sqrt((light**2).mean()) / np.maximum(light, BLACK)
         table = np.arange(256)[:, None] * np.where(light > BLACK, gain, 1.0)
@@ -118,10 +118,10 @@ class BalanceColour:
 
 @dataclass(frozen=True, slots=True)
 class EqualizeContrast:
-    """CLAHE on the lightness L of CIELAB, colours kept (Zuiderveld 1994).
+    """CLAHE on the lightness L of CIELAB; colours are kept (Zuiderveld 1994).
 
-    clip_limit   of a tile's histogram, in multiples of its mean
-    tiles        tiles across and down
+    clip_limit   limit of the histogram of a tile, in multiples of its mean
+    tiles        number of tiles per row and per column
     """
 
     name: ClassVar[str] = "clahe"
@@ -129,7 +129,7 @@ class EqualizeContrast:
     tiles: int = 8
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The image with its local contrast evened out."""
+        """The image with equalised local contrast."""
         lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
         clahe = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles))
         lab[..., 0] = clahe.apply(lab[..., 0])
@@ -138,7 +138,7 @@ class EqualizeContrast:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """To `size` x `size` pixels, each the mean of what it covers; the aspect ratio is given up."""
+    """Resize to `size` x `size` pixels by area averaging; the aspect ratio is not kept."""
 
     name: ClassVar[str] = "resize"
     size: int
@@ -150,10 +150,9 @@ class Resize:
 
 
 def preprocess_image_cv(image: np.ndarray, chain: Chain) -> np.ndarray:
-    """An image (H, W, 3) uint8 RGB after every step of a chain, as a store holds it.
+    """An image (H, W, 3) uint8 RGB after all steps of a chain, as in the image cache.
 
-    `preprocessing(recipe)` gives the chain of a recipe. Raises DataError for anything but such an
-    image.
+    `preprocessing(recipe)` returns the chain of a recipe. Raises DataError for other arrays.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:  # noqa: PLR2004
         raise DataError(
@@ -165,7 +164,7 @@ def preprocess_image_cv(image: np.ndarray, chain: Chain) -> np.ndarray:
 
 
 def preprocessing(recipe: Recipe) -> Chain:
-    """The chain that a recipe asks for; its last step makes the size."""
+    """The chain of a recipe; its last step is Resize."""
     steps: list[Step] = []
     if recipe.hair_removal:
         steps.append(RemoveHair())
@@ -182,7 +181,7 @@ def recorded(chain: Chain) -> list[dict[str, Any]]:
 
 
 def parse_chain(record: Sequence[Mapping[str, Any]]) -> Chain:
-    """The chain that a record, as of `recorded`, tells of. Raises DataError for unknown steps."""
+    """The chain of a record made by `recorded`. Raises DataError for unknown steps."""
     return tuple(_parse_step(dict(step)) for step in record)
 
 
@@ -200,15 +199,15 @@ def _parse_step(record: dict[str, Any]) -> Step:
 
 
 def side_of(chain: Chain) -> int:
-    """Width and height in pixels of what a chain gives. Raises DataError where it has no size."""
+    """Output width and height of a chain in pixels. Raises DataError without a final Resize."""
     last = chain[-1] if chain else None
     if not isinstance(last, Resize):
-        raise DataError("a chain that fills a store ends with resize")
+        raise DataError("the chain of an image cache must end with resize")
     return last.size
 
 
 def described(chain: Sequence[Mapping[str, Any]]) -> str:
-    """A recorded chain in words: `remove_hair, resize 224`."""
+    """A recorded chain as text: `remove_hair, resize 224`."""
     return ", ".join(
         f"{step['step']} {step['size']}" if "size" in step else str(step["step"]) for step in chain
     )
@@ -219,8 +218,7 @@ REPEATS = 3
 
 
 class Stage(NamedTuple):
-    """An image (H, W, 3) uint8 RGB after a step; seconds of the processor, None where the stage is
-    no step of its own."""
+    """An image (H, W, 3) uint8 RGB after a step, and CPU seconds; None if it is not a step."""
 
     name: str
     image: np.ndarray
@@ -228,9 +226,9 @@ class Stage(NamedTuple):
 
 
 def trace_steps(content: bytes, decode: Callable[[bytes], np.ndarray], chain: Chain) -> list[Stage]:
-    """Every stage of an image file's way through a chain, the hair mask among them.
+    """The image after decoding and after every step of a chain, and the hair mask.
 
-    A step's cost is that of the fastest of some repeats on one thread, as a store is built.
+    The cost of a step is the fastest of REPEATS runs on one thread, as in the build of a cache.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -249,12 +247,12 @@ def trace_steps(content: bytes, decode: Callable[[bytes], np.ndarray], chain: Ch
 
 
 def _timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
-    spent = []
+    seconds = []
     for _ in range(REPEATS):
         start = time.thread_time()
         result = work()
-        spent.append(time.thread_time() - start)
-    return result, min(spent)
+        seconds.append(time.thread_time() - start)
+    return result, min(seconds)
 
 
 def step_panel(stages: Sequence[Stage]) -> np.ndarray:

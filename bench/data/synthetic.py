@@ -1,21 +1,20 @@
-"""The embedded synthetic dataset: its images, drawn by a program, and its folder in the cache.
+"""The embedded synthetic dataset: drawn images, and their folder in the cache.
 
-A class is a column of `TRAITS`. A lesion is a draw around it that may lean towards a class it is
-confused with, so that classes overlap, and that varies every trait by itself, so that a lesion's
-views resemble each other more than other lesions of its class.
+A class is a column of `TRAITS`. The traits of a lesion are drawn around its class, with a shift
+towards a class it is confused with, so that classes overlap. Every trait varies per lesion, so that
+the views of a lesion are more similar to each other than to other lesions of the class.
 
-Skin is a colour; a lesion takes light away from it, as pigments do: melanin, blood, and deep
-melanin, which looks blue (Beer-Lambert, one absorption a colour channel). Keratin and scars are
-white on top.
+Skin is a colour. A lesion absorbs light like pigments: melanin, blood, and deep melanin, which is
+blue (Beer-Lambert law, one absorption per colour channel). Keratin and scars are white on top.
 
-Pixels are the same on one machine; across versions of opencv they need not be to the last bit.
+The pixels are deterministic on one machine; other versions of OpenCV may change the last bits.
 
-<cache>/synthetic/<version>/metadata.csv   HAM10000's columns and `patient_id`
-    <cache>/synthetic/<version>/images/        a PNG an image, 128x96
-    <cache>/synthetic/<version>/sha256         hash of all of them, proven at every opening
+    <cache>/synthetic/<version>/metadata.csv   columns of HAM10000 and `patient_id`
+    <cache>/synthetic/<version>/images/        one PNG per image, 128x96
+    <cache>/synthetic/<version>/sha256         hash of all files, checked at every opening
 
-The version is a hash of the program and of the libraries that draw, so that another program never
-meets this one's pictures.
+The version is a hash of the program and of the drawing libraries, so that a changed program never
+reads the images of an older one.
 """
 
 from __future__ import annotations
@@ -44,18 +43,18 @@ TRAITS: Mapping[str, Sequence[float]] = {
     "radius": (34, 27, 31, 26, 34, 27, 21),
     # irregularity, as a share of the radius
     "border": (0.16, 0.12, 0.13, 0.08, 0.20, 0.06, 0.09),
-    # how far the border frays, and how wide it fades
+    # irregular and blurred width of the border
     "patchy": (14, 9, 7, 7, 9, 3, 4),
     "blur": (7, 6, 2.5, 7, 3.5, 3.5, 2),
     "pigment": (0.18, 0.12, 0.55, 0.22, 0.75, 0.70, 0.04),
-    # unevenness of the pigment: from side to side, darker within (+) or at the rim (-), in grains
+    # variation of the pigment: large-scale, darker centre (+) or rim (-), small-scale
     "colours": (0.4, 0.5, 0.5, 0.3, 1.3, 0.3, 0.2),
     "centre": (0, 0, 0, -0.5, 0, 0.5, 0.2),
     "mottle": (0.5, 0.4, 0.5, 0.2, 0.5, 0.2, 0.1),
     "network": (0.05, 0, 0.05, 0.35, 0.35, 0.45, 0),
     # dark dots, comedo-like openings
     "globules": (0.05, 0.15, 0.25, 0.02, 0.5, 0.25, 0.05),
-    # pink, and white dots in it: the strawberry of an actinic keratosis
+    # pink with white dots: the strawberry pattern of an actinic keratosis
     "flush": (0.35, 0.22, 0.08, 0.28, 0.12, 0.06, 0.35),
     "follicles": (0.5, 0.02, 0.05, 0, 0.02, 0, 0),
     "vessels": (0.12, 0.8, 0.08, 0.1, 0.15, 0.02, 0.1),
@@ -63,7 +62,7 @@ TRAITS: Mapping[str, Sequence[float]] = {
     # blue-white
     "veil": (0, 0.05, 0.05, 0, 0.6, 0.03, 0.05),
     "lacunae": (0, 0.02, 0, 0, 0.01, 0, 1.0),
-    # the white patch amid a dermatofibroma
+    # the central white patch of a dermatofibroma
     "scar": (0.04, 0.08, 0.05, 0.75, 0.08, 0.02, 0.03),
     "scale": (0.55, 0.12, 0.15, 0.03, 0.05, 0, 0),
     # milia-like
@@ -82,10 +81,10 @@ CONFUSED: Mapping[str, Sequence[int]] = {
     "nv": (0, 5, 25, 10, 55, 0, 5),
     "vasc": (5, 40, 0, 15, 20, 20, 0),
 }
-"""What a lesion may be taken for, in percent."""
+"""Classes that a lesion is confused with, in percent."""
 
 LEAN = 0.85
-"""How far the most untypical lesion has gone over to the class it is taken for."""
+"""The largest shift of a lesion towards the class it is confused with."""
 
 SKIN: Mapping[str, Sequence[float]] = {
     "synthetic_practice": (0.76, 0.63, 0.64),
@@ -96,12 +95,12 @@ SKIN: Mapping[str, Sequence[float]] = {
 """Red, green, blue of skin: medians beside the lesion in HAM10000's four sources."""
 
 SKIN_SPREAD = np.array(((0.13, 0.16, 0.17), (0.0, 0.05, 0.04), (0.0, 0.0, 0.06)))
-"""Patients differ from it, as logarithms: lighter or darker, redder, yellower."""
+"""Variation between patients in log space: lightness, redness, yellowness."""
 
 SKIN_STREAM, LOOK_STREAM = 10, 11
 
 
-def lesion_look(number: int, label: str) -> Look:
+def lesion_traits(number: int, label: str) -> Look:
     """The traits of a lesion by its number in the cohort."""
     stream = Stream.of(LOOK_STREAM, number)
     own, other = CLASSES.index(label), stream.pick(CONFUSED[label])
@@ -141,11 +140,11 @@ DOWN, RIGHT = np.mgrid[:CANVAS, :CANVAS].astype(np.float32) - np.float32(CANVAS 
 DISTANCE = np.hypot(RIGHT, DOWN)
 DIRECTIONS = 720
 DIRECTION = (np.arctan2(DOWN, RIGHT) / (2 * np.pi) * DIRECTIONS).astype(np.int32) % DIRECTIONS
-"""Where each pixel of a canvas lies from its centre: pixels, and a DIRECTIONS-th of a turn."""
+"""Polar coordinates of the canvas: distance in pixels, angle in DIRECTIONS-ths of a turn."""
 
 
 def draw_images(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Draw every image of `cohort_table()`: image id, (96, 128, 3) uint8, BGR as opencv has it."""
+    """Draw every image of `cohort_table()`: image id, (96, 128, 3) uint8 BGR for OpenCV."""
     for lesion_id, views in table.groupby("lesion_id", sort=True):
         first = views.iloc[0]
         skin = skin_of(_number(first["patient_id"]), first["source"])
@@ -166,13 +165,13 @@ class _Brush:
         self.stream = stream
 
     def noise(self, cells: int) -> np.ndarray:
-        """Smooth noise of about [-1, 1], `cells` hills across the canvas."""
+        """Smooth noise of about [-1, 1] with `cells` cells across the canvas."""
         coarse = self.stream.uniform(cells * cells).reshape(cells, cells)
         size = (CANVAS, CANVAS)
         return _layer(cv2.resize(_layer(coarse * 2 - 1), size, interpolation=cv2.INTER_CUBIC))
 
     def dots(self, count: int, reach: float, low: float, high: float, soft: float) -> np.ndarray:
-        """Discs of radius low to high pixels, strewn within `reach` of the centre, in [0, 1]."""
+        """Discs of radius low to high pixels within `reach` of the centre, in [0, 1]."""
         layer = np.zeros((CANVAS, CANVAS), np.uint8)
         for distance, turn, size, depth in self.stream.uniform(4 * count).reshape(count, 4):
             r, angle = reach * np.sqrt(distance), 2 * np.pi * turn
@@ -187,7 +186,7 @@ class _Brush:
     def threads(
         self, count: int, reach: float, length: float, bend: float, soft: float
     ) -> np.ndarray:
-        """Wandering lines that start within `reach` of the centre, in [0, 1]."""
+        """Curved lines that start within `reach` of the centre, in [0, 1]."""
         layer = np.zeros((CANVAS, CANVAS), np.uint8)
         for line in self.stream.uniform(12 * count).reshape(count, 12):
             r, angle = reach * np.sqrt(line[0]), 2 * np.pi * line[1]
@@ -218,7 +217,7 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 
 def _draw_lesion(number: int, label: str, skin: np.ndarray) -> np.ndarray:
     """One lesion on its skin: (CANVAS, CANVAS, 3) float32, RGB in [0, 1]."""
-    look = lesion_look(number, label)
+    look = lesion_traits(number, label)
     brush = _Brush(Stream.of(TEXTURE_STREAM, number))
     edge = _outline(look, brush.stream)
     inside = _sigmoid((edge - DISTANCE + look["patchy"] * brush.noise(11)) / look["blur"])
@@ -255,7 +254,7 @@ def _draw_lesion(number: int, label: str, skin: np.ndarray) -> np.ndarray:
 
 
 def _outline(look: Look, stream: Stream) -> np.ndarray:
-    """Distance (CANVAS, CANVAS) from the centre to the lesion's border, in every direction."""
+    """Distance (CANVAS, CANVAS) from the centre to the border in the direction of each pixel."""
     angle = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)
     draws = stream.uniform(16)
     outline = 1 + 0.22 * draws[0] * np.cos(2 * (angle - 2 * np.pi * draws[1]))
@@ -267,7 +266,7 @@ def _outline(look: Look, stream: Stream) -> np.ndarray:
 
 
 def _honeycomb(brush: _Brush) -> np.ndarray:
-    """The pigment network: the walls of warped hexagons some seven pixels wide, in [0, 1]."""
+    """The pigment network: walls of warped hexagons about seven pixels wide, in [0, 1]."""
     pitch, turn = (np.array((5.5, 0)) + (3, np.pi) * brush.stream.uniform(2)).tolist()
     x, y = RIGHT + 4 * brush.noise(12), DOWN + 4 * brush.noise(12)
     waves = np.zeros_like(x)
@@ -278,7 +277,7 @@ def _honeycomb(brush: _Brush) -> np.ndarray:
 
 
 def _hair(canvas: np.ndarray, number: int) -> np.ndarray:
-    """Lay hair over one lesion in four, thin or thick, few or many."""
+    """Draw hair over HAIR_PERCENT of the lesions, thin or thick, few or many."""
     brush = _Brush(Stream.of(HAIR_STREAM, number))
     if not brush.stream.chance(HAIR_PERCENT):
         return canvas
@@ -325,7 +324,7 @@ COLUMN_NAMES = {"label": "dx", "source": "dataset"}
 
 
 def synthetic_manifest() -> Dataset:
-    """Who is in the synthetic cohort; no pixel is drawn and no file touched."""
+    """The synthetic dataset without images: draws no pixel and opens no file."""
     return Dataset(
         name="synthetic",
         title="synthetic dermatoscopy",
@@ -334,34 +333,35 @@ def synthetic_manifest() -> Dataset:
         synthetic=True,
         native_size=(WIDTH, HEIGHT),
         licence="MIT, as this project",
-        citation="Synthetic images drawn by this project's own program; no patient, no lesion, "
-        "no photograph stands behind them. They say nothing about skin.",
+        citation="Synthetic images drawn by a program of this project, without any patient, lesion "
+        "or photograph. Results on them say nothing about skin.",
         malignant=synthetic_cohort.MALIGNANT,
     )
 
 
 def open_synthetic(cache: Path | None = None, *, images: bool = True) -> OpenDataset:
-    """The synthetic dataset; its images are drawn if the cache does not hold them whole.
+    """The synthetic dataset; draws the images unless the cache has all of them.
 
-    `cache` is the cache's root, $BENCH_CACHE or the user's cache folder by default. Without
-    `images` only the metadata is there: at once, and nothing is written. Drawing takes some
-    seconds. Raises DataError where the cache cannot be written.
+    cache   root of the cache; default: $BENCH_CACHE or the cache folder of the user
+    images  False: metadata only; nothing is drawn or written
+
+    Drawing takes some seconds. Raises DataError if the cache cannot be written.
     """
-    manifest = synthetic_manifest()
+    dataset = synthetic_manifest()
     folder = (cache or cache_folder()) / "synthetic" / version()
     if images:
         try:
-            ensure_folder(folder, lambda scratch: _draw(scratch, manifest.table))
+            ensure_folder(folder, lambda scratch: _draw(scratch, dataset.table))
         except OSError as error:
             raise DataError(
-                f"{folder}: the synthetic images cannot be kept there ({error.strerror}); "
-                "set BENCH_CACHE to a folder that can be written"
+                f"{folder}: the synthetic images cannot be written ({error.strerror}); "
+                "set BENCH_CACHE to a writable folder"
             ) from None
-    return OpenDataset(manifest, folder)
+    return OpenDataset(dataset, folder)
 
 
 def version() -> str:
-    """Short hash of everything the pictures depend on: the program, numpy and opencv."""
+    """Short hash of everything that determines the images: the program, NumPy and OpenCV."""
     program = sorted(Path(__file__).parent.glob("synthetic*.py"))
     parts = [path.read_bytes() for path in program]
     parts += [np.__version__.encode(), cv2.__version__.encode()]

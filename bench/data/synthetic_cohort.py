@@ -1,11 +1,11 @@
-"""Who is in the synthetic cohort: patients, lesions and views, drawn from a fixed seed.
+"""The synthetic cohort: patients, lesions and views, drawn from a fixed seed.
 
-Frozen roles hang on every id, group and label in here, so the table must come out the same under
-any numpy: it is made of Philox's raw 64-bit words (a stream numpy guarantees) and of integer
-tables, never of a Generator's methods, whose algorithms may change.
+Frozen roles depend on every id, group and label, so the table must be the same under all versions
+of NumPy. It uses raw 64-bit words of Philox (a stream that NumPy guarantees) and integer tables,
+never the methods of a Generator, whose algorithms may change.
 
 The tables are percentages by class, counted on the lesions of HAM10000 (Tschandl et al. 2018,
-doi:10.1038/sdata.2018.161), one row a value, one column a class.
+doi:10.1038/sdata.2018.161): one row per value, one column per class.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from bench.dataset import COLUMNS
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 MALIGNANT = ("akiec", "bcc", "mel")
 SEED = 20180814
-"""The seed of everything drawn here and in `synthetic_pixels`."""
+"""The seed of the cohort and of the images (`bench.data.synthetic`)."""
 
 Weights = Mapping[str | int, Sequence[int]]
 
 PATIENTS_BY_CLASS = (36, 48, 66, 30, 72, 118, 30)
-"""Patients whose first lesion is of each class: 400, HAM10000's imbalance softened."""
+"""Number of patients by class of the first lesion: 400, less imbalanced than HAM10000."""
 
 FURTHER_LESIONS = (8, 10, 20, 2, 8, 50, 2)
-"""What a patient's further lesions are, in percent, where they are not of the first one's class."""
+"""Classes of further lesions of a patient in percent, if they differ from the first lesion."""
 
 SAME_CLASS_PERCENT = 40
 LESIONS_PER_PATIENT = (45, 35, 20)
@@ -51,7 +51,7 @@ SEXES: Weights = {
     "female": (35, 37, 42, 52, 40, 48, 49),
     "male": (65, 63, 58, 48, 60, 52, 51),
 }
-SOURCES: Weights = {  # stand-ins for rosendahl, vidir_modern, vidir_molemax and vienna_dias
+SOURCES: Weights = {  # modelled on rosendahl, vidir_modern, vidir_molemax and vienna_dias
     "synthetic_practice": (93, 65, 48, 22, 37, 10, 2),
     "synthetic_modern": (7, 34, 34, 34, 54, 17, 40),
     "synthetic_molemax": (0, 1, 17, 41, 2, 69, 55),
@@ -83,17 +83,17 @@ CONSENSUS_PERCENT: Mapping[str, Sequence[int]] = {  # the rest is histo, or nv's
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Uniform doubles in [0, 1) under a key of their own, the same under every numpy.
+    """A stream of uniform doubles in [0, 1), the same under all versions of NumPy.
 
-    Two streams of different (kind, number) share nothing, so that a patient's draws do not shift
-    when another patient gets one more.
+    Streams with different (kind, number) are independent: an additional draw for one patient does
+    not change the draws of others.
     """
 
     words: np.random.Philox
 
     @classmethod
     def of(cls, kind: int, number: int = 0) -> Stream:
-        """The stream of one thing: a kind (patients, looks, views, ...) and its number."""
+        """The stream of a kind (patients, traits, views, ...) and a number."""
         return cls(np.random.Philox(key=(SEED << 64) + (kind << 32) + number))
 
     def uniform(self, count: int) -> np.ndarray:
@@ -111,7 +111,7 @@ class Stream:
         return rows[self.pick([table[row][label] for row in rows])]
 
     def chance(self, percent: float) -> bool:
-        """True in that many of a hundred draws."""
+        """True with a probability of `percent` / 100."""
         return bool(self.uniform(1)[0] * 100 < percent)
 
     def order(self, count: int) -> np.ndarray:
@@ -120,14 +120,14 @@ class Stream:
 
 
 PATIENT, ORDER = 1, 2
-"""Kinds of stream used here; `synthetic_pixels` counts on from 10."""
+"""Kinds of streams of this module; `bench.data.synthetic` uses kinds from 10."""
 
 
 def cohort_table() -> pd.DataFrame:
-    """The whole cohort, one row an image, with the columns of Record, sorted by image id.
+    """The cohort, one row per image, with the columns of Record, sorted by image id.
 
-    About 400 patients, 700 lesions and 1,200 images. Image ids are dealt at random, so that
-    neighbouring ids say nothing of class, lesion or patient. Cheap: no pixel is drawn.
+    About 400 patients, 700 lesions and 1,200 images. Image ids are in random order, so that
+    neighbouring ids are unrelated in class, lesion and patient. Draws no pixel.
     """
     firsts = np.repeat(np.arange(len(CLASSES)), PATIENTS_BY_CLASS)
     firsts = firsts[Stream.of(ORDER).order(len(firsts))]

@@ -1,8 +1,8 @@
-"""A folder of images without labels, proven apart from what a protocol tests and chooses by.
+"""A folder of unlabelled images, checked for leakage from the val and test images of a protocol.
 
-An unlabelled image that is also a test image would teach what is asked later. So each is compared
-with all images that any fold tests or chooses by: by its file's name, and by the search for copies
-(`bench.data.duplicates.near`). Further photographs of a tested lesion are not found by it.
+An unlabelled copy of a test image in the training data would be leakage. So the unlabelled images
+are compared with the val and test images of all folds: by file name, and by the search for near
+duplicates (`bench.data.duplicates.near`). Further photographs of a tested lesion are not detected.
 """
 
 from __future__ import annotations
@@ -20,59 +20,61 @@ NAME = "unlabelled"
 
 
 def open_unlabelled(folder: Path) -> OpenDataset:
-    """The JPEG and PNG files anywhere below a folder; an image's id is its name's stem.
+    """The JPEG and PNG files in a folder and below; the image id is the stem of the file name.
 
-    Raises DataError where there is none.
+    Raises DataError if there is none.
     """
     if not folder.is_dir():
-        raise DataError(f"--unlabelled {folder}: no such folder; give one of JPEG or PNG files")
+        raise DataError(
+            f"--unlabelled {folder}: no such folder; use a folder with JPEG or PNG files"
+        )
     names = {path.stem for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES}
     if not names:
-        raise DataError(f"--unlabelled {folder}: no JPEG or PNG file below this folder")
+        raise DataError(f"--unlabelled {folder}: no JPEG or PNG file in this folder or below")
     records = [Record(image_id=name, label=NAME) for name in sorted(names)]
     return OpenDataset(Dataset.from_records(NAME, (NAME,), records), folder)
 
 
-def refuse_leaks(unlabelled: OpenDataset, source: OpenDataset, asked: Collection[str]) -> str:
-    """Raise DataError that names every unlabelled image which is one of the dataset's `asked` ones.
+def refuse_leaks(unlabelled: OpenDataset, source: OpenDataset, held_out: Collection[str]) -> str:
+    """Raise DataError that names all unlabelled images that are copies of `held_out` images.
 
-    Gives what has been compared, and pairs that are doubtful, in a sentence.
+    Returns a sentence with the numbers of compared images and the pairs to review.
     """
-    mine = set(unlabelled.manifest.image_ids.tolist())
-    same = sorted(mine & set(asked))
+    ids = set(unlabelled.manifest.image_ids.tolist())
+    same = sorted(ids & set(held_out))
     if same:
         raise DataError(
-            f"--unlabelled {unlabelled.folder}: {len(same)} images bear the names of images that "
-            f"are tested or chosen by: {listing(same)}; remove them"
+            f"--unlabelled {unlabelled.folder}: {len(same)} images have the ids of val or test "
+            f"images: {listing(same)}; remove them"
         )
     both = Dataset.from_records(
         "both",
         (NAME,),
         [
             Record(image_id=f"{side}/{image_id}", label=NAME, group_id=side)
-            for side, ids in ((NAME, mine), ("asked", set(asked)))
-            for image_id in ids
+            for side, members in ((NAME, ids), ("asked", set(held_out)))
+            for image_id in members
         ],
     )
-    theirs = find_images(source)
+    labelled = find_images(source)
     files = {f"{NAME}/{name}": path for name, path in find_images(unlabelled).items()}
-    files |= {f"asked/{name}": theirs[name] for name in asked}
+    files |= {f"asked/{name}": labelled[name] for name in held_out}
     found = find_near_duplicates(both, loader(files))
-    told = {
-        verdict: [
+    copies, doubtful = (
+        [
             f"{pair.image_b.partition('/')[2]} is {pair.image_a.partition('/')[2]}"
             for pair in found.pairs
-            if (pair.verdict == SURE) == verdict
+            if (pair.verdict == SURE) == sure
         ]
-        for verdict in (True, False)
-    }
-    if told[True]:
+        for sure in (True, False)
+    )
+    if copies:
         raise DataError(
-            f"--unlabelled {unlabelled.folder}: {len(told[True])} images are copies of images that "
-            f"are tested or chosen by: {listing(told[True])}; remove them"
+            f"--unlabelled {unlabelled.folder}: {len(copies)} images are copies of val or test "
+            f"images: {listing(copies)}; remove them"
         )
-    doubtful = f"; to be looked at: {listing(told[False])}" if told[False] else ""
+    review = f"; please review: {listing(doubtful)}" if doubtful else ""
     return (
-        f"{len(mine)} unlabelled images: no copy of the {len(asked)} images that are tested or "
-        f"chosen by ({found.method}){doubtful}"
+        f"{len(ids)} unlabelled images: no copy of the {len(held_out)} val and test images "
+        f"({found.method}){review}"
     )

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from bench.io import text_cell
@@ -93,7 +94,8 @@ def read_guideline(file: str) -> Mapping[str, Any]:
 @cache
 def answer_template() -> Template:
     """The template of the answers. It makes plain text; a page escapes it later."""
-    return environment().overlay(autoescape=False).get_template("guidelines/answers.j2")
+    text = environment().overlay(autoescape=False, trim_blocks=False)
+    return text.get_template("guidelines/answers.j2")
 
 
 def guidelines(report: DatasetReport) -> tuple[Guideline, ...]:
@@ -140,6 +142,7 @@ def _context(report: DatasetReport) -> dict[str, Any]:
         report.protocol,
         report.manifest.table,
     )
+    roles = protocol.roles.get(dataset.name)
     attributes = ("age", "sex", "localization", "source")
     commits = {row.facts.environment.get("commit", "") for row in report.trained} - {""}
     detectable = report.detectable.set_index("class")["detectable"]
@@ -154,7 +157,8 @@ def _context(report: DatasetReport) -> dict[str, Any]:
         "unit": dataset.unit,
         "units": plural(dataset.unit),
         "licence": plain(dataset.licence) or "not stated",
-        "roles": protocol.roles.get(dataset.name),
+        "roles": roles,
+        "roles_file": "/".join(PurePath(roles.file).parts[-2:]) if roles else "",
         "by_source": protocol.split.kind == "source-holdout",
         "why_left_out": LEFT_OUT.get(protocol.split.kind),
         "images": len(dataset),

@@ -1,9 +1,8 @@
-"""Hardware, packages and extras of this machine, without network access.
+"""Check hardware, packages and extras of this machine, without network access.
 
-Needs none of them itself, so that it can speak where one is missing.
-
-A finding is grave where the main job, training and scoring, cannot run. Libraries that train are
-loaded in a process of their own: one that is damaged may take its process along.
+Imports none of the optional packages, so that it works without them. The training libraries are
+imported in a separate process, since a damaged one may crash it. A finding is a FAULT if training
+and scoring cannot run.
 """
 
 from __future__ import annotations
@@ -39,27 +38,27 @@ INSTALL = "python -m pip install -r"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at, for what it is needed, and how to mend it.
+    """The result of one check, and how to fix it.
 
-    state  "ok"; "note": works, but read this; "missing": this one thing is not to be had;
-           "FAULT": the main job cannot run
+    state  "ok"; "note": works with a restriction; "missing": an optional feature is unavailable;
+           "FAULT": training and scoring cannot run
     """
 
     state: State
     what: str
-    told: str
+    message: str
     cure: str = ""
 
 
 def pins(requirements: Path) -> dict[str, str]:
-    """The packages of a requirements.in, with their pins, "" without one."""
+    """The packages of a requirements.in with their pinned versions, "" without a pin."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
-    found = (PIN.match(line) for line in lines if line and line[0] not in "#-")
-    return {one[1]: one[2] or "" for one in found if one}
+    matches = (PIN.match(line) for line in lines if line and line[0] not in "#-")
+    return {match[1]: match[2] or "" for match in matches if match}
 
 
 def packages(requirements: Path) -> Iterator[Finding]:
-    """Whether what the bench is pinned to is installed."""
+    """Whether the pinned packages are installed."""
     pinned = pins(requirements)
     installed = {name: version_of(name) for name in pinned}
     cure = f"{INSTALL} {requirements.with_suffix('.txt').name}"
@@ -71,21 +70,24 @@ def packages(requirements: Path) -> Iterator[Finding]:
         if version and pinned[name] and version.split("+")[0] != pinned[name]
     ]
     if others:
-        told = f"other versions than the tests ran with: {', '.join(others)}"
-        yield Finding("note", "packages", f"{told}; numbers may differ in their last digits", cure)
+        message = (
+            f"versions that were not tested: {', '.join(others)}; numbers may differ in the last "
+            "digits"
+        )
+        yield Finding("note", "packages", message, cure)
     if not missing and not others:
         yield Finding("ok", "packages", f"all {len(pinned)} of {requirements.name}, as pinned")
     if version_of("opencv-python"):
         yield Finding(
             "note",
             "packages",
-            "opencv-python beside opencv-python-headless: each overwrites files of the other",
+            "both opencv-python and opencv-python-headless: they overwrite each other's files",
             f"python -m pip uninstall opencv-python opencv-python-headless; {cure}",
         )
 
 
 def version_of(package: str) -> str:
-    """The version installed, "" where there is none."""
+    """The installed version, "" if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -93,9 +95,9 @@ def version_of(package: str) -> str:
 
 
 LITTLE_DISK_GIB = 5.0
-"""Twice what the main job writes: 2.4 GiB on the synthetic set (2026-11-28)."""
+"""Twice the disk space of the main job: 2.4 GiB on the synthetic set (2026-11-28)."""
 LITTLE_MEMORY_GIB = 4.5
-"""Twice what the main job takes at most: 2.2 GiB (2026-11-23)."""
+"""Twice the peak memory of the main job: 2.2 GiB (2026-11-23)."""
 PROBE_SECONDS = 300
 PROBE = """
 import json, cv2, torch, torchvision, timm, lightning_fabric, safetensors.torch, pytorch_grad_cam
@@ -103,12 +105,12 @@ gpus = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_cou
 mixed = bool(gpus) and torch.cuda.is_bf16_supported()
 print(json.dumps([mixed, [[gpu.name, gpu.total_memory] for gpu in gpus]]))
 """
-"""Imports what a training imports; prints whether there is bfloat16, and name and bytes of GPUs."""
+"""Imports the training libraries; prints support of bfloat16, and name and bytes of each GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """Something that one thing needs, which the main job does not: packages, or a program."""
+    """An optional feature and the packages or programs that it needs."""
 
     what: str
     needs: str
@@ -122,26 +124,26 @@ EXTRAS = (
     Extra("demo", "Gradio", f"{INSTALL} requirements-demo.txt", packages=("gradio",)),
     Extra(
         "tests/run.sh",
-        "pytest and its friends",
+        "pytest and its plugins",
         f"{INSTALL} requirements-dev.txt",
         packages=("pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "torchmetrics"),
     ),
     Extra(
-        "tests of pages, pictures",
+        "tests of pages, screenshots",
         "Chromium",
         "install Debian's chromium, or put one on the PATH",
         programs=("chromium",),
     ),
     Extra(
         "plan --slurm",
-        "SLURM's sbatch, where the script is handed in",
-        "take the script to a node that has it",
+        "SLURM's sbatch, to submit the script",
+        "submit the script on a node that has it",
         programs=("sbatch",),
     ),
     Extra(
         "report --latex",
-        "pdflatex and bibtex, to compile what it writes",
-        "install TeX Live, or take the folder to a machine that has it",
+        "pdflatex and bibtex, to compile its output",
+        "install TeX Live, or compile the folder on another machine",
         programs=("pdflatex", "bibtex"),
     ),
     Extra(
@@ -153,14 +155,14 @@ EXTRAS = (
     Extra(
         "the commit in records",
         "git",
-        "install git; without it records do not say which code made them",
+        "install git; without it records contain no commit",
         programs=("git",),
     ),
 )
 
 
 def examine(root: Path, results: Path) -> Iterator[Finding]:
-    """Everything, with the project's folder and the folder of results."""
+    """All checks; `root` is the project folder."""
     yield machine()
     yield training()
     yield from weights(root / "baselines")
@@ -173,18 +175,18 @@ def examine(root: Path, results: Path) -> Iterator[Finding]:
 def machine() -> Finding:
     """Python, processor, cores and memory."""
     host, memory = host_facts(), psutil.virtual_memory()
-    told = (
+    message = (
         f"Python {platform.python_version()}, {host['system']} {host['machine']}, "
         f"{host['processor'] or 'processor unknown'}, {host['cores']} cores, "
         f"{_gib(memory.total)} of memory, {_gib(memory.available)} of it free"
     )
     if memory.available < LITTLE_MEMORY_GIB * 2**30:
-        return Finding("note", "machine", told, "run fewer jobs at once: --jobs 1")
-    return Finding("ok", "machine", told)
+        return Finding("note", "machine", message, "run fewer jobs at the same time: --jobs 1")
+    return Finding("ok", "machine", message)
 
 
 def training() -> Finding:
-    """Whether what trains can be loaded, and on which devices."""
+    """Whether the training libraries can be imported, and the devices they use."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", PROBE],
@@ -194,26 +196,26 @@ def training() -> Finding:
             timeout=PROBE_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        told = f"torch and what trains by it were not loaded within {PROBE_SECONDS} s"
-        return Finding("FAULT", "training", told, "look at what else this machine is doing")
+        message = f"torch and the training libraries were not loaded within {PROBE_SECONDS} s"
+        return Finding("FAULT", "training", message, "check the load of this machine")
     if done.returncode:
         lines = done.stderr.strip().splitlines()
-        last = lines[-1] if lines else f"ended by itself, {done.returncode}"
-        cure = f"{INSTALL} requirements.txt, in an environment of its own"
+        last = lines[-1] if lines else f"its process crashed (exit code {done.returncode})"
+        cure = f"{INSTALL} requirements.txt, in a new virtual environment"
         return Finding("FAULT", "training", f"cannot be loaded: {last}", cure)
     mixed, gpus = json.loads(done.stdout.splitlines()[-1])
     if not gpus and gpu_count():
-        told = f"on the CPU: the driver shows {gpu_count()} GPUs, but torch sees none of them"
-        return Finding("note", "training", told, "install a torch for this driver's CUDA")
+        message = f"on the CPU: the driver shows {gpu_count()} GPUs, but torch sees none of them"
+        return Finding("note", "training", message, "install a torch for this driver's CUDA")
     if not gpus:
-        return Finding("ok", "training", "on the CPU: there is no CUDA device")
-    told = ", ".join(f"{name} ({_gib(size)})" for name, size in gpus)
-    precision = "in bfloat16" if mixed else "in 32 bits, since these have no bfloat16"
-    return Finding("ok", "training", f"on {len(gpus)} of CUDA's devices: {told}; amp {precision}")
+        return Finding("ok", "training", "on the CPU; no CUDA device")
+    devices = ", ".join(f"{name} ({_gib(size)})" for name, size in gpus)
+    precision = "in bfloat16" if mixed else "in float32, since these GPUs have no bfloat16"
+    return Finding("ok", "training", f"on {len(gpus)} CUDA devices: {devices}; amp {precision}")
 
 
 def weights(baselines: Path) -> Iterator[Finding]:
-    """Which pretrained weights of the baselines are in the hub's cache here."""
+    """Which pretrained weights of the baselines are in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
     here: list[str] = []
@@ -229,24 +231,24 @@ def weights(baselines: Path) -> Iterator[Finding]:
         yield Finding(
             "note",
             "pretrained weights",
-            f"not in the hub's cache: {', '.join(absent)}; run fetches them where there is a "
-            "network, and trains from scratch where there is none",
+            f"not in the hub's cache: {', '.join(absent)}; `run` downloads them, and trains from "
+            "scratch without a network",
             "--weights FILE or DIR",
         )
 
 
 def data(given: str) -> Finding:
-    """Which data commands take that are not told any: $BENCH_DATA, else the synthetic set."""
+    """The data of commands without --data: $BENCH_DATA, or the synthetic set."""
     if not given:
-        return Finding("ok", "data", "the synthetic set, where neither --data nor $BENCH_DATA is")
+        return Finding("ok", "data", "the synthetic set, without --data and $BENCH_DATA")
     if not Path(given).exists():
-        told = f"$BENCH_DATA: {given}: there is no such file or folder"
-        return Finding("FAULT", "data", told, "set it anew, or unset it for the synthetic set")
+        message = f"$BENCH_DATA: {given}: no such file or folder"
+        return Finding("FAULT", "data", message, "correct it, or unset it for the synthetic set")
     return Finding("ok", "data", f"$BENCH_DATA: {given}", "python bench.py data audit")
 
 
 def place(what: str, folder: Path) -> Finding:
-    """Whether a folder can be written and locked, and how much room its disk has."""
+    """Whether a folder can be written and locked, and the free space of its disk."""
     try:
         refuse_unwritable(folder / "doctor")
         nearest = next(each for each in (folder, *folder.resolve().parents) if each.is_dir())
@@ -256,23 +258,23 @@ def place(what: str, folder: Path) -> Finding:
             pass
         lock.unlink(missing_ok=True)
     except (OSError, NotImplementedError) as error:
-        told = f"{folder}: cannot be written and locked ({getattr(error, 'strerror', error)})"
-        return Finding("FAULT", what, told, "name another folder, or make this one writable")
-    told = f"{folder}: {_gib(free)} free"
+        message = f"{folder}: cannot be written and locked ({getattr(error, 'strerror', error)})"
+        return Finding("FAULT", what, message, "give another folder, or make this one writable")
+    message = f"{folder}: {_gib(free)} free"
     if free < LITTLE_DISK_GIB * 2**30:
-        return Finding("note", what, told, "name a folder on a larger disk")
-    return Finding("ok", what, told)
+        return Finding("note", what, message, "give a folder on a larger disk")
+    return Finding("ok", what, message)
 
 
-def extra(one: Extra) -> Finding:
-    """Whether something beside the main job can be done."""
-    lacks = [name for name in one.packages if not version_of(name)]
-    lacks += [name for name in one.programs if shutil.which(name) is None]
-    if lacks:
-        told = f"needs {one.needs}; not here: {', '.join(lacks)}"
-        return Finding("missing", one.what, told, one.cure)
-    have = [f"{name} {version_of(name)}" for name in one.packages]
-    return Finding("ok", one.what, ", ".join([*have, *one.programs]))
+def extra(feature: Extra) -> Finding:
+    """Whether an optional feature is available."""
+    missing = [name for name in feature.packages if not version_of(name)]
+    missing += [name for name in feature.programs if shutil.which(name) is None]
+    if missing:
+        message = f"needs {feature.needs}; not installed: {', '.join(missing)}"
+        return Finding("missing", feature.what, message, feature.cure)
+    installed = [f"{name} {version_of(name)}" for name in feature.packages]
+    return Finding("ok", feature.what, ", ".join([*installed, *feature.programs]))
 
 
 def _gib(size: float) -> str:

@@ -1,7 +1,7 @@
-"""Ensembles of rows that are in the results: rows of their own, with records like any other's.
+"""Ensembles of existing rows, stored as rows with records.
 
-An ensemble trains nothing. Its record names the members by the hash of what made them, and the
-weights of each fold, so anyone can compute its predictions again from theirs.
+An ensemble trains nothing. Its record contains the hashes of its members and the weights of each
+fold, so its predictions can be reproduced from theirs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.run.worker import bench_facts
 
 @dataclass(frozen=True)
 class EnsembleFit:
-    """What an ensemble says of one slot: test and val, and the weight of each member by row."""
+    """Predictions of an ensemble for one seed and fold, and the weight of each member by row."""
 
     test: Predictions
     val: Predictions
@@ -34,40 +34,40 @@ class EnsembleFit:
 
 
 def shared_slots(rows: Sequence[RowPredictions]) -> list[TrainingKey]:
-    """The slots of the seeds that are whole in all members: of which none lacks what another has.
+    """The folds of the seeds that are complete in all members.
 
-    Raises PredictionError where there is no such seed, or a member lacks val.
+    Raises PredictionError without such a seed, or if a member lacks predictions of val.
     """
     for row in rows:
         if set(row.test) - set(row.val):
             raise PredictionError(
-                f"{row.name}: has no predictions of val ({row.kind}), and weights are chosen on "
-                "val alone; leave it out"
+                f"{row.name}: has no predictions of val ({row.kind}), which select the weights; "
+                "leave it out"
             )
     every = set.union(*(set(row.test) for row in rows))
     lacking = {row.name: every - set(row.test) for row in rows}
     broken = {slot.seed for slots in lacking.values() for slot in slots}
     shared = sorted(slot for slot in every if slot.seed not in broken)
     if not shared:
-        told = [f"{name} lacks {_places(slots)}" for name, slots in lacking.items() if slots]
+        gaps = [f"{name} lacks {_places(slots)}" for name, slots in lacking.items() if slots]
         raise PredictionError(
-            f"no seed is whole in all members: {'; '.join(told)}; run what is missing, or leave a "
-            "member out"
+            f"no seed is complete in all members: {'; '.join(gaps)}; run the missing folds, or "
+            "leave a member out"
         )
     return shared
 
 
 def _places(slots: AbstractSet[TrainingKey]) -> str:
-    """Slots in words, a seed after the other: `seed 0 fold 3, 4, seed 1 fold 0`."""
+    """Seeds and folds as text: `seed 0 fold 3, 4, seed 1 fold 0`."""
     folds: dict[str, list[str]] = {}
     for slot in sorted(slots):
         place = f"seed {slot.seed}{f' repeat {slot.repeat}' if slot.repeat else ''}"
         folds.setdefault(place, []).append(str(slot.fold))
-    return listing([f"{place} fold {', '.join(found)}" for place, found in folds.items()])
+    return listing([f"{place} fold {', '.join(each)}" for place, each in folds.items()])
 
 
 def is_ensemble(folder: Path) -> bool:
-    """Whether a row's folder holds an ensemble, and nothing else."""
+    """Whether all records of a row's folder are of an ensemble."""
     marks = results.visible(folder, "seed*/**/record.json")
     records = [results.read_record(path.parent) for path in marks]
     return bool(records) and all(each and each.job.members for each in records)
@@ -80,7 +80,7 @@ def ensemble_job(
     members: Mapping[str, RowFacts],
     classes: tuple[str, ...],
 ) -> Job:
-    """The job that an ensemble's records speak of; its slot is filled in by `write_ensemble`.
+    """The job of an ensemble's records; `write_ensemble` sets seed, repeat and fold.
 
     base  protocol, dataset, roster_sha256, roles_sha256
     """
@@ -111,7 +111,7 @@ def write_ensemble(
     made: Mapping[TrainingKey, EnsembleFit],
     command: str,
 ) -> Path:
-    """Write predictions and records of all slots; the folder of the row."""
+    """Write predictions and records of all folds; returns the folder of the row."""
     row = root / job.protocol / job.dataset / job.row
     if is_ensemble(row):
         shutil.rmtree(row)
@@ -149,23 +149,23 @@ def write_ensemble(
 
 
 def _note(job: Job, made: Sequence[EnsembleFit]) -> str:
-    """Members and their weights in a sentence."""
-    told = []
+    """A note with the members and the range of their weights."""
+    ranges = []
     for row in made[0].weights:
         weights = [each.weights[row] for each in made]
-        told.append(f"{row} {min(weights):.2f} to {max(weights):.2f}")
+        ranges.append(f"{row} {min(weights):.2f} to {max(weights):.2f}")
     return (
         f"ensemble ({job.variant['pool']} pool), nothing was trained; weights by fold, chosen on "
-        f"val alone: {', '.join(told)}; its cost is its members'"
+        f"val alone: {', '.join(ranges)}; its cost is its members'"
     )
 
 
 def _declared(members: Mapping[str, RowFacts]) -> str:
-    """What the weights of all members have seen; undeclared where one does not say."""
+    """Pretraining data of all members; undeclared if one does not declare it."""
     seen = set()
     for facts in members.values():
-        said = facts.recipe.get("pretraining_data") or UNDECLARED
-        seen.add("none" if "from scratch" in facts.badges else str(said))
+        declared = facts.recipe.get("pretraining_data") or UNDECLARED
+        seen.add("none" if "from scratch" in facts.badges else str(declared))
     if UNDECLARED in seen:
         return UNDECLARED
     return ", ".join(sorted(seen - {"none"})) or "none"

@@ -1,4 +1,4 @@
-"""The plan of a run: methods x seeds x folds as jobs, their weights and order."""
+"""Plan a run: methods x seeds x folds as jobs, their weights and their order."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ HUB_TIMEOUT_SECONDS = 5
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of weights and its sha256, or neither: then training starts from scratch."""
+    """A file of pretrained weights and its sha256; None and "" for training from scratch."""
 
     path: Path | None = None
     sha256: str = ""
 
 
 def find_weights(recipe: Recipe, given: Path | None) -> Weights:
-    """The weights a recipe starts from; none where it wants none or they cannot be had.
+    """The pretrained weights of a recipe; none if it needs none or they are not available.
 
-    `given` is a file, or a folder with <model>.safetensors (.pth, .pt). Without it the hub is
-    asked, unless HF_HUB_OFFLINE is set. Raises MethodError where `given` has not what is wanted.
+    `given` is a file, or a folder with <model>.safetensors (.pth, .pt). Without it, they come from
+    the hub's cache or the hub, unless HF_HUB_OFFLINE is set. Raises MethodError if `given` does not
+    contain them.
     """
     if recipe.pretrained is None:
         return Weights()
@@ -53,13 +54,13 @@ def _given_file(recipe: Recipe, given: Path) -> Path:
     if given.is_file():
         return given
     names = [f"{recipe.model}{suffix}" for suffix in SUFFIXES]
-    found = [given / name for name in names if (given / name).is_file()]
-    if not found:
+    files = [given / name for name in names if (given / name).is_file()]
+    if not files:
         raise MethodError(
             f"--weights {given}: neither a file nor a folder with {' or '.join(names)}; "
-            f"fetch {recipe.pretrained} from the hub, or leave --weights out to train from scratch"
+            f"download {recipe.pretrained} from the hub, or omit --weights to train from scratch"
         )
-    return found[0]
+    return files[0]
 
 
 def _from_hub(repository: str) -> Path | None:
@@ -68,24 +69,26 @@ def _from_hub(repository: str) -> Path | None:
     try:
         cached = try_to_load_from_cache(repository, HUB_FILE)
     except ValueError:
-        raise MethodError(f"pretrained={repository!r}: is no repository name on the hub") from None
+        raise MethodError(
+            f"pretrained={repository!r}: not a valid repository name of the hub"
+        ) from None
     if isinstance(cached, str):
         return Path(cached)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return None
     try:
-        # asked first, since the download alone retries for 23 s where there is no network
+        # a request first: without a network, the download retries for 23 s
         HfApi().model_info(repository, timeout=HUB_TIMEOUT_SECONDS)
         return Path(hf_hub_download(repository, HUB_FILE))
-    except Exception:  # noqa: BLE001 - whatever the network does, the run goes on from scratch
+    except Exception:  # noqa: BLE001 - on any failure of the network the run trains from scratch
         return None
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """What the images are: their identity, and the sizes of the files they were made from.
+    """Hash of the preprocessed images and the sizes of their source files.
 
-    native  whether every file has the size that the dataset's authors publish
+    native  whether every file has the size published by the dataset's authors
     """
 
     sha256: str
@@ -95,7 +98,10 @@ class Pixels:
 
 @dataclass(frozen=True)
 class MethodRequest:
-    """What the user asked of one method: overrides of its recipe, and the weights it gets."""
+    """A method with the user's overrides of its recipe, and its weights.
+
+    named_weights  whether the user gave the weights
+    """
 
     loaded: LoadedMethod
     overrides: Mapping[str, Any]
@@ -103,47 +109,48 @@ class MethodRequest:
     named_weights: bool = False
 
 
-def resolve_recipe(protocol: Protocol, dataset: str, ask: MethodRequest) -> Recipe:
-    """The recipe as it will run: the method's, with the protocol's and the user's settings."""
+def resolve_recipe(protocol: Protocol, dataset: str, request: MethodRequest) -> Recipe:
+    """The recipe of a training: the method's, with the protocol's and the user's settings."""
     fixed = protocol.settings(dataset).overrides()
-    if ask.named_weights:
-        # the recipe speaks of its own weights; what a file of the user's has seen, the user says
+    if request.named_weights:
+        # the recipe's pretraining data is of its weights; the user declares that of another file
         fixed["pretraining_data"] = None
-    return ask.loaded.method.recipe.with_overrides(fixed | dict(ask.overrides))
+    return request.loaded.method.recipe.with_overrides(fixed | dict(request.overrides))
 
 
 def drop_inactive(
-    protocol: Protocol, dataset: str, asks: Sequence[MethodRequest], devices: int = 1
+    protocol: Protocol, dataset: str, requests: Sequence[MethodRequest], devices: int = 1
 ) -> list[MethodRequest]:
-    """The asks without overrides that change nothing in them, though they do in others.
+    """The requests without overrides that have no effect in them, but in other requests.
 
-    So a sweep over optimizer and momentum tries adamw once. Raises MethodError for an override that
-    changes nothing in any training of a method. A method that trains itself may use every switch.
+    So a sweep over optimizer and momentum trains adamw once. Raises MethodError for an override
+    without effect in all trainings of a method. A method with its own training may use any option.
     """
-    settled: list[MethodRequest] = []
-    acting: dict[tuple[str, str], str] = {}
-    for ask in asks:
-        idle: dict[str, str] = {}
-        if trained_by_engine(ask.loaded.method):
-            start = TrainingSetup(weights=ask.weights.path is not None, devices=devices)
-            recipe = resolve_recipe(protocol, dataset, ask)
-            idle = inactive_options(recipe, start)
-        kept = {key: value for key, value in ask.overrides.items() if key not in idle}
-        settled.append(replace(ask, overrides=kept))
-        name = ask.loaded.method.name
-        for key in ask.overrides:
-            why = f"{key}={ask.overrides[key]}: changes nothing in {name}, since {idle.get(key)}"
-            acting.setdefault((name, key), why)
-            if key not in idle:
-                acting[name, key] = ""
-    faults = [why for why in acting.values() if why]
-    if faults:
-        raise MethodError(f"{'; '.join(faults)}; leave it out")
-    return settled
+    reduced: list[MethodRequest] = []
+    faults: dict[tuple[str, str], str] = {}
+    for request in requests:
+        inactive: dict[str, str] = {}
+        if trained_by_engine(request.loaded.method):
+            start = TrainingSetup(weights=request.weights.path is not None, devices=devices)
+            recipe = resolve_recipe(protocol, dataset, request)
+            inactive = inactive_options(recipe, start)
+        kept = {key: value for key, value in request.overrides.items() if key not in inactive}
+        reduced.append(replace(request, overrides=kept))
+        name = request.loaded.method.name
+        for key in request.overrides:
+            fault = (
+                f"{key}={request.overrides[key]}: no effect in {name}, since {inactive.get(key)}"
+            )
+            faults.setdefault((name, key), fault)
+            if key not in inactive:
+                faults[name, key] = ""
+    if any(faults.values()):
+        raise MethodError(f"{'; '.join(filter(None, faults.values()))}; omit it")
+    return reduced
 
 
 def own_inactive(method: Method) -> str:
-    """What of a method's own recipe changes nothing, however it starts; "" where all of it acts."""
+    """The options of a method's recipe that never have an effect; "" if all have one."""
     if not trained_by_engine(method):
         return ""
     recipe = method.recipe.with_overrides({"unlabelled": "given"})
@@ -153,17 +160,17 @@ def own_inactive(method: Method) -> str:
 
 
 def variant_of(
-    protocol: Protocol, dataset: str, ask: MethodRequest, pixels: Pixels
+    protocol: Protocol, dataset: str, request: MethodRequest, pixels: Pixels
 ) -> dict[str, Any]:
-    """What differs from the method's own recipe, as the protocol fixes it, on own pixels."""
+    """Differences to the method's recipe under this protocol, and to the original pixels."""
     own = protocol.settings(dataset).overrides()
-    base = ask.loaded.method.recipe.with_overrides(own).model_dump()
-    asked = resolve_recipe(protocol, dataset, ask).model_dump()
-    variant = {name: asked[name] for name in asked if asked[name] != base[name]}
+    base = request.loaded.method.recipe.with_overrides(own).model_dump()
+    recipe = resolve_recipe(protocol, dataset, request).model_dump()
+    variant = {name: recipe[name] for name in recipe if recipe[name] != base[name]}
     if not pixels.native:
         variant["files"] = f"{_sizes(pixels.file_sizes)}, {pixels.sha256[:8]}"
-    if ask.named_weights and ask.weights.sha256:
-        variant["weights"] = ask.weights.sha256[:8]
+    if request.named_weights and request.weights.sha256:
+        variant["weights"] = request.weights.sha256[:8]
     return variant
 
 
@@ -173,15 +180,15 @@ def _sizes(sizes: Mapping[str, int]) -> str:
 
 
 def row_name(method: str, variant: Mapping[str, Any]) -> str:
-    """The method's name, with 8 hex of the variant where there is one."""
+    """The method's name, followed by 8 hex digits of the variant if there is one."""
     return f"{method}@{digest(dict(variant))[:8]}" if variant else method
 
 
 def plan_jobs(
     protocol: Protocol,
-    manifest: Dataset,
+    dataset: Dataset,
     roles_sha256: str,
-    asks: Sequence[MethodRequest],
+    requests: Sequence[MethodRequest],
     pixels: Mapping[Chain, Pixels],
     *,
     seeds: Sequence[int],
@@ -191,7 +198,7 @@ def plan_jobs(
 ) -> list[Job]:
     """Every job of a run, in the order method, seed, repeat, fold.
 
-    `pixels` by preprocessing chain. Raises ProtocolError for a fold that the protocol lacks.
+    `pixels` are by preprocessing chain. Raises ProtocolError for a fold that does not exist.
     """
     unknown = [fold for fold in folds if not 0 <= fold < protocol.folds]
     if unknown:
@@ -199,27 +206,27 @@ def plan_jobs(
             f"--folds {listing(unknown)}: {protocol.name} has the folds 0 to {protocol.folds - 1}"
         )
     jobs = []
-    for ask in asks:
-        method, recipe = ask.loaded.method, resolve_recipe(protocol, manifest.name, ask)
-        recipe.refuse_other_classes(manifest.classes)
+    for request in requests:
+        method, recipe = request.loaded.method, resolve_recipe(protocol, dataset.name, request)
+        recipe.refuse_other_classes(dataset.classes)
         own = pixels[preprocessing(recipe)]
-        variant = variant_of(protocol, manifest.name, ask, own)
+        variant = variant_of(protocol, dataset.name, request, own)
         for seed in seeds:
             for repeat in range(protocol.split.repeats):
                 jobs += [
                     Job(
                         protocol=protocol.name,
-                        dataset=manifest.name,
+                        dataset=dataset.name,
                         row=row_name(method.name, variant),
                         method=method.name,
                         variant=variant,
                         recipe=recipe,
-                        method_source=ask.loaded.source_sha256,
+                        method_source=request.loaded.source_sha256,
                         roles_sha256=roles_sha256,
-                        classes=manifest.classes,
-                        roster_sha256=manifest.roster_sha256,
+                        classes=dataset.classes,
+                        roster_sha256=dataset.roster_sha256,
                         pixels_sha256=own.sha256,
-                        weights_sha256=ask.weights.sha256,
+                        weights_sha256=request.weights.sha256,
                         seed=seed,
                         repeat=repeat,
                         fold=fold,
@@ -234,10 +241,10 @@ def plan_jobs(
 
 
 def longest_first(job_files: Sequence[JobFile], known: Iterable[RunRecord]) -> list[JobFile]:
-    """The jobs by falling expected time, as earlier records tell it; among equals the order given.
+    """The jobs by decreasing expected time from earlier records; equal jobs keep their order.
 
-    A record of the same row counts most; else one of the same method counts in proportion to epochs
-    and pixels. A job that nobody knows begins first: it may be the longest.
+    The estimate uses records of the same row, else of the same method in proportion to epochs and
+    pixels. A job without an estimate starts first, since it may be the longest.
     """
     by_row, by_method = defaultdict(list), defaultdict(list)
     for record in known:
@@ -255,5 +262,5 @@ def longest_first(job_files: Sequence[JobFile], known: Iterable[RunRecord]) -> l
 
 
 def _size(job: Job) -> float:
-    """What the time of a training grows with: epochs, and pixels of an image."""
+    """Epochs times pixels of an image, to which the time of a training is proportional."""
     return float(job.recipe.epochs * job.recipe.image_size**2)

@@ -1,6 +1,6 @@
 """Files of a results folder that pages link to or a site publishes.
 
-The folder may come from elsewhere, so files that lesion-bench did not write are skipped.
+Files that are not pages of the bench are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.run.results import BOARD, LEADERBOARD
 from bench.run.submissions import all_submissions
 
 KEPT = ("record.json", "predictions.parquet", "val_predictions.parquet", "history.csv")
-"""Published files of a job's folder; never checkpoints, logs or pictures."""
+"""Published files of a job's folder; never its checkpoints, logs or images."""
 FOLDER = "results"
 LONGEST = 100
 
@@ -39,20 +39,20 @@ def downloads(
 ) -> list[Download]:
     """Records and predictions of every row of a leaderboard; the first folder with a file counts.
 
-    A different file of a later folder is published under `<row>.2`. Raises ResultsError for
-    predictions that differ from the hash in their record.
+    A file of folder number N that differs is published as `<row>.N`. Raises ResultsError for a file
+    that does not match its hash in the record.
     """
-    files: dict[str, Download] = {}
+    by_name: dict[str, Download] = {}
     for number, root in enumerate(roots, start=1):
         for file in [
             *_of_jobs(root, protocol, dataset, roles_sha256),
             *_of_submissions(root, protocol, dataset, roles_sha256),
         ]:
-            first = files.get(_name(protocol, dataset, file, 1))
-            copy = 1 if first is None or first.sha256 == file.sha256 else number
-            name = _name(protocol, dataset, file, copy)
-            files.setdefault(name, replace(file, name=name))
-    return sorted(files.values(), key=lambda file: file.name)
+            first = by_name.get(_name(protocol, dataset, file, 1))
+            same = first is None or first.sha256 == file.sha256
+            name = _name(protocol, dataset, file, 1 if same else number)
+            by_name.setdefault(name, replace(file, name=name))
+    return sorted(by_name.values(), key=lambda file: file.name)
 
 
 def _name(protocol: str, dataset: str, file: Download, number: int) -> str:
@@ -72,7 +72,8 @@ def _of_jobs(root: Path, protocol: str, dataset: str, roles: str) -> Iterator[Do
             sha256 = sha256_of(path)
             if name in record.files and record.files[name] != sha256:
                 raise ResultsError(
-                    f"{path}: sha256 differs from record.json; remove {folder} and run again"
+                    f"{path}: does not match its hash in {results.RECORD}; remove {folder} and run "
+                    "again"
                 )
             yield Download(
                 f"{inside}/{name}",

@@ -1,14 +1,14 @@
-"""Methods by name or file: baselines, examples, installed packages, or a Python file of one's own.
+"""Load methods by name or file: baselines, examples, installed packages, user's Python files.
 
-A method file says what it is by the names it defines, one of
+A method file defines one of these names:
 
-    METHOD = Method(name, recipe, fit_predict)    all of it
+    METHOD = Method(name, recipe, fit_predict)    the whole method
     RECIPE = Recipe(...)                          the bench's engine trains it
-    def build_model(num_classes)                  the engine trains what it gives
-    def fit_predict(task)                         a method with anything inside
+    def build_model(num_classes)                  the engine trains the model it returns
+    def fit_predict(task)                         a method with its own training
 
-Without METHOD the file's name is the method's; beside the two functions a RECIPE may stand. An
-installed package announces such a METHOD, or such a module, by an entry point of `bench.methods`.
+Without METHOD, the file name is the method's name; a RECIPE may accompany either function. An
+installed package registers a METHOD or a module by an entry point of `bench.methods`.
 """
 
 from __future__ import annotations
@@ -30,25 +30,24 @@ from bench.errors import MethodError, listing
 from bench.method import OWN_MODEL, Method, Recipe
 
 RESERVED = frozenset({"majority", "prior", "uniform", "leaderboard", "sweep"})
-"""Names of the reference rows, and of the folders of the pages and of sweeps."""
+"""Names of the reference rows, of the folder of the pages and of the folder of sweeps."""
 EXAMPLES = "examples"
-"""The folder beside the baselines whose methods are found by name, too."""
+"""Subfolder of the baselines with example methods, which have names, too."""
 GROUP = "bench.methods"
 ENGINE = "bench.train:fit_predict"
-"""Who trains where a file names nobody: by name, as an entry point would, since training is no
-business of planning, and torch comes when it starts."""
+"""The default training; by name, so that planning does not import torch."""
 PLAIN = ("RECIPE", "build_model", "fit_predict")
 
 
 @dataclass(frozen=True)
 class LoadedMethod:
-    """A method and where it came from.
+    """A method and its origin.
 
     passport       the file's docstring: source, licence, command, measured score
-    source_sha256  hash of the file below its passport, so a new figure there is no new method; of
-                   an installed package, hash of all its Python files
-    address        what `load_method` takes to find this very one again, in any folder
-    given          what --method takes, on anybody's machine
+    source_sha256  hash of the file below its passport, so that new figures there do not change the
+                   method; of an installed package, hash of all its Python files
+    address        argument of `load_method` for exactly this method, in any folder
+    given          argument of --method, on any machine
     """
 
     method: Method
@@ -60,9 +59,9 @@ class LoadedMethod:
 
 
 def method_files(folder: Path) -> dict[str, Path]:
-    """The method files of a folder, and of the examples in it, by their names, in order."""
-    found = [*folder.glob("*.py"), *folder.glob(f"{EXAMPLES}/*.py")]
-    files = {path.stem: path for path in found if not path.stem.startswith("_")}
+    """The method files of a folder and of its examples, by name, in order."""
+    paths = [*folder.glob("*.py"), *folder.glob(f"{EXAMPLES}/*.py")]
+    files = {path.stem: path for path in paths if not path.stem.startswith("_")}
     return dict(sorted(files.items()))
 
 
@@ -72,15 +71,15 @@ def method_names(folder: Path) -> list[str]:
 
 
 def installed_methods() -> dict[str, EntryPoint]:
-    """The methods of installed packages by name. Nothing of them is loaded."""
+    """Entry points of the methods of installed packages by name; loads none of them."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
 
 
 def load_method(name_or_file: str, folder: Path) -> LoadedMethod:
     """Load a baseline, an example or an installed method by name, or any method by its file.
 
-    Its code is run: it is the user's choice. Raises MethodError for an unknown name, or a file
-    that defines no method.
+    Runs the code of the file, which the user has chosen. Raises MethodError for an unknown name, or
+    for a file without a method.
     """
     files, installed = method_files(folder), installed_methods()
     if name_or_file.endswith(".py"):
@@ -97,7 +96,7 @@ def load_method(name_or_file: str, folder: Path) -> LoadedMethod:
         return _from_package(installed[name], RESERVED if point else RESERVED | set(files))
     raise MethodError(
         f"unknown method {name_or_file!r}; known are {listing([*files, *installed])}; "
-        "a method of your own is given as its FILE.py"
+        "give another method as its FILE.py"
     )
 
 
@@ -105,7 +104,7 @@ def _from_file(path: Path, taken: frozenset[str] | set[str], given: str) -> Load
     try:
         source = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise MethodError(f"{path}: is not UTF-8 text") from None
+        raise MethodError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     passport, body = split_passport(source, path)
     method = _method_of(_run(path.resolve()), path.stem, str(path))
     refuse_name(method.name, taken, str(path))
@@ -122,13 +121,13 @@ def _from_file(path: Path, taken: frozenset[str] | set[str], given: str) -> Load
 def _from_package(point: EntryPoint, taken: frozenset[str] | set[str]) -> LoadedMethod:
     where = f"{GROUP}: {point.name} = {point.value}"
     try:
-        found = point.load()
+        loaded = point.load()
         module = importlib.import_module(point.module)
     except (Exception, SystemExit) as error:
         raise MethodError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
-    method = _method_of(found, point.name, where) if isinstance(found, ModuleType) else found
+    method = _method_of(loaded, point.name, where) if isinstance(loaded, ModuleType) else loaded
     if not isinstance(method, Method):
-        raise MethodError(f"{where}: is a {type(found).__name__}, neither a Method nor a module")
+        raise MethodError(f"{where}: is a {type(loaded).__name__}, neither a Method nor a module")
     refuse_name(method.name, taken, where)
     origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.module
     passport = (module.__doc__ or "").strip()
@@ -143,7 +142,7 @@ def _from_package(point: EntryPoint, taken: frozenset[str] | set[str]) -> Loaded
 
 
 def _package_sha256(package: str) -> str:
-    """Hash of the Python files of an importable package, or of the one file that a module is."""
+    """Hash of the Python files of an importable package, or of a single-file module."""
     spec = importlib.util.find_spec(package)
     roots = [Path(root) for root in (spec and spec.submodule_search_locations) or ()]
     files = {
@@ -158,13 +157,13 @@ def _package_sha256(package: str) -> str:
 
 
 def trained_by_engine(method: Method) -> bool:
-    """Whether the bench's engine trains a method, and not the method itself."""
+    """Whether the bench's engine trains a method."""
     fit = method.fit_predict
     return bool(getattr(fit, "func", fit) is pkgutil.resolve_name(ENGINE))
 
 
 def split_passport(source: str, path: Path) -> tuple[str, str]:
-    """A method file's docstring, and the source below it."""
+    """The docstring of a method file, and the source below it."""
     try:
         module = ast.parse(source)
     except SyntaxError as error:
@@ -185,7 +184,7 @@ def _run(path: Path) -> ModuleType:
     name = f"bench_method_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise MethodError(f"{path}: is no Python file")
+        raise MethodError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -196,7 +195,7 @@ def _run(path: Path) -> ModuleType:
 
 
 def _method_of(module: ModuleType, name: str, where: str) -> Method:
-    """The method that a module's names make; `name` is its name where METHOD does not say."""
+    """The method that a module defines; `name` is its name without METHOD."""
     method = getattr(module, "METHOD", None)
     if isinstance(method, Method):
         return method
@@ -213,8 +212,8 @@ def _method_of(module: ModuleType, name: str, where: str) -> Method:
         raise MethodError(f"{where}: RECIPE is a {type(recipe).__name__}, not a Recipe(...)")
     if build is not None and fit is not engine:
         raise MethodError(
-            f"{where}: defines both build_model and fit_predict; leave one out: the engine trains "
-            "what build_model gives, and fit_predict does all of it itself"
+            f"{where}: defines both build_model and fit_predict; remove one: the engine trains the "
+            "model of build_model, and fit_predict replaces the engine"
         )
     if build is not None:
         own = recipe.with_overrides({"model": OWN_MODEL})
@@ -223,8 +222,8 @@ def _method_of(module: ModuleType, name: str, where: str) -> Method:
 
 
 def refuse_name(name: str, taken: frozenset[str] | set[str], where: str) -> None:
-    """Raise MethodError for a name that no method can have, or that another one has."""
+    """Raise MethodError for an invalid name, or for the name of another method."""
     if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii():
         raise MethodError(f"{where}: method name {name!r}: use letters, digits, '_' and '-'")
     if name in taken:
-        raise MethodError(f"{where}: the name {name!r} is taken; give the method another")
+        raise MethodError(f"{where}: the name {name!r} is taken; give another name")

@@ -275,7 +275,7 @@ def refuse_unwritable(results: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise ResultsError(
-            f"--results {results}: not writable ({error.strerror}); "
+            f"--results {results}: cannot be written ({error.strerror}); "
             "give another folder, or make this one writable"
         ) from None
 

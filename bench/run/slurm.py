@@ -1,9 +1,9 @@
 """Job lists and SLURM array scripts.
 
-{"id": "0123456789abcdef", "folder": "/results/groupkfold5/ham10000/resnet18/seed0/fold0"}
+    {"id": "0123456789abcdef", "folder": "/results/groupkfold5/ham10000/resnet18/seed0/fold0"}
 
-Each task takes one line. The job itself stands in the folder's job.json; the id tells whether it is
-still the one that was planned.
+Each task takes one line. The folder's job.json holds the job; the id shows whether it is still the
+planned one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from bench.run.results import open_job, prepare, text_of
 
 
 def write_job_list(path: Path, job_files: Sequence[JobFile]) -> list[JobFile]:
-    """Make the folders of the jobs ready and list them; gives the jobs listed.
+    """Prepare the folders of the jobs and write the list; returns the listed jobs.
 
-    A job that is done, or at work elsewhere, is not listed.
+    Jobs that are done or running are not listed.
     """
     listed = [file for file in job_files if prepare(file) == "ready"]
     lines = [json.dumps({"id": file.id, "folder": file.place.folder}) + "\n" for file in listed]
@@ -41,44 +41,46 @@ class _Line(BaseModel):
 
 
 def listed_job(path: Path, index: int) -> JobFile:
-    """The job of a line, counted from 0. Raises ResultsError where the plan has changed since."""
+    """The job of a line, counted from 0. Raises ResultsError if the plan has changed since."""
     lines = text_of(path).removesuffix("\n").split("\n")
     if index >= len(lines):
-        raise ResultsError(f"{path}: holds {len(lines)} jobs, none with the number {index}")
+        raise ResultsError(f"{path}: no job {index}; the list has the jobs 0 to {len(lines) - 1}")
     try:
         line = _Line.model_validate_json(lines[index])
     except ValidationError:
-        raise ResultsError(f"{path}, line {index + 1}: not of a job list; plan again") from None
+        raise ResultsError(
+            f"{path}, line {index + 1}: not a line of a job list; plan again"
+        ) from None
     job_json = Path(line.folder) / "job.json"
     try:
         job_file = open_job(job_json)
     except ResultsError as error:
         raise ResultsError(f"{error}; plan again") from None
     if job_file.id != line.id:
-        raise ResultsError(f"{job_json}: is another job than the one planned; plan again")
+        raise ResultsError(f"{job_json}: not the planned job; plan again")
     here = job_file.place.model_copy(update={"folder": line.folder})
     return job_file.model_copy(update={"place": here})
 
 
 def log_pattern(job_list: Path) -> str:
-    """Where the array's tasks log, as sbatch reads it: a quoted path, `%a` the task's number.
+    """The log path of the array's tasks for sbatch: quoted, with `%a` for the task's number.
 
-    Raises ResultsError for a path that a script cannot name.
+    Raises ResultsError for a path that sbatch cannot read.
     """
     path = str(job_list)
     if "\\" in path or not path.isprintable():
         raise ResultsError(
             f"--slurm {path!r}: sbatch cannot read a backslash or a control character in a path; "
-            "name another file"
+            "give another file"
         )
     return shlex.quote(f"{path.replace('%', '%%')}.%a.log")
 
 
 def array_script(job_list: Path, jobs: Sequence[JobFile], bench: Path, at_once: int | None) -> str:
-    """A SLURM array script, a task a job: what a job needs is asked for, nothing else.
+    """A SLURM array script with one task per job, which requests the resources of a job.
 
-    A task that is killed with its node is queued again and goes on from its last checkpoint.
-    Raises ResultsError as `log_pattern` does.
+    A task that ends with its node is queued again and continues from its last checkpoint. Raises
+    ResultsError as `log_pattern` does.
     """
     job, place = jobs[0].job, jobs[0].place
     limit = f"%{at_once}" if at_once else ""
@@ -93,7 +95,7 @@ def array_script(job_list: Path, jobs: Sequence[JobFile], bench: Path, at_once: 
     if place.memory_gib is not None:
         lines.append(f"#SBATCH --mem={round(place.memory_gib * 1024) + 1024}M")
     if place.timeout_seconds is not None:
-        # the job's own limit comes first: it says so in the log
+        # longer than the job's limit, which writes a message into the log
         lines.append(f"#SBATCH --time={int(place.timeout_seconds // 60) + 2}")
     command = f"{shlex.quote(sys.executable)} {shlex.quote(str(bench))}"
     lines += [

@@ -134,14 +134,14 @@ def holds_submission(folder: Path) -> bool:
     return (folder / MARK).exists()
 
 
-def read_submission(path: Path, wanted: SubmissionSpec) -> dict[TrainingKey, Predictions]:
+def read_submission(path: Path, spec: SubmissionSpec) -> dict[TrainingKey, Predictions]:
     """The predictions of a file by seed, repeat and fold.
 
     Raises PredictionError with the first twenty faults.
     """
     table = read_submission_table(path)
-    frame, fold = _columns(table, wanted, str(path))
-    faults = [*_id_faults(frame["image_id"], fold, wanted), *_probability_faults(frame)]
+    frame, fold = _columns(table, spec, str(path))
+    faults = [*_id_faults(frame["image_id"], fold, spec), *_probability_faults(frame)]
     if len(faults) == 1:
         raise PredictionError(f"{path}: {faults[0]}")
     if faults:
@@ -150,33 +150,33 @@ def read_submission(path: Path, wanted: SubmissionSpec) -> dict[TrainingKey, Pre
         rest = f"\n  and {more} more" if more > 0 else ""
         raise PredictionError(f"{path}: {len(faults)} faults:\n{shown}{rest}")
     return {
-        TrainingKey(wanted.seed, *divmod(column, wanted.folds)): Predictions.from_frame(
-            frame[fold == column], wanted.classes
+        TrainingKey(spec.seed, *divmod(column, spec.folds)): Predictions.from_frame(
+            frame[fold == column], spec.classes
         )
-        for column in range(wanted.roles.columns)
+        for column in range(spec.roles.columns)
     }
 
 
 def _columns(
-    table: pd.DataFrame, wanted: SubmissionSpec, where: str
+    table: pd.DataFrame, spec: SubmissionSpec, where: str
 ) -> tuple[pd.DataFrame, pd.Series]:
     """The columns `image_id` and `p_<class>` as numbers, and the fold column of each row."""
     table = table.rename(columns=str)
     twice = sorted(name for name, count in Counter(table.columns).items() if count > 1)
     if twice:
         raise PredictionError(f"{where}: columns that occur twice: {', '.join(twice)}")
-    by_class = {f"p_{name}": f"p_{name}" for name in wanted.classes}
+    by_class = {f"p_{name}": f"p_{name}" for name in spec.classes}
     if "image_id" not in table.columns:  # header of the ISIC challenges: image,MEL,NV,...
         lower = {str(name).strip().lower(): name for name in table.columns}
-        by_class = {f"p_{name}": lower.get(name, f"p_{name}") for name in wanted.classes}
+        by_class = {f"p_{name}": lower.get(name, f"p_{name}") for name in spec.classes}
     ids = next((name for name in IMAGE_COLUMNS if name in table.columns), "image_id")
     needed = [ids, *by_class.values()]
     missing = [name for name in needed if name not in table.columns]
     if missing:
         raise PredictionError(
             f"{where}: missing columns: {', '.join(missing)}; a submission has image_id and "
-            f"{', '.join(f'p_{name}' for name in wanted.classes)} (or ISIC's header: image,"
-            f"{','.join(name.upper() for name in wanted.classes)})"
+            f"{', '.join(f'p_{name}' for name in spec.classes)} (or ISIC's header: image,"
+            f"{','.join(name.upper() for name in spec.classes)})"
         )
     known = {*needed, "fold"}
     if ids != "image_id":  # ISIC 2019 has a column for other classes
@@ -191,10 +191,10 @@ def _columns(
         )
     refuse_rows_without_id(table[ids], where)
     frame = pd.DataFrame({"image_id": table[ids].astype(str)})
-    refuse_other_spelling(frame["image_id"], wanted.roles.image_ids.tolist(), where)
+    refuse_other_spelling(frame["image_id"], spec.roles.image_ids.tolist(), where)
     for name, column in by_class.items():
         frame[name] = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
-    return frame, _folds(table, frame["image_id"], wanted, where)
+    return frame, _folds(table, frame["image_id"], spec, where)
 
 
 def _all_zero(column: pd.Series) -> bool:
@@ -202,35 +202,35 @@ def _all_zero(column: pd.Series) -> bool:
 
 
 def _folds(
-    table: pd.DataFrame, image_ids: pd.Series, wanted: SubmissionSpec, where: str
+    table: pd.DataFrame, image_ids: pd.Series, spec: SubmissionSpec, where: str
 ) -> pd.Series:
     """The fold column of each row: as given, else the one that tests the image (-1: none)."""
     if "fold" in table.columns:
         folds = pd.to_numeric(table["fold"], errors="coerce")
-        invalid = table["fold"][~folds.isin(range(wanted.roles.columns))]
+        invalid = table["fold"][~folds.isin(range(spec.roles.columns))]
         if len(invalid):
             rows = [f"row {number} has {_shown(value)!r}" for number, value in invalid.items()]
             raise PredictionError(
-                f"{where}: `fold` is none of 0 to {wanted.roles.columns - 1}: {listing(rows, FEW)};"
+                f"{where}: `fold` is none of 0 to {spec.roles.columns - 1}: {listing(rows, FEW)};"
                 " give the column of the roles file that tests the image"
             )
         return folds.astype(np.int64)
-    tested = wanted.test_rows()
+    tested = spec.test_rows()
     if tested["image_id"].duplicated().any():
         raise PredictionError(
             f"{where}: this protocol tests an image in several fold columns; add a column "
-            f"`fold` with 0 to {wanted.roles.columns - 1}, as in its roles file"
+            f"`fold` with 0 to {spec.roles.columns - 1}, as in its roles file"
         )
     fold_of = tested.set_index("image_id")["fold"]
     return image_ids.map(fold_of).fillna(-1).astype(np.int64)
 
 
-def _id_faults(image_ids: pd.Series, fold: pd.Series, wanted: SubmissionSpec) -> Iterator[str]:
+def _id_faults(image_ids: pd.Series, fold: pd.Series, spec: SubmissionSpec) -> Iterator[str]:
     """A message for each image id that occurs twice, is unexpected or is missing."""
     keys = pd.MultiIndex.from_arrays([image_ids, fold])
-    rows = wanted.test_rows()
+    rows = spec.test_rows()
     expected = pd.MultiIndex.from_arrays([rows["image_id"], rows["fold"]])
-    known = set(wanted.roles.image_ids.tolist())
+    known = set(spec.roles.image_ids.tolist())
     in_fold = " in fold {}" if rows["image_id"].duplicated().any() else ""
     for image_id, at in keys[keys.duplicated()].unique():
         yield f"{_shown(image_id)} occurs twice{in_fold.format(at)}; keep one row of it"
@@ -293,7 +293,7 @@ def submitted_rows(
     roots: Sequence[Path],
     protocol: str,
     dataset: str,
-    wanted: SubmissionSpec,
+    spec: SubmissionSpec,
     roles_sha256: str,
     taken: AbstractSet[str] = frozenset(),
 ) -> list[tuple[RowPredictions, RowFacts]]:
@@ -313,7 +313,7 @@ def submitted_rows(
                     f"{file.with_name('submission.*')}, and submit the file with another --name"
                 )
             row = RowPredictions(
-                submission.name, submission.name, "submitted", read_submission(file, wanted)
+                submission.name, submission.name, "submitted", read_submission(file, spec)
             )
             rows[submission.name] = row, _facts(submission)
     return list(rows.values())

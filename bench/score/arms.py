@@ -1,9 +1,9 @@
-"""Arms: the same folds trained on other images, and what that changed.
+"""Arms: the same test folds with different training images, and the paired differences.
 
-The arms of a protocol test the same images, so one plan of resampled groups serves them all, and
-the difference between two arms is worked out anew in every resample. Such an interval is paired: it
-says how far the difference would move with other patients, conditional on the trained models.
-How far it moves with the training is told apart: a t interval over the paired seeds.
+The arms of a protocol test the same images, so all of them share one plan of resampled groups, and
+the difference of two arms is computed in every resample. The interval is paired: it covers other
+patients, conditional on the trained models. A separate t interval over paired seeds covers the
+variation of the training.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.leaderboard import Arm, ArmReport, ArmRow, Estimate
 from bench.predictions import RowPredictions, TrainingKey
 from bench.protocol import Protocol, Roles
 from bench.score.bootstrap import Plan, distributions
-from bench.score.join import Cohort, cohort, refuse_unknown_slots
+from bench.score.join import Cohort, build_cohort, refuse_unknown_trainings
 from bench.score.metrics import IMAGE_METRICS
 from bench.score.reference_rows import KIND
 from bench.score.row import Row, estimate_row, read_row
@@ -27,7 +27,7 @@ from bench.score.significance import difference_table
 
 
 def arm_view(protocol: Protocol, roles: Roles, arm: str) -> tuple[Protocol, Roles]:
-    """One arm as if it were the whole protocol."""
+    """One arm as a protocol without arms, with its columns of the roles."""
     columns = list(protocol.split.arm_columns[arm])
     alone = protocol.split.model_copy(update={"arms": {}})
     return protocol.model_copy(update={"split": alone}), replace(
@@ -36,48 +36,48 @@ def arm_view(protocol: Protocol, roles: Roles, arm: str) -> tuple[Protocol, Role
 
 
 def ranked_view(
-    protocol: Protocol, manifest: Dataset, roles: Roles, rows: Sequence[RowPredictions]
+    protocol: Protocol, dataset: Dataset, roles: Roles, rows: Sequence[RowPredictions]
 ) -> tuple[Protocol, Roles, list[RowPredictions]]:
-    """What is ranked of a protocol: its first arm, and the rows that have predictions for it.
+    """The ranked part of a protocol: its first arm, and the rows with predictions for it.
 
-    A protocol without arms is ranked as it stands. Raises PredictionError for predictions of folds
+    A protocol without arms is returned unchanged. Raises PredictionError for predictions of folds
     that no arm has.
     """
     if not protocol.split.arms:
         return protocol, roles, list(rows)
-    who = cohort(protocol, manifest, roles)
+    cohort = build_cohort(protocol, dataset, roles)
     for row in rows:
-        refuse_unknown_slots(row, who)
+        refuse_unknown_trainings(row, cohort)
     first = next(iter(protocol.split.arms))
     kept = [_of_arm(row, protocol.split.arm_columns[first]) for row in rows]
     return *arm_view(protocol, roles, first), [row for row in kept if row.test]
 
 
 def arm_report(
-    protocol: Protocol, manifest: Dataset, roles: Roles, rows: Sequence[RowPredictions]
+    protocol: Protocol, dataset: Dataset, roles: Roles, rows: Sequence[RowPredictions]
 ) -> ArmReport | None:
     """Every row's estimates in every arm, and the differences to the first; None without arms.
 
-    A row is worked out on the seeds and folds that all arms it has have in common; where it lacks
-    the first arm, or nothing is in common, it is left out, as references are.
+    A row is scored on the seeds and folds that all its arms have in common. Reference rows are left
+    out, and so are rows without the first arm or without a common seed and fold.
     """
     if not protocol.split.arms:
         return None
     views = {arm: arm_view(protocol, roles, arm) for arm in protocol.split.arms}
-    whos = {arm: cohort(alone, manifest, part) for arm, (alone, part) in views.items()}
-    found = []
+    cohorts = {arm: build_cohort(alone, dataset, part) for arm, (alone, part) in views.items()}
+    arm_rows = []
     for row in rows:
         if row.kind != KIND:
-            found += _arm_rows(row, protocol, whos)
+            arm_rows += _arm_rows(row, protocol, cohorts)
     return ArmReport(
         kind=protocol.split.kind,
         arms=tuple(_describe(arm, roles, protocol) for arm in protocol.split.arms),
-        rows=tuple(found),
+        rows=tuple(arm_rows),
     )
 
 
 def _describe(arm: str, roles: Roles, protocol: Protocol) -> Arm:
-    """How much an arm trains on and is tested on: means over its folds, and sums."""
+    """Size of an arm: training images and groups (mean over folds), test images (sum)."""
     columns = protocol.split.arm_columns[arm]
     trains = [roles.rows(column, "train") for column in columns]
     return Arm(
@@ -90,20 +90,20 @@ def _describe(arm: str, roles: Roles, protocol: Protocol) -> Arm:
 
 
 def _of_arm(row: RowPredictions, columns: Sequence[int]) -> RowPredictions:
-    """The row's predictions for an arm, its folds numbered from 0."""
+    """The predictions of a row for one arm, folds renumbered from 0."""
     fold_of = {column: fold for fold, column in enumerate(columns)}
     test, val = (
         {
-            TrainingKey(slot.seed, slot.repeat, fold_of[slot.fold]): predictions
-            for slot, predictions in part.items()
-            if slot.fold in fold_of
+            TrainingKey(training.seed, training.repeat, fold_of[training.fold]): predictions
+            for training, predictions in part.items()
+            if training.fold in fold_of
         }
         for part in (row.test, row.val)
     )
     return replace(row, test=test, val=val)
 
 
-def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) -> list[ArmRow]:
+def _arm_rows(row: RowPredictions, protocol: Protocol, cohorts: dict[str, Cohort]) -> list[ArmRow]:
     split = protocol.split
     parts = {arm: _of_arm(row, columns) for arm, columns in split.arm_columns.items()}
     parts = {arm: part for arm, part in parts.items() if part.test}
@@ -112,15 +112,15 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
     if first not in parts or not common:
         return []
     alone = protocol.model_copy(update={"split": split.model_copy(update={"arms": {}})})
-    read = {arm: read_row(part.only(common), alone, whos[arm]) for arm, part in parts.items()}
-    plan = Plan(whos[first].groups, protocol.interval.resamples, split.seed)
+    read = {arm: read_row(part.only(common), alone, cohorts[arm]) for arm, part in parts.items()}
+    plan = Plan(cohorts[first].groups, protocol.interval.resamples, split.seed)
     resampled = distributions(
         [[scored.sorted_scores for scored in each.counted] for each in read.values()], plan
     )
-    drawn = dict(zip(read, resampled, strict=True))
+    replicates = dict(zip(read, resampled, strict=True))
     by_seed = {arm: _by_seed(each, read[first]) for arm, each in read.items()}
     tables = {
-        arm: estimate_row(each, drawn[arm], whos[arm], protocol.interval)
+        arm: estimate_row(each, replicates[arm], cohorts[arm], protocol.interval)
         for arm, each in read.items()
     }
     return [
@@ -134,9 +134,9 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
             if arm == first
             else difference_table(
                 (part, read[first]),
-                drawn[arm] - drawn[first],
+                replicates[arm] - replicates[first],
                 (tables[arm], tables[first]),
-                whos[first].classes,
+                cohorts[first].classes,
                 protocol.interval.level,
             ),
             by_seed=by_seed[arm],
@@ -150,20 +150,20 @@ def _arm_rows(row: RowPredictions, protocol: Protocol, whos: dict[str, Cohort]) 
 
 
 def _by_seed(row: Row, first: Row) -> dict[str, tuple[float, ...]]:
-    """The difference of two rows of the same passes in every metric, pass by pass."""
-    apart = [
+    """Differences of two rows in every metric, by (seed, repeat); both have the same ones."""
+    differences = [
         own.values - other.values for own, other in zip(row.counted, first.counted, strict=True)
     ]
     return {
-        name: tuple(float(values[place]) for values in apart)
+        name: tuple(float(values[place]) for values in differences)
         for place, name in enumerate(IMAGE_METRICS)
     }
 
 
 def over_seeds(values: Sequence[float], level: float) -> Estimate:
-    """The mean of paired differences by seed with its t interval; none of fewer than two seeds.
+    """Mean of paired differences by seed with a t interval; no interval below two seeds.
 
-    It says how the difference varies with the training, and nothing of other patients. n: seeds.
+    Covers the variation of the training, not of the patients. n is the number of seeds.
     """
     count = len(values)
     mean = float(np.mean(values))

@@ -1,15 +1,14 @@
-"""How strongly an attribute goes with the diagnosis, where images of one group are not independent.
+"""Association of an attribute with the diagnosis, for images clustered in groups.
 
-Sizes: Cramér's V of a word (V = sqrt(chi2 / (n k)), k the smaller number of categories less one;
-Cramér 1946), epsilon squared of a number (H / (n - 1) of Kruskal & Wallis 1952, H corrected for
-ties; Kelley 1935): the share of the ranks' variance that lies between the classes.
+Effect sizes: Cramér's V for categories (V = sqrt(chi2 / (n k)), k the smaller number of categories
+less one; Cramér 1946), epsilon squared for numbers (H / (n - 1) of Kruskal & Wallis 1952, H
+corrected for ties; Kelley 1935): the share of the variance of the ranks between the classes.
 
 Both are never negative, so noise alone makes them larger than 0. Intervals are bias-corrected
-percentiles (Efron 1987, without acceleration) of a bootstrap that resamples whole groups; where the
-value lies below every resample there is none. The p value is that of a permutation test: whole
-groups trade their values with groups of the same number of images, which is what independence
-allows however alike the images of a group are. The mean size under these trades is shown as
-`chance`.
+percentiles (Efron 1987, without acceleration) of a cluster bootstrap; the interval is undefined if
+the value is below every replicate. The p value is of a permutation test: whole groups exchange
+their labels with groups of the same number of images, which keeps the correlation within groups.
+The mean effect size under permutation is `chance`.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ def cramers_v(table: np.ndarray) -> float:
 
 
 def epsilon_squared(by_value: np.ndarray, by_class: np.ndarray, rank_sums: np.ndarray) -> float:
-    """Epsilon squared of counts by ordered value (C,) and by class (R,), with the sum of each
-    class's ranks as `middle_ranks` gives them (R,); NaN without any variance."""
+    """Epsilon squared of counts by ordered value (C,) and by class (R,), and the rank sum of each
+    class (R,) from `middle_ranks`; NaN without variance."""
     total = float((by_value * middle_ranks(by_value) ** 2).sum())
     known = by_class > 0
     if total <= 0 or known.sum() < 2:  # noqa: PLR2004 - one class has nothing to differ from
@@ -49,16 +48,16 @@ def epsilon_squared(by_value: np.ndarray, by_class: np.ndarray, rank_sums: np.nd
 
 
 def middle_ranks(by_value: np.ndarray) -> np.ndarray:
-    """The rank of each ordered value (C,) of these counts, ties at their middle, less the mean."""
+    """Rank of each ordered value (C,) of these counts, ties at their middle, minus the mean
+    rank."""
     return np.asarray(np.cumsum(by_value) - (by_value - 1) / 2 - (by_value.sum() + 1) / 2)
 
 
 @dataclass(frozen=True)
 class _Words:
-    """Cramér's V of an attribute's codes (N,), under labels that trade and images that count more
-    than once: a table of labels and codes is counted each time.
+    """Cramér's V of the codes (N,) of an attribute, for permuted labels and weighted images.
 
-    The label of an image is given as where its line of the table starts.
+    The label of an image is given as the first cell of its line in the contingency table.
     """
 
     code: np.ndarray
@@ -83,8 +82,7 @@ class _Words:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """Epsilon squared, likewise. Nearly every image has a value of its own, so there is no table:
-    the sums of ranks are all that depends on the labels."""
+    """Epsilon squared, likewise; only the rank sums depend on the labels, so no table is needed."""
 
     code: np.ndarray
     classes: int
@@ -114,7 +112,8 @@ class _Numbers:
 def associate(
     name: str, values: pd.Series, classes: np.ndarray, groups: np.ndarray, rng: np.random.Generator
 ) -> Association:
-    """A column (N,), numbers or words, against class indices (N,) with groups (N,) of str.
+    """Association of a column (N,) of numbers or strings with class indices (N,); groups (N,) of
+    str.
 
     Images without a value are left out.
     """
@@ -132,10 +131,10 @@ def associate(
     images, members = int(known.sum()), int(group.max(initial=-1)) + 1
     if np.isnan(value):
         return Association(name, measure, Estimate(NAN, n=images), members, NAN, NAN)
-    drawn = np.array(
+    replicates = np.array(
         [attribute.size(lines, _redrawn(members, rng)[group]) for _ in range(RESAMPLES)]
     )
-    ends = bca(drawn[np.isfinite(drawn)], value, 0.0, LEVEL)
+    ends = bca(replicates[np.isfinite(replicates)], value, 0.0, LEVEL)
     low, high = ends or (NAN, NAN)
     order, trades = _trades(lines, group, rng, TRADES)
     in_order = attribute.ordered(order)
@@ -147,15 +146,15 @@ def associate(
 
 
 def _redrawn(groups: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each group is drawn (G,), as many draws as groups."""
+    """Bootstrap weights of the groups (G,): as many draws as groups."""
     return np.bincount(rng.integers(groups, size=groups), minlength=groups).astype(np.float64)
 
 
 def _trades(
     label: np.ndarray, group: np.ndarray, rng: np.random.Generator, times: int
 ) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """An order (N,) of the images, and their labels (N,) in this order after groups of the same
-    size traded theirs, `times` over: the same array each time, filled anew."""
+    """An order (N,) of the images, and `times` permutations of their labels (N,) in this order,
+    between groups of the same size. Every permutation fills the same array."""
     sizes = np.bincount(group)
     order = np.lexsort((np.arange(len(group)), group, sizes[group]))
     ends = np.cumsum([0, *np.bincount(sizes[group])[1:]])
@@ -170,18 +169,18 @@ def _trades(
             if part.stop > part.start
         ]
         for _ in range(times):
-            for mine, theirs in blocks:
-                np.take(mine, rng.permutation(len(mine)), axis=0, out=theirs, mode="clip")
+            for own_labels, out in blocks:
+                np.take(own_labels, rng.permutation(len(own_labels)), axis=0, out=out, mode="clip")
             yield traded
 
     return order, trade()
 
 
 def adjusted(family: Mapping[str, Association]) -> dict[str, Association]:
-    """The same with p values adjusted by Holm over all of them."""
+    """The associations with p values adjusted by Holm over the family."""
     from statsmodels.stats.multitest import multipletests
 
-    tested = [key for key, one in family.items() if np.isfinite(one.p)]
+    tested = [key for key, association in family.items() if np.isfinite(association.p)]
     if not tested:
         return dict(family)
     p = multipletests([family[key].p for key in tested], method="holm")[1]

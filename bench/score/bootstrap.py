@@ -1,14 +1,14 @@
 """The cluster bootstrap: resampled groups, distributions, influence values and intervals.
 
-Sums: images sorted by cell (true x predicted class, detected by class) and by confidence bin.
-Rankings: one sort a class, descending by score; each class is ranked within every fold and over all
-of them. A ranking is cut into segments of [negatives][single positives][tied negatives][tied
-positives], and ends at its last positive, since what comes below is known from the totals. Images
-may lie in several parts, such as the subgroups of an attribute: then each part has all of this.
+Groups (patients, else lesions) are drawn with replacement, as many as there are, each with all its
+images (Field & Welsh 2007). The distributions are conditional on the trained models; nothing is
+retrained.
 
-Groups (patients, else lesions) are drawn with replacement, as many as there are, and with a group
-come all of its images (Field & Welsh 2007). The distributions hold conditional on the trained
-models: nothing is trained again.
+Sums: images are sorted by cell (true x predicted class, detected by class) and by confidence bin.
+Rankings: one sort a class, descending by score; each class is ranked within every fold and over all
+folds. A ranking is cut into segments of [negatives][single positives][tied negatives][tied
+positives] and ends at its last positive, since the rest follows from the totals. Images may be
+divided into parts, such as the subgroups of an attribute; then each part has all sums and rankings.
 
 The influence of a group is the derivative of the metric by the group's weight, all weights being 1
 (Efron 1987, section 7, by groups). Metrics made of sums are differentiated by a complex step
@@ -49,14 +49,14 @@ WIDTH = 4
 
 @dataclass(frozen=True)
 class SortedScores:
-    """A run, in P parts, as the kernels read it. Every `*_items` holds group numbers, int32.
+    """A run in P parts, sorted for the kernels. Every `*_items` holds group numbers, int32.
 
     cell_items, cell_ends (P*(C*C + C),)  by part and cell; ends are exclusive positions
-    sum_items, sum_values (L, 3), sum_ends (P*15,)  a group's images of one part and confidence bin
-                summed: confidence minus correctness, log loss, Brier score
+    sum_items, sum_values (L, 3), sum_ends (P*15,)  sums over the images of a group in one part and
+                confidence bin: confidence minus correctness, log loss, Brier score
     rank_items, segments (S, 4), rankings (C*(P*F + P) + 1,)  class-major: the folds of each part,
-                then each part over all of its folds
-    has_thresholds (P, C)  whether each class has one in every fold of which a part has images
+                then each part over all its folds
+    has_thresholds (P, C)  whether each class has a threshold in every fold with images of the part
     """
 
     classes: int
@@ -74,7 +74,7 @@ class SortedScores:
 
 
 def sort_scores(run: Run, part: np.ndarray | None = None, parts: int = 1) -> SortedScores:
-    """Sort a run's images for the kernels: all of them, or part by part; part (N,) from 0 on."""
+    """Sort the images of a run for the kernels: all of them, or by part; part (N,) from 0."""
     part = np.zeros_like(run.fold) if part is None else part
     cell_items, cell_ends = _cells(run, part, parts)
     sum_items, sum_values, sum_ends = _sums(run, part, parts)
@@ -104,7 +104,7 @@ def _has_thresholds(run: Run, part: np.ndarray, parts: int) -> np.ndarray:
 def _cells(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
     cells = run.classes**2
     detected = np.flatnonzero(run.detected)
-    kind = np.concatenate([run.truth * run.classes + run.called, cells + run.truth[detected]])
+    kind = np.concatenate([run.truth * run.classes + run.predicted, cells + run.truth[detected]])
     cell = np.concatenate([part, part[detected]]) * (cells + run.classes) + kind
     group = np.concatenate([run.group, run.group[detected]])
     items, sizes = divided(np.arange(len(cell)), cell, parts * (cells + run.classes))
@@ -112,11 +112,11 @@ def _cells(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _sums(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    top = run.probs[np.arange(len(run.truth)), run.called]
+    top = run.probs[np.arange(len(run.truth)), run.predicted]
     bins = part * ECE_BINS + confidence_bins(top)
     member, item = np.unique(bins * run.groups + run.group, return_inverse=True)
     columns = (
-        top - (run.called == run.truth),
+        top - (run.predicted == run.truth),
         log_losses(run.truth, run.probs),
         brier_scores(run.truth, run.probs),
     )
@@ -146,12 +146,11 @@ def _rankings(run: Run, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.nd
 def _segments(
     score: np.ndarray, positive: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut rankings into segments: places (L,) of what is kept, in its order, ends (S, 4), and how
-    many segments each ranking has (R,).
+    """Cut rankings into segments: kept places (L,) in order, ends (S, 4), segments a ranking (R,).
 
-    The rankings stand one after the other, `sizes` (R,) long, each descending by score. Images of
-    equal score that hold a positive end a segment, their negatives first. Every other positive is a
-    single one, every other negative a plain one.
+    The rankings follow one another, `sizes` (R,) long, each descending by score. A tie with at
+    least one positive ends a segment, its negatives first. Every other positive is single, every
+    other negative plain.
     """
     stops = np.cumsum(sizes)
     fresh = np.concatenate([[True], score[1:] != score[:-1], [True]])
@@ -176,16 +175,16 @@ def _segments(
 
 
 def _kept(positive: np.ndarray, stops: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-    """Where each ranking ends (R,): behind all of its last positive's score, at its start without.
+    """End of each ranking (R,): after the tie of its last positive; its start without positives.
 
-    fresh (N + 1,) is whether another score, or another ranking, begins.
+    fresh (N + 1,)  whether a new score or a new ranking begins
     """
     hits, edges = np.flatnonzero(positive), np.flatnonzero(fresh)
     count = np.searchsorted(hits, stops)
     some = np.diff(count, prepend=0) > 0
-    found = np.concatenate([[0], stops[:-1]])
-    found[some] = edges[np.searchsorted(edges, hits[count[some] - 1], side="right")]
-    return found
+    kept = np.concatenate([[0], stops[:-1]])
+    kept[some] = edges[np.searchsorted(edges, hits[count[some] - 1], side="right")]
+    return kept
 
 
 CHUNK = 16 * BATCH
@@ -351,35 +350,38 @@ RANKED = ("auc", "ap", "auc_pooled", "ap_pooled")
 
 
 def acceleration(influence: np.ndarray) -> float:
-    """BCa's acceleration from influence values (G,); 0 where no group pulls, NaN from NaN."""
+    """Acceleration of BCa from influence values (G,); 0 if all are 0, NaN from NaN."""
     squares = influence * influence
     square = float(squares.sum())
     return 0.0 if square == 0 else float((squares * influence).sum()) / (6 * square**1.5)
 
 
 def accelerations(runs: Sequence[Run], sums: Sequence[Sums]) -> np.ndarray:
-    """The acceleration of every metric (M,), for the mean over runs; NaN for ECE, which has none.
+    """Acceleration of every metric (M,), for the mean over runs; NaN for ECE, which has none.
 
-    sums are those of the runs as they stand; only their first column is read.
+    sums are those of `point_sums`; only their first column is read.
     """
-    return np.array([acceleration(pull) for _, pull in influences(runs, sums)])
+    return np.array([acceleration(influence) for _, influence in influences(runs, sums)])
 
 
 def influences(runs: Sequence[Run], sums: Sequence[Sums]) -> Iterator[tuple[Key, np.ndarray]]:
     """(key, influence values (G,)) of every metric, for the mean over runs; NaN for ECE."""
-    slopes = [_slopes(run, sums) for run, sums in zip(runs, sums, strict=True)]
+    slopes = [_slopes(run, own_sums) for run, own_sums in zip(runs, sums, strict=True)]
     ranked = ranked_influences(runs)
     for row, (metric, code) in enumerate(keys(runs[0].classes)):
-        made_of = MACROS.get(metric, metric)
+        class_metric = MACROS.get(metric, metric)
         if metric in BIASED:
-            pull = np.full(runs[0].groups, np.nan)
-        elif made_of in RANKED:
-            pull = ranked[made_of].mean(axis=0) if code is None else ranked[made_of][code]
+            influence = np.full(runs[0].groups, np.nan)
+        elif class_metric in RANKED:
+            influence = (
+                ranked[class_metric].mean(axis=0) if code is None else ranked[class_metric][code]
+            )
         else:
-            pull = np.zeros(runs[0].groups)
+            influence = np.zeros(runs[0].groups)
             for run, slope in zip(runs, slopes, strict=True):
-                pull += np.bincount(run.group, _pull(run, slope[row]), run.groups) / len(runs)
-        yield (metric, code), pull
+                by_image = _image_influence(run, slope[row])
+                influence += np.bincount(run.group, by_image, run.groups) / len(runs)
+        yield (metric, code), influence
 
 
 def _slopes(run: Run, sums: Sums) -> np.ndarray:
@@ -406,18 +408,18 @@ def _slopes(run: Run, sums: Sums) -> np.ndarray:
     return np.asarray(values(stepped).imag / STEP)
 
 
-def _pull(run: Run, slope: np.ndarray) -> np.ndarray:
+def _image_influence(run: Run, slope: np.ndarray) -> np.ndarray:
     """Derivative (N,) of one metric by the weight of each image."""
     classes = run.classes
     cells = classes * classes
-    pull: np.ndarray = slope[:cells][run.truth * classes + run.called]
+    influence: np.ndarray = slope[:cells][run.truth * classes + run.predicted]
     if slope[cells : cells + classes].any():
-        pull = pull + slope[cells : cells + classes][run.truth] * run.detected
+        influence = influence + slope[cells : cells + classes][run.truth] * run.detected
     if slope[-2]:
-        pull = pull + slope[-2] * log_losses(run.truth, run.probs)
+        influence = influence + slope[-2] * log_losses(run.truth, run.probs)
     if slope[-1]:
-        pull = pull + slope[-1] * brier_scores(run.truth, run.probs)
-    return pull
+        influence = influence + slope[-1] * brier_scores(run.truth, run.probs)
+    return influence
 
 
 def ranked_influences(runs: Sequence[Run]) -> dict[str, np.ndarray]:
@@ -425,57 +427,57 @@ def ranked_influences(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     from bench.score import kernels
 
     shape = (runs[0].classes, runs[0].groups)
-    found = {kind: np.zeros(shape) for kind in RANKED}
+    tables = {kind: np.zeros(shape) for kind in RANKED}
     for run in runs:
         whole = np.array([len(run.truth)])
         for code, pooled in enumerate(run.orders):
             by_fold = divided(pooled, run.fold, run.folds)
             for suffix, (order, sizes) in (("", by_fold), ("_pooled", (pooled, whole))):
                 score, positive = run.probs[order, code], run.truth[order] == code
-                pulls = kernels.influence(score, positive, sizes[sizes > 0])
-                for kind, pull in zip(("auc", "ap"), pulls, strict=True):
-                    table = np.bincount(run.group[order], pull, run.groups)
-                    found[kind + suffix][code] += table / len(runs)
-    return found
+                by_image = kernels.influence(score, positive, sizes[sizes > 0])
+                for kind, influence in zip(("auc", "ap"), by_image, strict=True):
+                    table = np.bincount(run.group[order], influence, run.groups)
+                    tables[kind + suffix][code] += table / len(runs)
+    return tables
 
 
 AGREE = 1e-12
 
 
-def percentile(drawn: np.ndarray, level: float) -> tuple[float, float]:
-    """The middle `level` of the resamples drawn (R,)."""
-    return quantiles(drawn, np.array([(1 - level) / 2, (1 + level) / 2]))
+def percentile(replicates: np.ndarray, level: float) -> tuple[float, float]:
+    """Percentile interval of the replicates (R,)."""
+    return quantiles(replicates, np.array([(1 - level) / 2, (1 + level) / 2]))
 
 
-def quantiles(drawn: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
-    """Two quantiles of values (R,), linear between neighbours as `numpy.quantile`, but faster."""
-    places = shares * (len(drawn) - 1)
+def quantiles(replicates: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Two quantiles of replicates (R,), linear as `numpy.quantile`, but faster."""
+    places = shares * (len(replicates) - 1)
     lower = np.floor(places).astype(np.int64)
-    upper = np.minimum(lower + 1, len(drawn) - 1)
-    ordered = np.partition(drawn, (*lower, *upper))
+    upper = np.minimum(lower + 1, len(replicates) - 1)
+    ordered = np.partition(replicates, (*lower, *upper))
     low, high = ordered[lower] + (places - lower) * (ordered[upper] - ordered[lower])
     return float(low), float(high)
 
 
 def bca(
-    drawn: np.ndarray, estimate: float, acceleration: float, level: float
+    replicates: np.ndarray, estimate: float, acceleration: float, level: float
 ) -> tuple[float, float] | None:
-    """Bias-corrected and accelerated interval (Efron 1987) from the resamples drawn (R,).
+    """Bias-corrected and accelerated interval (Efron 1987) from the replicates (R,).
 
-    Resamples equal to the estimate count half for the bias. None where it is not defined: the
-    estimate lies outside of all resamples, or the acceleration is too large for the level.
+    Replicates equal to the estimate count half for the bias. None where undefined: the estimate is
+    outside all replicates, or the acceleration is too large for the level.
     """
     near = AGREE * max(1.0, abs(estimate))
-    below = np.count_nonzero(drawn < estimate - near)
-    within = np.count_nonzero(drawn <= estimate + near)
-    bias = ndtri((below + within) / 2 / len(drawn))
+    below = np.count_nonzero(replicates < estimate - near)
+    within = np.count_nonzero(replicates <= estimate + near)
+    bias = ndtri((below + within) / 2 / len(replicates))
     if not np.isfinite(bias):
         return None
     normal = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
     shrink = 1 - acceleration * normal
     if (shrink <= 0).any() or not np.isfinite(acceleration):
         return None
-    return quantiles(drawn, ndtr(bias + normal / shrink))
+    return quantiles(replicates, ndtr(bias + normal / shrink))
 
 
 def clopper_pearson(hits: int, count: int, level: float) -> tuple[float, float]:
@@ -486,6 +488,6 @@ def clopper_pearson(hits: int, count: int, level: float) -> tuple[float, float]:
     return low, high
 
 
-def all_agree(drawn: np.ndarray) -> bool:
-    """Whether no two resamples differ by more than rounding."""
-    return bool(np.ptp(drawn) <= AGREE * max(1.0, float(np.abs(drawn[0]))))
+def all_agree(replicates: np.ndarray) -> bool:
+    """Whether no two replicates differ by more than rounding."""
+    return bool(np.ptp(replicates) <= AGREE * max(1.0, float(np.abs(replicates[0]))))

@@ -1,10 +1,10 @@
 """Calibration errors and reliability curves.
 
-`ece` and its class-wise kin over fifteen bins (lower, upper] of equal width (Guo et al. 2017,
-Kull et al. 2019), `ece_equal_mass` over fifteen of as equal a number as ties allow (Nixon et al.
-2019). The Brier score's decomposition is Murphy's (1973), by class over the same fifteen bins and
-summed over classes: reliability - resolution + uncertainty is the Brier score of the bins' means.
-Bins are those of the predictions as they stand, in every resample.
+`ece` and `classwise_ece` use fifteen bins (lower, upper] of equal width (Guo et al. 2017, Kull et
+al. 2019), `ece_equal_mass` fifteen bins of equal size up to ties (Nixon et al. 2019). The Brier
+score is decomposed by class over the same fifteen bins and summed over classes (Murphy 1973):
+reliability - resolution + uncertainty is the Brier score of the bin means. Every resample keeps the
+bins of the original predictions.
 """
 
 from __future__ import annotations
@@ -42,20 +42,21 @@ def calibration(
     *,
     tempered: bool,
 ) -> Calibration:
-    """Calibration of runs that are the same but for seed and repeat; `malignant` are the same runs
-    with two classes, none where there is no such view.
+    """Calibration, mean over runs that differ by seed and repeat only.
+
+    malignant  the same runs with two classes; empty without malignant classes
     """
-    ledgers = [_ledger(run) for run in runs]
+    all_sums = [_ledger(run) for run in runs]
     run = runs[0]
     whole = (len(run.truth), run.groups_in())
     by_class = [run.groups_in(run.truth == code) for code in range(run.classes)]
-    asked = [EstimateSpec(name, *whole) for name in METRICS]
-    asked += [EstimateSpec("classwise_ece", whole[0], groups) for groups in by_class]
-    found = estimates(ledgers, lambda sums: _values(sums, len(classes)), asked, plan, interval)
+    specs = [EstimateSpec(name, *whole) for name in METRICS]
+    specs += [EstimateSpec("classwise_ece", whole[0], groups) for groups in by_class]
+    estimated = estimates(all_sums, lambda sums: _values(sums, len(classes)), specs, plan, interval)
     return Calibration(
         tempered=tempered,
-        metrics=dict(zip(METRICS, found, strict=False)),
-        by_class=dict(zip(classes, found[len(METRICS) :], strict=True)),
+        metrics=dict(zip(METRICS, estimated, strict=False)),
+        by_class=dict(zip(classes, estimated[len(METRICS) :], strict=True)),
         reliability=_reliability(runs, plan, interval.level),
         malignant=_of_class(malignant, plan, interval.level) if malignant else (),
     )
@@ -82,9 +83,9 @@ def equal_mass_bins(top: np.ndarray) -> np.ndarray:
 
 
 def _ledger(run: Run) -> MetricSums:
-    """Top label in bins of equal width and of equal mass, every class by width, then the losses."""
+    """Top label in bins of equal width and equal mass, every class in equal width, then losses."""
     top = run.probs.max(axis=1)
-    right = (run.called == run.truth).astype(np.int64)
+    right = (run.predicted == run.truth).astype(np.int64)
     parts = [
         binned(run, confidence_bins(top), top, right),
         binned(run, equal_mass_bins(top), top, right),
@@ -117,11 +118,13 @@ def _values(sums: np.ndarray, classes: int) -> np.ndarray:
     count, hits = cells.sum(axis=2), cells[:, :, 1]
     images = count[0].sum(axis=0)
     errors = ratio(_size(confidence - hits).sum(axis=1), images)
-    own, met, sure = count[2:], hits[2:], confidence[2:]
-    share = ratio(met.sum(axis=1), images)
-    reliability = ratio(_squares_by_bin(sure - met, own).sum(axis=(0, 1)), images)
-    apart = met - share[:, None] * own
-    resolution = ratio(_squares_by_bin(apart, own).sum(axis=(0, 1)), images)
+    in_bin, positives, summed_probability = count[2:], hits[2:], confidence[2:]
+    share = ratio(positives.sum(axis=1), images)
+    reliability = ratio(
+        _squares_by_bin(summed_probability - positives, in_bin).sum(axis=(0, 1)), images
+    )
+    excess = positives - share[:, None] * in_bin
+    resolution = ratio(_squares_by_bin(excess, in_bin).sum(axis=(0, 1)), images)
     whole = (
         errors[0],
         errors[1],
@@ -141,40 +144,40 @@ def _squares_by_bin(sums: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 
 def _size(values: np.ndarray) -> np.ndarray:
-    """The absolute value, which a complex step passes through with its sign."""
+    """Absolute value that a complex step can differentiate."""
     return np.asarray(values * np.sign(values.real))
 
 
 def _reliability(runs: Sequence[Run], plan: Plan, level: float) -> Curve:
     tops = [run.probs.max(axis=1) for run in runs]
-    rights = [(run.called == run.truth).astype(np.int64) for run in runs]
-    ledgers = [
+    rights = [(run.predicted == run.truth).astype(np.int64) for run in runs]
+    all_sums = [
         binned(run, confidence_bins(top), top, right)
         for run, top, right in zip(runs, tops, rights, strict=True)
     ]
-    return _curve(ledgers, plan, level)
+    return _curve(all_sums, plan, level)
 
 
 def _of_class(runs: Sequence[Run], plan: Plan, level: float) -> Curve:
-    ledgers = [
+    all_sums = [
         binned(run, confidence_bins(run.probs[:, 1]), run.probs[:, 1], run.truth) for run in runs
     ]
-    return _curve(ledgers, plan, level)
+    return _curve(all_sums, plan, level)
 
 
-def _curve(ledgers: Sequence[MetricSums], plan: Plan, level: float) -> Curve:
-    """Mean probability and share of the outcome in every bin that is not empty."""
-    merged = np.sum([one.total() for one in ledgers], axis=0)
+def _curve(all_sums: Sequence[MetricSums], plan: Plan, level: float) -> Curve:
+    """Mean probability and observed share of the outcome in every non-empty bin."""
+    merged = np.sum([sums.total() for sums in all_sums], axis=0)
     count = merged[: 2 * BINS].reshape(BINS, 2).sum(axis=1)
     mean = ratio(merged[2 * BINS :], count)
-    shares = band(ledgers, _shares, plan, level)
+    shares = band(all_sums, _shares, plan, level)
     return tuple(
         CurvePoint(
             float(mean[at]),
             float(shares.value[at]),
             float(shares.low[at]),
             float(shares.high[at]),
-            round(float(count[at]) / len(ledgers)),
+            round(float(count[at]) / len(all_sums)),
         )
         for at in np.flatnonzero(count)
     )

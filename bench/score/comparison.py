@@ -26,32 +26,34 @@ from bench.predictions import RowPredictions, TrainingKey
 from bench.protocol import Protocol, Roles
 from bench.score.arms import ranked_view
 from bench.score.bootstrap import Plan, distributions
-from bench.score.join import Cohort, cohort
+from bench.score.join import Cohort, build_cohort
 from bench.score.leaderboard import dataset_facts
 from bench.score.metrics import IMAGE_METRICS, higher_is_better, refuse_unknown
 from bench.score.reference_rows import KIND
 from bench.score.row import Row, estimate_row, read_row
 from bench.score.significance import (
     Contender,
-    Parts,
+    SeedFoldValues,
     belief,
     compare_rows,
     detectable_difference,
     difference_table,
     mean_ranks,
     non_inferiority,
-    parts_of,
+    seed_fold_values,
     spread,
     tie_groups,
 )
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a row says of every tested image (n,), over all its counted passes.
+class ImagePredictions:
+    """Predictions of a row for every tested image (n,), over all counted (seed, repeat).
 
-    at    places in the roster, ascending. right: passes in which the image's class was called
-    probs (n, C) mean over the passes. passes: how many there are of each image
+    at      places in the image list, ascending
+    right   in how many (seed, repeat) the true class was predicted
+    probs   (n, C) mean over (seed, repeat)
+    passes  how many (seed, repeat) predict the image
     """
 
     at: np.ndarray
@@ -60,28 +62,28 @@ class Answers:
     passes: np.ndarray
 
 
-def answers(row: Row, who: Cohort) -> Answers:
-    """The answers of a row, image by image."""
-    images = len(who.labels)
+def image_predictions(row: Row, cohort: Cohort) -> ImagePredictions:
+    """Collect the predictions of a row by image."""
+    images = len(cohort.labels)
     right, passes = np.zeros(images, dtype=np.int64), np.zeros(images, dtype=np.int64)
-    probs = np.zeros((images, len(who.classes)))
+    probs = np.zeros((images, len(cohort.classes)))
     for (_, repeat), scored in zip(row.passes, row.counted, strict=True):
         run = scored.run
-        columns = repeat * who.folds + run.present
-        at = np.concatenate([who.roles.rows(column, "test") for column in columns])
-        right[at] += run.called == run.truth
+        columns = repeat * cohort.folds + run.present
+        at = np.concatenate([cohort.roles.rows(column, "test") for column in columns])
+        right[at] += run.predicted == run.truth
         probs[at] += run.probs
         passes[at] += 1
     at = np.flatnonzero(passes)
-    return Answers(at, right[at], probs[at] / passes[at, None], passes[at])
+    return ImagePredictions(at, right[at], probs[at] / passes[at, None], passes[at])
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Exact two-sided p of a sum of whole differences (G,), one a group.
+    """Exact two-sided p of the sign-flip test on integer differences (G,), one a group.
 
-    The chance of a sum as far from 0 if each group's sign were a coin's: what holds if the two rows
-    could be exchanged in any group (Fisher 1935's randomisation test). Groups of one image make it
-    McNemar's exact test. 1 where no group differs.
+    Under the null the two rows are exchangeable within each group, so each sign is + or - with
+    probability 1/2 (randomisation test, Fisher 1935). With one image a group it is the exact
+    McNemar test. 1 where no group differs.
     """
     from scipy.signal import convolve
     from scipy.stats import binom
@@ -97,14 +99,14 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def discordant_pairs(
-    a: Answers, b: Answers, differences: MetricTable, who: Cohort
+    a: ImagePredictions, b: ImagePredictions, differences: MetricTable, cohort: Cohort
 ) -> tuple[DiscordantPairs, ...]:
-    """A line a class that is tested, by true class, and one for all of them."""
-    truth, ahead = who.labels[a.at], a.right - b.right
-    group = who.group[a.at]
+    """Discordant pairs by true class (classes with test images), then over all classes."""
+    truth, ahead = cohort.labels[a.at], a.right - b.right
+    group = cohort.group[a.at]
     lines = [
         _of_class(label, truth == code, ahead, group, differences.per_class[label]["recall"])
-        for code, label in enumerate(who.classes)
+        for code, label in enumerate(cohort.classes)
         if (truth == code).any()
     ]
     every = np.ones(len(truth), dtype=bool)
@@ -135,20 +137,22 @@ def _of_class(
     )
 
 
-def discordant_images(a: Answers, b: Answers, who: Cohort) -> tuple[DiscordantImage, ...]:
-    """The images that one row gets right more often than the other, the widest apart first.
+def discordant_images(
+    a: ImagePredictions, b: ImagePredictions, cohort: Cohort
+) -> tuple[DiscordantImage, ...]:
+    """Images that one row predicts correctly more often than the other.
 
-    Wide apart is a large difference in the probability of the image's own class.
+    Sorted by the difference of the probability of the true class, largest first.
     """
-    truth = who.labels[a.at]
+    truth = cohort.labels[a.at]
     own_a, own_b = (each.probs[np.arange(len(truth)), truth] for each in (a, b))
-    found = np.flatnonzero(a.right != b.right)
-    order = found[np.argsort(-np.abs(own_a - own_b)[found], kind="stable")]
-    names = who.classes
+    discordant = np.flatnonzero(a.right != b.right)
+    order = discordant[np.argsort(-np.abs(own_a - own_b)[discordant], kind="stable")]
+    names = cohort.classes
     return tuple(
         DiscordantImage(
-            image_id=str(who.roles.image_ids[a.at[at]]),
-            group_id=str(who.roles.group_ids[a.at[at]]),
+            image_id=str(cohort.roles.image_ids[a.at[at]]),
+            group_id=str(cohort.roles.group_ids[a.at[at]]),
             label=names[truth[at]],
             a_called=names[int(a.probs[at].argmax())],
             b_called=names[int(b.probs[at].argmax())],
@@ -164,7 +168,8 @@ def discordant_images(a: Answers, b: Answers, who: Cohort) -> tuple[DiscordantIm
 
 @dataclass(frozen=True)
 class ComparisonRequest:
-    """What is asked: the metric, the region of practical equivalence, a margin or none."""
+    """The metric, the region of practical equivalence (rope), and a non-inferiority margin or
+    None."""
 
     metric: str
     rope: float = 0.01
@@ -173,13 +178,13 @@ class ComparisonRequest:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A compared row with all that its pairs need; value and by_fold (J,) of the metric asked."""
+    """A compared row; value and by_fold (J,) are of the requested metric."""
 
     row: Row
-    drawn: np.ndarray
+    replicates: np.ndarray
     table: MetricTable
-    answers: Answers
-    parts: Parts
+    image_predictions: ImagePredictions
+    parts: SeedFoldValues
     value: float
     by_fold: np.ndarray
 
@@ -189,190 +194,208 @@ class _Entry:
         return self.row.predictions.name
 
 
-def find_row(asked: str, rows: Sequence[RowPredictions]) -> str:
-    """The name of the row that is asked for, by its name or by its method's where it has one row.
+def find_row(name: str, rows: Sequence[RowPredictions]) -> str:
+    """The name of a row, given its name, or its method if the method has one row.
 
     Raises PredictionError with the known names.
     """
     known = [row.name for row in rows]
-    if asked in known:
-        return asked
-    variants = [row.name for row in rows if row.method == asked]
+    if name in known:
+        return name
+    variants = [row.name for row in rows if row.method == name]
     if len(variants) == 1:
         return variants[0]
     if variants:
-        raise PredictionError(f"{asked!r} has several rows; name one of {listing(variants)}")
-    raise PredictionError(f"unknown row {asked!r}; known are {listing(sorted(known))}")
+        raise PredictionError(f"{name!r} has several rows; name one of {listing(variants)}")
+    raise PredictionError(f"unknown row {name!r}; known are {listing(sorted(known))}")
 
 
 def compare_rows_in_full(
     protocol: Protocol,
-    manifest: Dataset,
+    dataset: Dataset,
     roles: Roles,
     rows: Sequence[RowPredictions],
     facts: Mapping[str, RowFacts],
     names: Sequence[str],
-    question: ComparisonRequest,
+    request: ComparisonRequest,
 ) -> ComparisonReport:
-    """Compare the named rows, all pairs of them, on the seeds and folds that all of them have.
+    """Compare all pairs of the named rows on the seeds and folds that all of them have.
 
-    Where the protocol has arms: in its first. p values are adjusted over the pairs of all ranked
-    rows and these, so that a pair chosen after a look at the leaderboard has its p value there;
-    where these lack trainings, all are tested on the folds that they have in common.
+    A protocol with arms is compared in its first arm. p values are adjusted over the pairs of all
+    ranked rows and the named rows, because the pair may be chosen after a look at the leaderboard.
+    If the named rows lack trainings, all rows are tested on the common folds.
 
-    Raises PredictionError for rows that have no training in common, ProtocolError for an unknown
-    metric.
+    Raises PredictionError for rows without a common training, ProtocolError for an unknown metric.
     """
-    refuse_unknown((question.metric,), "--metric")
+    refuse_unknown((request.metric,), "--metric")
     first_arm = next(iter(protocol.split.arms), "")
-    protocol, roles, rows = ranked_view(protocol, manifest, roles, rows)
-    who = cohort(protocol, manifest, roles)
+    protocol, roles, rows = ranked_view(protocol, dataset, roles, rows)
+    cohort = build_cohort(protocol, dataset, roles)
     chosen = [_named(name, rows) for name in names]
     common = _common(chosen, protocol)
-    place = IMAGE_METRICS.index(question.metric)
-    entries = _entries([row.only(common) for row in chosen], protocol, who, question.metric)
-    whole_rows = {row.name: read_row(row, protocol, who) for row in rows}
+    place = IMAGE_METRICS.index(request.metric)
+    entries = _entries([row.only(common) for row in chosen], protocol, cohort, request.metric)
+    whole_rows = {row.name: read_row(row, protocol, cohort) for row in rows}
     unranked = {name: _unranked(row, facts) for name, row in whole_rows.items()}
     family = {name: whole_rows[name] for name in names} | {
         name: row for name, row in whole_rows.items() if not unranked[name]
     }
-    columns = _columns(common, who)
+    columns = _columns(common, cohort)
     others = [row.by_fold[place, columns] for name, row in family.items() if name not in names]
-    ratio = NAN if protocol.split.control else who.test_train_ratio
+    ratio = NAN if protocol.split.control else cohort.test_train_ratio
     comparisons = compare_rows(
-        [Contender(each.name, each.value, each.drawn[place], each.by_fold) for each in entries],
-        question.metric,
+        [
+            Contender(each.name, each.value, each.replicates[place], each.by_fold)
+            for each in entries
+        ],
+        request.metric,
         protocol.interval.level,
         ratio,
         others,
     )
     by_name = {entry.name: entry for entry in entries}
     by_fold = np.stack([entry.by_fold for entry in entries])
-    ranks = mean_ranks(by_fold, higher=higher_is_better(question.metric))
+    ranks = mean_ranks(by_fold, higher=higher_is_better(request.metric))
     ordered = [names[at] for at in np.argsort(ranks, kind="stable")]
     return ComparisonReport(
         protocol=protocol.name,
         protocol_title=protocol.title,
-        metric=question.metric,
+        metric=request.metric,
         rows=tuple(names),
-        classes=manifest.classes,
-        dataset=dataset_facts(manifest, roles),
+        classes=dataset.classes,
+        dataset=dataset_facts(dataset, roles),
         interval=IntervalFacts(
             protocol.interval.level,
             protocol.interval.resamples,
-            manifest.unit,
+            dataset.unit,
             protocol.interval.method,
         ),
         control=protocol.split.control,
         arm=first_arm,
-        trainings=(len(common), len(protocol.run.seeds) * who.columns),
-        folds=len({(slot.repeat, slot.fold) for slot in common}),
+        trainings=(len(common), len(protocol.run.seeds) * cohort.columns),
+        folds=len({(training.repeat, training.fold) for training in common}),
         family={name: float(row.values[place]) for name, row in family.items()},
         notes=tuple(f"{name} is not ranked: {unranked[name]}" for name in names if unranked[name]),
         tables={entry.name: entry.table for entry in entries},
         pairs=tuple(
-            _pair(one, by_name[one.a], by_name[one.b], who, ratio, protocol, question, len(family))
-            for one in comparisons
+            _pair(
+                comparison,
+                by_name[comparison.a],
+                by_name[comparison.b],
+                cohort,
+                ratio,
+                protocol,
+                request,
+                len(family),
+            )
+            for comparison in comparisons
         ),
         spreads={entry.name: spread(entry.parts) for entry in entries},
         mean_ranks=dict(zip(names, map(float, ranks), strict=True)),
         tie_groups=tie_groups(ordered, comparisons),
-        tested=(len(entries[0].answers.at), len(np.unique(who.group[entries[0].answers.at]))),
+        tested=(
+            len(entries[0].image_predictions.at),
+            len(np.unique(cohort.group[entries[0].image_predictions.at])),
+        ),
     )
 
 
 def _entries(
-    rows: Sequence[RowPredictions], protocol: Protocol, who: Cohort, metric: str
+    rows: Sequence[RowPredictions], protocol: Protocol, cohort: Cohort, metric: str
 ) -> list[_Entry]:
     place = IMAGE_METRICS.index(metric)
-    read = [read_row(row, protocol, who) for row in rows]
-    plan = Plan(who.groups, protocol.interval.resamples, protocol.split.seed)
+    read = [read_row(row, protocol, cohort) for row in rows]
+    plan = Plan(cohort.groups, protocol.interval.resamples, protocol.split.seed)
     resampled = distributions([[run.sorted_scores for run in row.counted] for row in read], plan)
-    parts = parts_of(read, metric, who, protocol.split.seed)
-    columns = _columns(rows[0].test, who)
+    parts = seed_fold_values(read, metric, cohort, protocol.split.seed)
+    columns = _columns(rows[0].test, cohort)
     return [
         _Entry(
             row=row,
-            drawn=drawn,
-            table=estimate_row(row, drawn, who, protocol.interval),
-            answers=answers(row, who),
+            replicates=replicates,
+            table=estimate_row(row, replicates, cohort, protocol.interval),
+            image_predictions=image_predictions(row, cohort),
             parts=own,
             value=float(row.values[place]),
             by_fold=row.by_fold[place, columns],
         )
-        for row, drawn, own in zip(read, resampled, parts, strict=True)
+        for row, replicates, own in zip(read, resampled, parts, strict=True)
     ]
 
 
-def _columns(slots: Iterable[TrainingKey], who: Cohort) -> list[int]:
-    """The fold columns of some trainings."""
-    return sorted({slot.repeat * who.folds + slot.fold for slot in slots})
+def _columns(trainings: Iterable[TrainingKey], cohort: Cohort) -> list[int]:
+    """The fold columns of these trainings."""
+    return sorted({training.repeat * cohort.folds + training.fold for training in trainings})
 
 
 def _named(name: str, rows: Sequence[RowPredictions]) -> RowPredictions:
     for row in rows:
         if row.name == name:
             return row
-    raise PredictionError(f"row {name} has no predictions in the arm that is ranked")
+    raise PredictionError(f"row {name} has no predictions in the ranked arm")
 
 
 def _common(rows: Sequence[RowPredictions], protocol: Protocol) -> set[TrainingKey]:
-    """The trainings that all rows have: the protocol's seeds where they do.
+    """The trainings that all rows have, of the seeds of the protocol where possible.
 
-    Of these whole passes over the folds, else the folds that every pass has: value, interval and
-    test are then of the same trainings (`read_row` leaves out what its metrics cannot be made of).
+    Complete (seed, repeat) first, otherwise the folds that every (seed, repeat) has; so value,
+    interval and test use the same trainings (`read_row` drops incomplete ones).
     """
     common = set.intersection(*(set(row.test) for row in rows))
     if not common:
         names = listing([row.name for row in rows])
-        raise PredictionError(
-            f"{names}: no seed and fold that all of them have; run what is missing"
-        )
-    asked = {slot for slot in common if slot.seed in protocol.run.seeds} or common
+        raise PredictionError(f"{names}: no seed and fold in common; run the missing trainings")
+    selected = {training for training in common if training.seed in protocol.run.seeds} or common
     passes: dict[tuple[int, int], set[TrainingKey]] = {}
-    for slot in asked:
-        passes.setdefault((slot.seed, slot.repeat), set()).add(slot)
-    whole = [slots for slots in passes.values() if len(slots) == protocol.folds]
+    for training in selected:
+        passes.setdefault((training.seed, training.repeat), set()).add(training)
+    whole = [trainings for trainings in passes.values() if len(trainings) == protocol.folds]
     if whole:
         return set.union(*whole)
-    folds = set.intersection(*({slot.fold for slot in slots} for slots in passes.values()))
+    folds = set.intersection(
+        *({training.fold for training in trainings} for trainings in passes.values())
+    )
     if folds:
-        return {slot for slot in asked if slot.fold in folds}
+        return {training for training in selected if training.fold in folds}
     return max(passes.values(), key=len)
 
 
 def _unranked(row: Row, facts: Mapping[str, RowFacts]) -> str:
-    """Why a row takes no part in the ranking; "" where it does."""
+    """Why a row is not ranked; "" for a ranked row."""
     if row.predictions.kind == KIND:
         return "a reference"
     return row.mark or facts.get(row.predictions.name, RowFacts()).unranked
 
 
 def _pair(
-    one: Comparison,
+    comparison: Comparison,
     a: _Entry,
     b: _Entry,
-    who: Cohort,
+    cohort: Cohort,
     ratio: float,
     protocol: Protocol,
-    question: ComparisonRequest,
+    request: ComparisonRequest,
     family: int,
 ) -> PairComparison:
-    place, level = IMAGE_METRICS.index(question.metric), protocol.interval.level
-    apart = a.drawn - b.drawn
+    place, level = IMAGE_METRICS.index(request.metric), protocol.interval.level
+    replicates = a.replicates - b.replicates
     by_fold = a.by_fold - b.by_fold
-    differences = difference_table((a.row, b.row), apart, (a.table, b.table), who.classes, level)
+    differences = difference_table(
+        (a.row, b.row), replicates, (a.table, b.table), cohort.classes, level
+    )
     return PairComparison(
-        comparison=one,
+        comparison=comparison,
         differences=differences,
         detectable=detectable_difference(
-            apart[place], by_fold, ratio, level, family * (family - 1) // 2
+            replicates[place], by_fold, ratio, level, family * (family - 1) // 2
         ),
-        belief=belief(by_fold, ratio, question.rope, higher=higher_is_better(question.metric)),
+        belief=belief(by_fold, ratio, request.rope, higher=higher_is_better(request.metric)),
         non_inferiority=None
-        if question.margin is None
-        else non_inferiority(one, apart[place], by_fold, ratio, level, question.margin),
+        if request.margin is None
+        else non_inferiority(comparison, replicates[place], by_fold, ratio, level, request.margin),
         spread=spread(a.parts - b.parts),
-        disagreements=discordant_pairs(a.answers, b.answers, differences, who),
-        disputed=discordant_images(a.answers, b.answers, who),
+        disagreements=discordant_pairs(
+            a.image_predictions, b.image_predictions, differences, cohort
+        ),
+        disputed=discordant_images(a.image_predictions, b.image_predictions, cohort),
     )

@@ -1,6 +1,6 @@
 """Rows derived from the same predictions: subsets, lesions as units, two classes.
 
-Each is a `Run` again, over the same groups, so that the engine scores it on the same resamples.
+Each is a `Run` over the same groups, so it is scored on the same resamples.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from bench.score.join import Run, Val
 from bench.score.metrics import thresholds_from_val
 
 ROUNDING = 3e-7
-"""Share of a sum of a few probabilities that their rounding to float32 may make up."""
+"""Largest relative rounding error of a sum of a few float32 probabilities."""
 
 
 def subset(run: Run, chosen: np.ndarray) -> Run:
-    """The run on some of its images: chosen (N,) bool. Thresholds stay those of the whole val."""
+    """The run on the chosen images, (N,) bool; thresholds stay those of the whole val part."""
     return replace(
         run,
         truth=run.truth[chosen],
@@ -31,11 +31,10 @@ def subset(run: Run, chosen: np.ndarray) -> Run:
 
 
 def _even(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Probabilities of several parts, (N, C) each, made equal within each class where sums of
-    float32 may not tell them apart.
+    """Round probabilities of several parts, (N, C) each: values within rounding error become equal.
 
-    Sums and means of the same probabilities differ in their last bits with the order of their
-    terms: what is a tie would be ranked by rounding.
+    Sums of the same float32 probabilities differ in their last bits with the order of the terms;
+    without this, ties would be ranked by rounding.
     """
     probs = np.concatenate(parts)
     for column in probs.T:
@@ -48,18 +47,19 @@ def _even(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _evened(probs: np.ndarray, val: Mapping[int, Val]) -> tuple[np.ndarray, dict[int, Val]]:
-    """Test and val as `_even` makes them together, so that thresholds mean the same in both."""
+    """`_even` of test and val together, so that thresholds mean the same in both."""
     own, *others = _even([probs, *(part.probs for part in val.values())])
     pairs = zip(val.items(), others, strict=True)
     return own, {fold: replace(part, probs=other) for (fold, part), other in pairs}
 
 
 def averaged(run: Run, unit: np.ndarray) -> Run:
-    """The run with one item for all images of a unit in a fold, their probabilities averaged.
+    """The run with the probabilities of all images of a unit in a fold averaged to one item.
 
-    unit (roster,) int: of which unit every image of the roster is. Images of one unit that bear
-    different labels are an item for each label. Val is averaged alike, and thresholds are chosen
-    anew from it. An item keeps the place of its first image.
+    unit  (images of the dataset,) int, the unit of every image
+
+    Images of one unit with different labels are one item for each label. Val is averaged alike, and
+    thresholds are chosen from it again. An item keeps the place of its first image.
     """
     first, member = _items(run.fold, unit[run.place], run.truth, run.classes)
     count = np.bincount(member)
@@ -95,7 +95,7 @@ def _items(
 
 def two_classes(run: Run, positive: Sequence[int]) -> Run:
     """The classes `positive` joined against all others: class 1 their summed probability, 0 the
-    rest. Thresholds are chosen anew from val.
+    rest. Thresholds are chosen again from val.
     """
     val = {
         fold: Val(part.place, _is_any(part.truth, positive), _joined(part.probs, positive))
@@ -126,28 +126,29 @@ def thresholds(
     val: Mapping[int, Val],
     choose: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Thresholds (F, C) that `choose(truth, probs)` (C,) takes from each val, NaN without."""
-    found = np.full(shape, np.nan)
+    """Thresholds (F, C) that `choose(truth, probs)` (C,) picks on each val part; NaN without
+    val."""
+    table = np.full(shape, np.nan)
     for fold, part in val.items():
-        found[fold] = choose(part.truth, part.probs)
-    return found
+        table[fold] = choose(part.truth, part.probs)
+    return table
 
 
 def temperatures(run: Run) -> np.ndarray:
-    """The temperature (F,) that each fold's val asks for; NaN in folds that the run has not.
+    """The temperature (F,) fitted on the val part of each fold; NaN in folds without predictions.
 
-    All NaN where val is missing in one of its folds: half a calibration is none.
+    All NaN if val is missing in any fold of the run, because partial calibration is not reported.
     """
-    found = np.full(run.folds, np.nan)
+    fitted = np.full(run.folds, np.nan)
     if all(int(fold) in run.val for fold in run.present):
         for fold in run.present:
             part = run.val[int(fold)]
-            found[fold] = fit_temperature(part.probs, part.truth)
-    return found
+            fitted[fold] = fit_temperature(part.probs, part.truth)
+    return fitted
 
 
 def tempered(run: Run, temperature: np.ndarray) -> Run:
-    """The run with each fold's test probabilities at its own temperature (F,)."""
+    """The run with the test probabilities of each fold at its temperature (F,)."""
     probs = run.probs.copy()
     for fold in run.present:
         own = run.fold == fold

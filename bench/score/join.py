@@ -17,10 +17,10 @@ from bench.score.metrics import thresholds_from_val
 
 @dataclass(frozen=True)
 class Cohort:
-    """Who is resampled: the groups with a test image in any fold.
+    """The resampled groups: those with a test image in any fold.
 
-    group (N,) int64 group number of every image of the roster, -1 where it is never tested
-    groups    how many groups there are
+    group   (N,) int64 group number of every image of the dataset, -1 if it is never tested
+    groups  number of groups
     """
 
     classes: tuple[str, ...]
@@ -33,7 +33,7 @@ class Cohort:
 
     @property
     def columns(self) -> int:
-        """Fold columns of a whole row: folds times repeats."""
+        """Number of fold columns: folds times repeats."""
         return self.folds * self.repeats
 
     @cached_property
@@ -46,7 +46,7 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Val:
-    """One fold's val part: place (V,) in the roster, truth (V,) class index, probs (V, C)."""
+    """Val part of one fold: place (V,) in the image list, truth (V,) class index, probs (V, C)."""
 
     place: np.ndarray
     truth: np.ndarray
@@ -55,12 +55,16 @@ class Val:
 
 @dataclass(frozen=True)
 class Run:
-    """Out-of-fold predictions of one seed and repeat, pooled; image for image the same everywhere.
+    """Pooled out-of-fold predictions of one seed and repeat; the same image order in all arrays.
 
-    truth (N,) class index. probs (N, C) float64. fold (N,) 0 to F-1. group (N,) cohort's number
-    thresholds (F, C)  score above which an image is called positive, from val; NaN without
-    place (N,) of every image in the roster; val, by fold, what it chose thresholds from. Both are
-              empty where nobody looks closer than at the whole
+    truth (N,)         class index
+    probs (N, C)       float64
+    fold (N,)          0 to F-1
+    group (N,)         group number of the cohort
+    thresholds (F, C)  an image with a score above it is predicted positive; from val, NaN without
+    place (N,)         in the image list; may be empty, as `val`, if only metrics of all images are
+                       needed
+    val                val part by fold
     """
 
     truth: np.ndarray
@@ -79,21 +83,21 @@ class Run:
 
     @property
     def folds(self) -> int:
-        """Number of folds F of a repeat, also those this run has not."""
+        """Number of folds F of a repeat, including folds without predictions in this run."""
         return len(self.thresholds)
 
     def groups_in(self, chosen: np.ndarray | slice = slice(None)) -> int:
-        """How many groups have an image among the chosen, (N,) bool; among all if not said."""
+        """Number of groups with an image among the chosen, (N,) bool; all images by default."""
         return int(np.count_nonzero(np.bincount(self.group[chosen])))
 
     @cached_property
-    def called(self) -> np.ndarray:
+    def predicted(self) -> np.ndarray:
         """Predicted class of every image (N,): the largest probability, ties to the first."""
         return np.asarray(np.argmax(self.probs, axis=1))
 
     @cached_property
     def detected(self) -> np.ndarray:
-        """Whether each image's own class scores above its fold's threshold (N,)."""
+        """Whether the score of the true class is above the threshold of its fold (N,)."""
         own = self.probs[np.arange(len(self.truth)), self.truth]
         above: np.ndarray = own > self.thresholds[self.fold, self.truth]
         return above
@@ -105,12 +109,12 @@ class Run:
 
     @cached_property
     def present(self) -> np.ndarray:
-        """Folds of which this run has images, ascending."""
+        """Folds with images in this run, ascending."""
         return np.flatnonzero(np.bincount(self.fold, minlength=self.folds))
 
 
 def descending(score: np.ndarray) -> np.ndarray:
-    """Positions (N,) by descending score; equal ones stay in their order."""
+    """Positions (N,) by descending score; ties keep their order."""
     order = np.argsort(-score)  # many times faster than a stable sort, and the same without ties
     ordered = score[order]
     tied = (ordered[1:] == ordered[:-1]).any()
@@ -118,66 +122,65 @@ def descending(score: np.ndarray) -> np.ndarray:
 
 
 def divided(order: np.ndarray, part: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
-    """An order (N,) part by part, and how long each is (P,); part (N,) of every image."""
+    """An order (N,) sorted by part, stable, and the size of each part (P,); part (N,)."""
     small = part.astype(np.min_scalar_type(parts))  # the fewer bytes, the faster they are sorted
     by_part = order[np.argsort(small[order], kind="stable")]
     return by_part, np.bincount(part, minlength=parts)
 
 
-def cohort(protocol: Protocol, manifest: Dataset, roles: Roles) -> Cohort:
-    """Who is tested and resampled. Raises RolesError if the roles are of other images or folds."""
-    if not np.array_equal(roles.image_ids, manifest.image_ids):
-        roles.refuse_other_roster(manifest)
-        raise RolesError(f"the roles and {manifest.name} do not hold the same images")
+def build_cohort(protocol: Protocol, dataset: Dataset, roles: Roles) -> Cohort:
+    """The tested and resampled groups. Raises RolesError if images or folds of the roles differ."""
+    if not np.array_equal(roles.image_ids, dataset.image_ids):
+        roles.refuse_other_roster(dataset)
+        raise RolesError(f"the roles and {dataset.name} do not hold the same images")
     folds, repeats = protocol.folds, protocol.split.repeats
     if roles.columns < folds * repeats:
         raise RolesError(
             f"the roles have {roles.columns} fold columns, protocol {protocol.name} needs "
             f"{folds * repeats} ({repeats} x {folds})"
         )
-    tested = np.zeros(len(manifest), dtype=bool)
+    tested = np.zeros(len(dataset), dtype=bool)
     for column in range(folds * repeats):
         tested[roles.rows(column, "test")] = True
     names, codes = np.unique(roles.group_ids[tested], return_inverse=True)
-    group = np.full(len(manifest), -1, dtype=np.int64)
+    group = np.full(len(dataset), -1, dtype=np.int64)
     group[tested] = codes
-    return Cohort(
-        manifest.classes, manifest.labels, roles, folds, repeats, group, groups=len(names)
-    )
+    return Cohort(dataset.classes, dataset.labels, roles, folds, repeats, group, groups=len(names))
 
 
-def refuse_unknown_slots(row: RowPredictions, cohort: Cohort) -> None:
-    """Raise PredictionError for predictions of folds or repeats that the protocol has not."""
-    strange = [
-        str(slot)
-        for slot in row.test
-        if not (0 <= slot.fold < cohort.folds and 0 <= slot.repeat < cohort.repeats)
+def refuse_unknown_trainings(row: RowPredictions, cohort: Cohort) -> None:
+    """Raise PredictionError for predictions of folds or repeats that are not in the protocol."""
+    unknown = [
+        str(training)
+        for training in row.test
+        if not (0 <= training.fold < cohort.folds and 0 <= training.repeat < cohort.repeats)
     ]
-    if strange:
+    if unknown:
         raise PredictionError(
-            f"row {row.name}: predictions of folds that the protocol has not: {listing(strange)}; "
-            f"it has {cohort.repeats} x {cohort.folds}"
+            f"row {row.name}: predictions of folds that are not in the protocol: "
+            f"{listing(unknown)}; it has {cohort.repeats} x {cohort.folds}"
         )
 
 
-def join(row: RowPredictions, slots: Sequence[TrainingKey], cohort: Cohort) -> Run:
-    """The slots of one seed and repeat, joined with their labels by image id.
+def join(row: RowPredictions, trainings: Sequence[TrainingKey], cohort: Cohort) -> Run:
+    """Join the trainings of one seed and repeat with the labels by image id.
 
-    Raises PredictionError naming row and slot where the ids are not the fold's test images.
+    Raises PredictionError naming row and training where the ids are not the test images of the
+    fold.
     """
     places, probs, folds, vals = [], [], [], {}
     thresholds = np.full((cohort.folds, len(cohort.classes)), np.nan)
-    for slot in sorted(slots):
-        column = slot.repeat * cohort.folds + slot.fold
+    for training in sorted(trainings):
+        column = training.repeat * cohort.folds + training.fold
         rows = cohort.roles.rows(column, "test")
-        probs.append(_aligned(row, slot, row.test[slot], rows, cohort))
+        probs.append(_aligned(row, training, row.test[training], rows, cohort))
         places.append(rows)
-        folds.append(np.full(len(rows), slot.fold))
-        if slot in row.val:
+        folds.append(np.full(len(rows), training.fold))
+        if training in row.val:
             known = cohort.roles.rows(column, "val")
-            scores = _aligned(row, slot, row.val[slot], known, cohort, "val")
-            vals[slot.fold] = Val(known, cohort.labels[known], scores)
-            thresholds[slot.fold] = thresholds_from_val(cohort.labels[known], scores)
+            scores = _aligned(row, training, row.val[training], known, cohort, "val")
+            vals[training.fold] = Val(known, cohort.labels[known], scores)
+            thresholds[training.fold] = thresholds_from_val(cohort.labels[known], scores)
     where = np.concatenate(places)
     return Run(
         truth=cohort.labels[where],
@@ -193,13 +196,16 @@ def join(row: RowPredictions, slots: Sequence[TrainingKey], cohort: Cohort) -> R
 
 def _aligned(
     row: RowPredictions,
-    slot: TrainingKey,
+    training: TrainingKey,
     predictions: Predictions,
     rows: np.ndarray,
     cohort: Cohort,
     part: str = "test",
 ) -> np.ndarray:
-    where = f"row {row.name}, seed {slot.seed}, repeat {slot.repeat}, fold {slot.fold} ({part})"
+    where = (
+        f"row {row.name}, seed {training.seed}, repeat {training.repeat}, "
+        f"fold {training.fold} ({part})"
+    )
     if predictions.classes != cohort.classes:
         raise PredictionError(
             f"{where}: classes {', '.join(predictions.classes)}; "

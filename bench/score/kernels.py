@@ -40,7 +40,7 @@ def _compiled(loop: Callable[..., Any], *, fused: bool = False) -> Any:
     fused  whether a product and its sum may become one instruction, which rounds once
     """
     fastmath = {"contract"} if fused else False
-    options = {"error_model": "numpy", "nogil": True, "fastmath": fastmath}
+    options: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": fastmath}
     try:
         return numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no writable cache folder
@@ -94,15 +94,15 @@ def _add_weights(
     weights: np.ndarray, items: np.ndarray, begin: int, end: int, total: np.ndarray
 ) -> None:
     """Add the weights of the items from begin to end to total (64,) float64."""
-    partial = np.empty(BATCH, np.uint16)
+    block = np.empty(BATCH, np.uint16)
     for start in range(begin, end, FIT):
-        partial[:] = 0
+        block[:] = 0
         for at in range(start, min(start + FIT, end)):
             line = weights[items[at]]
             for b in range(BATCH):
-                partial[b] += line[b]
+                block[b] += line[b]
         for b in range(BATCH):
-            total[b] += partial[b]
+            total[b] += block[b]
 
 
 @_compiled

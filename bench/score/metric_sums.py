@@ -1,9 +1,8 @@
-"""Statistics made of sums over images, in every resample of the shared plan.
+"""Statistics of sums over images, with intervals from the shared resamples.
 
-What `metrics.values` is to the leaderboard's own metrics, a statistic of one's own is here: a
-function from sums to values. Images are counted in cells and their values summed in parts by the
-compiled loops of `kernels`, over the same resampled groups as everything else, so differences are
-paired and the first thousand resamples are the first thousand of the ten thousand.
+A statistic is a function from sums to values, as `metrics.values` is for the leaderboard. Images
+are counted in cells and values are summed in parts by `kernels`, over the same resampled groups as
+the leaderboard; so differences are paired, and 1,000 resamples are the first 1,000 of the 10,000.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from bench.score.metrics import BIASED
 from bench.score.row import FEW, FEW_GROUPS, interval_of
 
 Statistic = Callable[[np.ndarray], np.ndarray]
-"""From sums (K, B) to values (S, B). Works on complex sums too, where BCa is wanted."""
+"""From sums (K, B) to values (S, B). For BCa it must accept complex sums too."""
 
 
 @dataclass(frozen=True)
 class EstimateSpec:
-    """What an estimate is of: its metric, the images in its denominator, and their groups."""
+    """Metric of an estimate, with the number of images in its denominator and of their groups."""
 
     metric: str
     images: int
@@ -35,10 +34,10 @@ class EstimateSpec:
 
 @dataclass(frozen=True)
 class MetricSums:
-    """What is summed of one run: K = cells + parts sums, cells first.
+    """The entries of the K = cells + parts sums of one run, cells first.
 
-    group, cell (L,)             each entry counts 1 in its cell, as often as its group is drawn
-    value_group, part, value (V,)  each entry adds its value to its part
+    group, cell (L,)               each entry counts 1 in its cell, times the weight of its group
+    value_group, part, value (V,)  each entry adds its value to its part, times that weight
     """
 
     groups: int
@@ -51,12 +50,12 @@ class MetricSums:
     value: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def total(self) -> np.ndarray:
-        """The sums (K,) with every group once."""
+        """The sums (K,); every group counts once."""
         counts = np.bincount(self.cell, minlength=self.cells)
         return np.concatenate([counts, np.bincount(self.part, self.value, self.parts)])
 
-    def pulls(self, slopes: np.ndarray) -> np.ndarray:
-        """Derivatives (S, G) by each group's weight, given those by each sum (S, K)."""
+    def influence(self, slopes: np.ndarray) -> np.ndarray:
+        """Derivatives (S, G) by the weight of each group, given those by each sum (S, K)."""
         return np.array(
             [
                 np.bincount(self.group, slope[: self.cells][self.cell], self.groups)
@@ -67,7 +66,7 @@ class MetricSums:
             ]
         )
 
-    def drawn(self, plan: Plan) -> np.ndarray:
+    def replicates(self, plan: Plan) -> np.ndarray:
         """The sums (K, R) in every resample of the plan."""
         from bench.score import kernels
 
@@ -82,9 +81,9 @@ class MetricSums:
         return np.concatenate([counts, sums[0]])[:, : plan.resamples]
 
     def _values(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Groups (V,), values (V, 3) and ends (parts,): a group's entries of one part summed.
+        """Groups (V,), values (V, 3) and ends (parts,): entries of one group and part are merged.
 
-        The loops sum two more values, which stay 0 here.
+        The kernel sums three values; two stay 0 here.
         """
         member, item = np.unique(self.part * self.groups + self.value_group, return_inverse=True)
         values = np.zeros((len(member), 3))
@@ -99,18 +98,18 @@ def _sorted(cell: np.ndarray, cells: int, group: np.ndarray) -> tuple[np.ndarray
     return items, np.cumsum(np.bincount(cell, minlength=cells)).astype(np.int64)
 
 
-def joined(ledgers: Sequence[MetricSums]) -> MetricSums:
-    """Several ledgers of one run as one: their cells, then their parts, in order."""
-    first = np.cumsum([0, *(one.cells for one in ledgers)])
-    start = np.cumsum([0, *(one.parts for one in ledgers)])
+def joined(all_sums: Sequence[MetricSums]) -> MetricSums:
+    """Concatenate several sums of one run: their cells, then their parts, in order."""
+    first = np.cumsum([0, *(each.cells for each in all_sums)])
+    start = np.cumsum([0, *(each.parts for each in all_sums)])
 
     def together(name: str, shifts: Sequence[int] | np.ndarray) -> np.ndarray:
-        arrays = [getattr(one, name) + by for one, by in zip(ledgers, shifts, strict=False)]
+        arrays = [getattr(each, name) + by for each, by in zip(all_sums, shifts, strict=False)]
         return np.concatenate(arrays)
 
-    none = [0] * len(ledgers)
+    none = [0] * len(all_sums)
     return MetricSums(
-        groups=ledgers[0].groups,
+        groups=all_sums[0].groups,
         cells=int(first[-1]),
         group=together("group", none),
         cell=together("cell", first),
@@ -121,52 +120,61 @@ def joined(ledgers: Sequence[MetricSums]) -> MetricSums:
     )
 
 
-def values_of(ledgers: Sequence[MetricSums], statistic: Statistic) -> np.ndarray:
-    """The statistic (S,) as it stands, mean over runs."""
-    return np.asarray(np.mean([statistic(one.total()[:, None])[:, 0] for one in ledgers], axis=0))
+def values_of(all_sums: Sequence[MetricSums], statistic: Statistic) -> np.ndarray:
+    """The point estimate (S,), mean over runs."""
+    return np.asarray(
+        np.mean([statistic(each.total()[:, None])[:, 0] for each in all_sums], axis=0)
+    )
 
 
-def resampled(ledgers: Sequence[MetricSums], statistic: Statistic, plan: Plan) -> np.ndarray:
-    """The statistic (S, R) in every resample, mean over runs."""
-    return np.asarray(np.mean([statistic(one.drawn(plan)) for one in ledgers], axis=0))
+def resampled(all_sums: Sequence[MetricSums], statistic: Statistic, plan: Plan) -> np.ndarray:
+    """The replicates (S, R), mean over runs."""
+    return np.asarray(np.mean([statistic(each.replicates(plan)) for each in all_sums], axis=0))
 
 
 def estimates(
-    ledgers: Sequence[MetricSums],
+    all_sums: Sequence[MetricSums],
     statistic: Statistic,
-    asked: Sequence[EstimateSpec],
+    specs: Sequence[EstimateSpec],
     plan: Plan,
     interval: Interval,
 ) -> list[Estimate]:
-    """Every value of a statistic with its interval: BCa as the protocol has it, or percentile.
+    """Every value of a statistic, mean over runs, with its interval: BCa or percentile.
 
-    One ledger a run; the value is the mean over them. The acceleration comes from influence values
-    by a complex step, as in `influence`.
+    The acceleration comes from influence values by a complex step, as in `bootstrap`.
     """
-    value = values_of(ledgers, statistic)
-    drawn = resampled(ledgers, statistic, plan)
-    pulled = [at for at, one in enumerate(asked) if one.metric not in BIASED]  # those of BCa
-    pulls = np.mean([one.pulls(_slopes(one, statistic)[pulled]) for one in ledgers], axis=0)
-    accelerations = dict(zip(pulled, map(acceleration, pulls), strict=True))
+    value = values_of(all_sums, statistic)
+    replicates = resampled(all_sums, statistic, plan)
+    with_bca = [
+        at for at, spec in enumerate(specs) if spec.metric not in BIASED
+    ]  # metrics with BCa
+    influence = np.mean(
+        [sums.influence(_slopes(sums, statistic)[with_bca]) for sums in all_sums], axis=0
+    )
+    accelerations = dict(zip(with_bca, map(acceleration, influence), strict=True))
     return [
-        estimated(one, float(value[at]), drawn[at], accelerations.get(at, NAN), interval)
-        for at, one in enumerate(asked)
+        estimated(spec, float(value[at]), replicates[at], accelerations.get(at, NAN), interval)
+        for at, spec in enumerate(specs)
     ]
 
 
 def estimated(
-    asked: EstimateSpec, value: float, drawn: np.ndarray, pull: float, interval: Interval
+    spec: EstimateSpec,
+    value: float,
+    replicates: np.ndarray,
+    acceleration: float,
+    interval: Interval,
 ) -> Estimate:
-    """A value with the interval that its resamples drawn (R,) give, and the words beside it."""
-    ends = interval_of(asked.metric, value, drawn, pull, asked.groups, interval)
-    few = [FEW] if np.isfinite(value) and asked.groups < FEW_GROUPS else []
-    biased = ["biased"] if np.isfinite(value) and asked.metric in BIASED else []
-    marks = (*asked.marks, *few, *biased)
-    return Estimate(value, ends[0], ends[1], asked.images, ends[2], marks)
+    """A value with the interval from its replicates (R,), and its marks."""
+    ends = interval_of(spec.metric, value, replicates, acceleration, spec.groups, interval)
+    few = [FEW] if np.isfinite(value) and spec.groups < FEW_GROUPS else []
+    biased = ["biased"] if np.isfinite(value) and spec.metric in BIASED else []
+    marks = (*spec.marks, *few, *biased)
+    return Estimate(value, ends[0], ends[1], spec.images, ends[2], marks)
 
 
-def _slopes(ledger: MetricSums, statistic: Statistic) -> np.ndarray:
-    total = ledger.total().astype(complex)
+def _slopes(metric_sums: MetricSums, statistic: Statistic) -> np.ndarray:
+    total = metric_sums.total().astype(complex)
     stepped = total[:, None] + 1j * STEP * np.eye(len(total))
     return np.asarray(statistic(stepped).imag / STEP)
 
@@ -180,12 +188,12 @@ class Band:
     high: np.ndarray
 
 
-def band(ledgers: Sequence[MetricSums], statistic: Statistic, plan: Plan, level: float) -> Band:
-    """A curve's values with their percentile intervals, each by itself; mean over runs."""
-    value, drawn = values_of(ledgers, statistic), resampled(ledgers, statistic, plan)
+def band(all_sums: Sequence[MetricSums], statistic: Statistic, plan: Plan, level: float) -> Band:
+    """Values of a curve with pointwise percentile intervals, mean over runs."""
+    value, replicates = values_of(all_sums, statistic), resampled(all_sums, statistic, plan)
     low, high = np.full((2, len(value)), np.nan)
-    defined = np.isfinite(value) & np.isfinite(drawn).any(axis=1)
+    defined = np.isfinite(value) & np.isfinite(replicates).any(axis=1)
     shares = [(1 - level) / 2, (1 + level) / 2]
-    quantile = np.quantile if np.isfinite(drawn[defined]).all() else np.nanquantile
-    low[defined], high[defined] = quantile(drawn[defined], shares, axis=1)
+    quantile = np.quantile if np.isfinite(replicates[defined]).all() else np.nanquantile
+    low[defined], high[defined] = quantile(replicates[defined], shares, axis=1)
     return Band(value, low, high)

@@ -1,8 +1,8 @@
-"""The metrics' names and definitions, from sums over images to values.
+"""Names and definitions of the metrics, from sums over images to values.
 
-Every metric is a function of a `Sums`: sums over images, or over ranked images, in which an image
-counts as often as its group was drawn. Arrays carry the resamples on their last axis, so one call
-works out a thousand of them; the estimate itself is the resample in which every group counts once.
+Every metric is a function of `Sums`: sums over images, or over ranked images, in which an image
+counts as often as its group is drawn. The last axis of the arrays is the resamples, so one call
+computes many; the estimate is the resample in which every group counts once.
 
 Undefined is NaN. Sources: `f1`, `mcc` (Gorodkin 2004), `kappa` (Cohen 1960), AUC and AP as in
 scikit-learn, `ece` over fifteen bins (lower, upper] of the top label (Guo et al. 2017), `log_loss`
@@ -52,7 +52,7 @@ CLASS_METRICS = (*RESAMPLED_CLASS_METRICS, "support", "groups")
 CALIBRATION_ERRORS = frozenset({"ece", "ece_equal_mass", "classwise_ece", "brier_reliability"})
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "cost", "cost_aware"}) | CALIBRATION_ERRORS
 BIASED = CALIBRATION_ERRORS | {"brier_resolution"}
-"""Metrics that resampling itself moves: their intervals are percentile and marked."""
+"""Metrics that resampling biases: their intervals are percentile intervals, with a mark."""
 
 FOLD_MEANS = {"auc": "auc", "ap": "ap", "macro_auc": "auc", "macro_ap": "ap"}
 """Metrics that are means over folds, and the class metric they are made of."""
@@ -65,7 +65,7 @@ MACROS = {
     "macro_auc_pooled": "auc_pooled",
     "macro_ap_pooled": "ap_pooled",
 }
-"""Means over classes, and what they are the mean of; undefined if one class is."""
+"""Means over classes, and the metric by class; undefined if one class is undefined."""
 
 PROPORTIONS = frozenset(
     {
@@ -79,7 +79,7 @@ PROPORTIONS = frozenset(
         "sens_at_spec_90",
     }
 )
-"""Shares of images: where no resample differs, Clopper-Pearson gives their interval."""
+"""Proportions of images: if all resamples agree, the interval is Clopper-Pearson."""
 
 ECE_BINS = 15
 LOG_FLOOR = float(np.finfo(np.float64).eps)
@@ -100,7 +100,7 @@ def keys(classes: int) -> tuple[Key, ...]:
 
 
 def refuse_unknown(metrics: tuple[str, ...], where: str = "[metrics]") -> None:
-    """Raise ProtocolError, which says where, unless every name is an image-level metric."""
+    """Raise ProtocolError naming `where` unless every name is an image-level metric."""
     unknown = [name for name in metrics if name not in IMAGE_METRICS]
     if unknown:
         raise ProtocolError(
@@ -113,11 +113,12 @@ class Sums:
     """Sums from which every metric follows; B resamples, C classes, F folds.
 
     confusion (C, C, B)  images by true and predicted class, truth first
-    detected (C, B)        images of a class scored above their fold's threshold; NaN without one
+    detected (C, B)      images of a class with a score above the threshold of their fold; NaN
+                         without a threshold
     gaps (15, B)         sum of confidence minus correctness in each bin of the top label
     log_loss, brier (B,) sums over images
     fold_auc, fold_ap (C, F, B)  by fold, NaN where undefined
-    auc, ap (C, B)       over all folds' images in one ranking
+    auc, ap (C, B)       all folds pooled in one ranking
     """
 
     confusion: np.ndarray
@@ -148,19 +149,21 @@ def mean_over_defined(values: np.ndarray) -> np.ndarray:
 def values(sums: Sums) -> np.ndarray:
     """Every metric of every resample, (M, B) in the order of `keys`.
 
-    Works on complex sums too, which is how `influence` differentiates it.
+    Also accepts complex sums; `bootstrap.influences` differentiates it with a complex step.
     """
     matrix = sums.confusion
     hit = np.einsum("iib->ib", matrix)
-    support, called = matrix.sum(axis=1), matrix.sum(axis=0)
+    support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     images = support.sum(axis=0)
-    rest = images - support - called + hit
+    rest = images - support - predicted + hit
     recall = ratio(hit, support)
-    f1 = np.where(support == 0, np.nan, ratio(2 * hit, support + called))
+    f1 = np.where(support == 0, np.nan, ratio(2 * hit, support + predicted))
     right = hit.sum(axis=0)
-    chance = (support * called).sum(axis=0)
+    chance = (support * predicted).sum(axis=0)
     square = images * images
-    spread = (square - (called * called).sum(axis=0)) * (square - (support * support).sum(axis=0))
+    spread = (square - (predicted * predicted).sum(axis=0)) * (
+        square - (support * support).sum(axis=0)
+    )
     auc, ap = mean_over_defined(sums.fold_auc), mean_over_defined(sums.fold_ap)
     whole = (
         ratio(right, images),
@@ -180,8 +183,8 @@ def values(sums: Sums) -> np.ndarray:
     by_class = (
         recall,
         ratio(rest, images - support),
-        ratio(hit, called),
-        ratio(rest, images - called),
+        ratio(hit, predicted),
+        ratio(rest, images - predicted),
         f1,
         auc,
         ap,
@@ -215,27 +218,27 @@ def thresholds_from_val(
 ) -> np.ndarray:
     """Smallest threshold of each class with a specificity of `percent` or more, (C,).
 
-    An image is called positive where its score is *above* the threshold. NaN for a class without
+    An image is predicted positive if its score is *above* the threshold. NaN for a class without
     negatives.
     """
-    found = np.full(probs.shape[1], np.nan)
+    thresholds = np.full(probs.shape[1], np.nan)
     for code in range(probs.shape[1]):
         negatives = np.sort(probs[truth != code, code])
         if len(negatives):
-            found[code] = negatives[(percent * len(negatives) + 99) // 100 - 1]
-    return found
+            thresholds[code] = negatives[(percent * len(negatives) + 99) // 100 - 1]
+    return thresholds
 
 
 def sensitive_thresholds(truth: np.ndarray, probs: np.ndarray, percent: int) -> np.ndarray:
     """Largest threshold of each class with a sensitivity of `percent` or more, (C,).
 
-    An image is called positive where its score is *above* the threshold. NaN for a class without
+    An image is predicted positive if its score is *above* the threshold. NaN for a class without
     positives.
     """
-    found = np.full(probs.shape[1], np.nan)
+    thresholds = np.full(probs.shape[1], np.nan)
     for code in range(probs.shape[1]):
         positives = np.sort(probs[truth == code, code])[::-1]
         if len(positives):
             last = positives[(percent * len(positives) + 99) // 100 - 1]
-            found[code] = np.nextafter(last, -np.inf)
-    return found
+            thresholds[code] = np.nextafter(last, -np.inf)
+    return thresholds

@@ -21,7 +21,7 @@ from bench.score.bootstrap import (
     point_sums,
     sort_scores,
 )
-from bench.score.join import Cohort, Run, join, refuse_unknown_slots
+from bench.score.join import Cohort, Run, join, refuse_unknown_trainings
 from bench.score.metrics import (
     BIASED,
     CLASS_METRICS,
@@ -40,13 +40,13 @@ from bench.score.metrics import (
     values,
 )
 
-Pass = tuple[int, int]
-"""Seed and repeat of one pass over the folds."""
+SeedRepeat = tuple[int, int]
+"""(seed, repeat): one pass over the folds."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A run with its sorted_scores and its sums as it stands."""
+    """A run, sorted, with the sums of its point estimates."""
 
     run: Run
     sorted_scores: SortedScores
@@ -54,27 +54,27 @@ class Scored:
 
     @property
     def values(self) -> np.ndarray:
-        """Every metric (M,) as it stands."""
+        """Point estimate of every metric (M,)."""
         return values(self.sums)[:, 0]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row's numbers without intervals.
+    """Point estimates of a row.
 
-    counted   the passes that the row's values are the mean of, in the same order as `passes`
-    values    every metric (M,), mean over the counted passes
+    counted   the runs that the values are the mean of, in the order of `passes`
+    values    every metric (M,), mean over the counted runs
     by_fold   (M, repeats x F), mean over seeds; NaN where missing
-    seed_sd   (M,) over all whole seeds; NaN with fewer than two
-    mark      what is missing ("incomplete: 3 of 5 folds"), "" for a complete row
-    confusion (C, C) images by truth and call, summed over the counted passes
+    seed_sd   (M,) over all complete seeds; NaN with fewer than two
+    mark      missing part ("incomplete: 3 of 5 folds"), "" for a complete row
+    confusion (C, C) images by true and predicted class, summed over the counted runs
     """
 
     predictions: RowPredictions
     complete: bool
     mark: str
     counted: tuple[Scored, ...]
-    passes: tuple[Pass, ...]
+    passes: tuple[SeedRepeat, ...]
     values: np.ndarray
     by_fold: np.ndarray
     seed_sd: np.ndarray
@@ -82,90 +82,99 @@ class Row:
 
 
 def read_row(row: RowPredictions, protocol: Protocol, cohort: Cohort) -> Row:
-    """Join a row with the labels and work out its numbers as they stand.
+    """Join a row with the labels and compute its point estimates.
 
     A complete row has every fold of every repeat for every seed of the protocol, and its values are
-    those of these seeds; further seeds only enter `seed_sd`. An incomplete row is worked out on its
-    whole passes or, where it has none, on the folds its passes have in common.
+    of these seeds; further seeds only enter `seed_sd`. An incomplete row is scored on its complete
+    (seed, repeat) or, without one, on the folds that all its (seed, repeat) have in common.
     """
-    refuse_unknown_slots(row, cohort)
+    refuse_unknown_trainings(row, cohort)
     if not row.test:
-        raise PredictionError(f"row {row.name}: has no predictions")
-    found: dict[Pass, list[TrainingKey]] = {}
-    for slot in sorted(row.test):
-        found.setdefault((slot.seed, slot.repeat), []).append(slot)
-    scored = {each: score_run(join(row, slots, cohort)) for each, slots in found.items()}
-    whole = {each for each, slots in found.items() if len(slots) == cohort.folds}
+        raise PredictionError(f"row {row.name}: no predictions")
+    by_pass: dict[SeedRepeat, list[TrainingKey]] = {}
+    for training in sorted(row.test):
+        by_pass.setdefault((training.seed, training.repeat), []).append(training)
+    scored = {each: score_run(join(row, trainings, cohort)) for each, trainings in by_pass.items()}
+    whole = {each for each, trainings in by_pass.items() if len(trainings) == cohort.folds}
     wanted = [(s, r) for s in dict.fromkeys(protocol.run.seeds) for r in range(cohort.repeats)]
     complete = whole.issuperset(wanted)
     mark = ""
     passes = wanted
     counted = [scored[each] for each in wanted if each in whole]
     if not complete:
-        candidates = [each for each in wanted if each in found] or sorted(found)
-        passes, slots = _shown({each: found[each] for each in candidates}, whole)
+        candidates = [each for each in wanted if each in by_pass] or sorted(by_pass)
+        passes, trainings = _shown({each: by_pass[each] for each in candidates}, whole)
         counted = [
-            scored[each] if len(part) == len(found[each]) else score_run(join(row, part, cohort))
-            for each, part in zip(passes, slots, strict=True)
+            scored[each] if len(part) == len(by_pass[each]) else score_run(join(row, part, cohort))
+            for each, part in zip(passes, trainings, strict=True)
         ]
-        mark = _mark(wanted, passes, slots, cohort.folds)
-    as_it_stands = np.mean([each.values for each in counted], axis=0)
+        mark = _mark(wanted, passes, trainings, cohort.folds)
+    estimates = np.mean([each.values for each in counted], axis=0)
     return Row(
         predictions=row,
         complete=complete,
         mark=mark,
         counted=tuple(counted),
         passes=tuple(passes),
-        values=as_it_stands,
+        values=estimates,
         by_fold=_by_fold(scored, wanted, cohort),
-        seed_sd=_seed_sd({each: scored[each] for each in whole}, cohort.repeats, len(as_it_stands)),
+        seed_sd=_seed_sd({each: scored[each] for each in whole}, cohort.repeats, len(estimates)),
         confusion=np.sum([_confusion(each.sums) for each in counted], axis=0),
     )
 
 
 def score_run(run: Run) -> Scored:
-    """A run with its sorted_scores and its sums."""
+    """Sort a run and compute its sums."""
     sorted_scores = sort_scores(run)
     return Scored(run, sorted_scores, point_sums(sorted_scores, run.groups))
 
 
 def _mark(
-    wanted: Sequence[Pass],
-    shown: Sequence[Pass],
-    slots: Sequence[Sequence[TrainingKey]],
+    wanted: Sequence[SeedRepeat],
+    shown: Sequence[SeedRepeat],
+    trainings: Sequence[Sequence[TrainingKey]],
     folds: int,
 ) -> str:
-    """What is missing of a row that is worked out on some passes, on these slots of each."""
+    """Mark of an incomplete row: which part of the expected trainings it is scored on."""
     if not set(shown) & set(wanted):
-        asked, here = (listing(sorted({seed for seed, _ in part})) for part in (wanted, shown))
-        return f"incomplete: nothing of seed {asked}, these are of seed {here}"
-    return f"incomplete: {sum(map(len, slots))} of {len(wanted) * folds} folds"
+        expected, present = (
+            listing(sorted({seed for seed, _ in part})) for part in (wanted, shown)
+        )
+        return f"incomplete: no fold of seed {expected}, scored on seed {present}"
+    return f"incomplete: {sum(map(len, trainings))} of {len(wanted) * folds} folds"
 
 
 def _shown(
-    found: Mapping[Pass, Sequence[TrainingKey]], whole: set[Pass]
-) -> tuple[list[Pass], list[list[TrainingKey]]]:
-    """What an incomplete row is worked out on: its whole passes, else their common folds."""
-    chosen = [each for each in found if each in whole]
+    by_pass: Mapping[SeedRepeat, Sequence[TrainingKey]], whole: set[SeedRepeat]
+) -> tuple[list[SeedRepeat], list[list[TrainingKey]]]:
+    """What an incomplete row is scored on: complete (seed, repeat), else their common folds."""
+    chosen = [each for each in by_pass if each in whole]
     if chosen:
-        return chosen, [list(found[each]) for each in chosen]
-    folds = set.intersection(*({slot.fold for slot in slots} for slots in found.values()))
+        return chosen, [list(by_pass[each]) for each in chosen]
+    folds = set.intersection(
+        *({training.fold for training in trainings} for trainings in by_pass.values())
+    )
     if folds:
-        parts = [[slot for slot in slots if slot.fold in folds] for slots in found.values()]
-        return list(found), parts
-    most = max(found, key=lambda each: len(found[each]))
-    return [most], [list(found[most])]
+        parts = [
+            [training for training in trainings if training.fold in folds]
+            for trainings in by_pass.values()
+        ]
+        return list(by_pass), parts
+    most = max(by_pass, key=lambda each: len(by_pass[each]))
+    return [most], [list(by_pass[most])]
 
 
-def _by_fold(scored: Mapping[Pass, Scored], wanted: Sequence[Pass], cohort: Cohort) -> np.ndarray:
-    """Every metric in every fold column (M, repeats x F), mean over the protocol's seeds."""
+def _by_fold(
+    scored: Mapping[SeedRepeat, Scored], wanted: Sequence[SeedRepeat], cohort: Cohort
+) -> np.ndarray:
+    """Every metric in every fold column (M, repeats x F), mean over the seeds of the protocol."""
     chosen = [each for each in wanted if each in scored] or list(scored)
     tables = {each: fold_values(scored[each]) for each in chosen}
     width = len(next(iter(tables.values())))
     blocks = []
     for repeat in range(cohort.repeats):
-        here = [table for (_, at), table in tables.items() if at == repeat]
-        blocks.append(_mean_of_present(here, (width, cohort.folds)))
+        of_repeat = [table for (_, at), table in tables.items() if at == repeat]
+        blocks.append(_mean_of_present(of_repeat, (width, cohort.folds)))
     return np.concatenate(blocks, axis=1)
 
 
@@ -178,8 +187,8 @@ def _mean_of_present(tables: Sequence[np.ndarray], shape: tuple[int, int]) -> np
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _seed_sd(whole: Mapping[Pass, Scored], repeats: int, width: int) -> np.ndarray:
-    """Standard deviation (M,) over the seeds that have every repeat whole."""
+def _seed_sd(whole: Mapping[SeedRepeat, Scored], repeats: int, width: int) -> np.ndarray:
+    """Standard deviation (M,) over the seeds with all repeats complete."""
     seeds = sorted({seed for seed, _ in whole})
     means = [
         np.mean([whole[seed, repeat].values for repeat in range(repeats)], axis=0)
@@ -196,7 +205,7 @@ def _confusion(sums: Sums) -> np.ndarray:
 
 
 def fold_values(scored: Scored) -> np.ndarray:
-    """Every metric (M, F) of a run in each of its folds alone; NaN in folds that it has not."""
+    """Every metric (M, F) of a run by fold; NaN in folds without predictions."""
     run, sums = scored.run, scored.sums
     classes, folds = run.classes, run.folds
 
@@ -204,14 +213,14 @@ def fold_values(scored: Scored) -> np.ndarray:
         flat = np.bincount(cell * folds + run.fold, weights, minlength=cells * folds)
         return flat.reshape(cells, folds).astype(np.float64)
 
-    top = run.probs[np.arange(len(run.truth)), run.called]
-    gap = top - (run.called == run.truth)
+    top = run.probs[np.arange(len(run.truth)), run.predicted]
+    gap = top - (run.predicted == run.truth)
     zero = np.zeros(len(run.truth), dtype=np.int64)
     detected = spread(run.truth, classes, run.detected.astype(np.float64))
     auc, ap = sums.fold_auc[..., 0], sums.fold_ap[..., 0]
     return values(
         Sums(
-            confusion=spread(run.truth * classes + run.called, classes**2).reshape(
+            confusion=spread(run.truth * classes + run.predicted, classes**2).reshape(
                 classes, classes, folds
             ),
             detected=np.where(np.isfinite(run.thresholds.T), detected, np.nan),
@@ -227,7 +236,7 @@ def fold_values(scored: Scored) -> np.ndarray:
 
 
 def denominators(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
-    """Images (M,), mean over the runs, and fewest groups (M,) of every metric."""
+    """Denominators of every metric: images (M,), mean over runs, and groups (M,), minimum."""
     tables = [_table(run) for run in runs]
     images = np.mean([images for images, _ in tables], axis=0)
     return np.rint(images).astype(np.int64), np.min([groups for _, groups in tables], axis=0)
@@ -254,15 +263,15 @@ def _by_class(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     whole, classes = len(run.truth), run.classes
     together = np.zeros_like(run.fold)
     (own,), (others,) = _sides(run, run.truth, together, 1)
-    (called,), (uncalled,) = _sides(run, run.called, together, 1)
+    (predicted,), (uncalled,) = _sides(run, run.predicted, together, 1)
     truths = np.bincount(run.truth, minlength=classes)
-    calls = np.bincount(run.called, minlength=classes)
-    hits = np.bincount(run.truth[run.truth == run.called], minlength=classes)
+    calls = np.bincount(run.predicted, minlength=classes)
+    hits = np.bincount(run.truth[run.truth == run.predicted], minlength=classes)
     rarer = np.minimum(own, others)
     return {
         "recall": (truths, own),
         "specificity": (whole - truths, others),
-        "precision": (calls, called),
+        "precision": (calls, predicted),
         "npv": (whole - calls, uncalled),
         "f1": (truths + calls - hits, own),
         "sens_at_spec_90": (truths, own),
@@ -273,17 +282,17 @@ def _by_class(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _fold_means(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Images (C,) of the folds in which AUC and AP are defined, and the fewest groups (C,) on
-    either side of a class there."""
+    """Images (C,) of the folds in which AUC and AP are defined, and the groups (C,) of the rarer
+    side of a class, minimum over these folds."""
     place = run.fold * run.classes + run.truth
     images = np.bincount(place, minlength=run.folds * run.classes).reshape(run.folds, run.classes)
     folds = images.sum(axis=1, keepdims=True)
     rarer = np.minimum(*_sides(run, run.truth, run.fold, run.folds))
-    found = {}
+    table = {}
     for name, defined in (("auc", (images > 0) & (images < folds)), ("ap", images > 0)):
         fewest = np.where(defined, rarer, len(run.truth)).min(axis=0)
-        found[name] = (np.where(defined, folds, 0).sum(axis=0), fewest)
-    return found
+        table[name] = (np.where(defined, folds, 0).sum(axis=0), fewest)
+    return table
 
 
 def _sides(
@@ -291,7 +300,7 @@ def _sides(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Groups (folds, C) with an image of each code in each fold, and with one of another code.
 
-    code, fold (N,) of every image: as in truth or as called, and the fold or 0.
+    code, fold (N,)  true or predicted class of every image; its fold, or 0
     """
     codes = run.classes
     seen = np.zeros(run.groups * folds * codes, dtype=bool)
@@ -312,30 +321,37 @@ FEW = "few lesions"
 RARELY = 0.01
 
 
-def estimate_row(row: Row, drawn: np.ndarray, who: Cohort, interval: Interval) -> MetricTable:
-    """The table of a row from its resamples drawn (M, R)."""
+def estimate_row(
+    row: Row, replicates: np.ndarray, cohort: Cohort, interval: Interval
+) -> MetricTable:
+    """The metric table of a row from its replicates (M, R)."""
     runs = [scored.run for scored in row.counted]
     images, groups = denominators(runs)
-    pulls = accelerations(runs, [scored.sums for scored in row.counted])
-    found: dict[Key, Estimate] = {}
-    for place, key in enumerate(keys(len(who.classes))):
+    acceleration = accelerations(runs, [scored.sums for scored in row.counted])
+    estimates: dict[Key, Estimate] = {}
+    for place, key in enumerate(keys(len(cohort.classes))):
         value = float(row.values[place])
         low, high, method = interval_of(
-            key[0], value, drawn[place], float(pulls[place]), int(groups[place]), interval
+            key[0],
+            value,
+            replicates[place],
+            float(acceleration[place]),
+            int(groups[place]),
+            interval,
         )
-        found[key] = Estimate(
+        estimates[key] = Estimate(
             value=value,
             low=low,
             high=high,
             n=int(images[place]),
             method=method,
-            marks=_marks(row, who, key, value, drawn[place], int(groups[place])),
+            marks=_marks(row, cohort, key, value, replicates[place], int(groups[place])),
         )
-    metrics = {name: found[name, None] for name in IMAGE_METRICS}
-    support, members = _sizes(row, len(who.classes))
+    metrics = {name: estimates[name, None] for name in IMAGE_METRICS}
+    support, members = _sizes(row, len(cohort.classes))
     per_class = {}
-    for code, label in enumerate(who.classes):
-        table = {name: found[name, code] for name in RESAMPLED_CLASS_METRICS}
+    for code, label in enumerate(cohort.classes):
+        table = {name: estimates[name, code] for name in RESAMPLED_CLASS_METRICS}
         count = int(support[code])
         marks = (row.mark,) if row.mark else ()
         table["support"] = Estimate(float(count), n=count, marks=marks)
@@ -347,54 +363,54 @@ def estimate_row(row: Row, drawn: np.ndarray, who: Cohort, interval: Interval) -
 def interval_of(
     metric: str,
     value: float,
-    drawn: np.ndarray,
+    replicates: np.ndarray,
     acceleration: float,
     groups: int,
     interval: Interval,
 ) -> tuple[float, float, str]:
-    """Low, high and method; (NaN, NaN, "") where there is no interval.
+    """Low, high and method of an interval; (NaN, NaN, "") if it is undefined.
 
-    BCa, or percentile where the protocol or a biased metric asks for it and where BCa is not
-    defined. Where all resamples agree on a proportion of 0 or 1: Clopper-Pearson on its groups.
+    BCa; percentile if the protocol says so, if the metric is biased, or if BCa is undefined. If all
+    replicates of a proportion are 0 or 1: Clopper-Pearson on the number of groups.
     """
-    drawn = drawn[np.isfinite(drawn)]
-    if not np.isfinite(value) or not len(drawn):
+    replicates = replicates[np.isfinite(replicates)]
+    if not np.isfinite(value) or not len(replicates):
         return NAN, NAN, ""
-    if all_agree(drawn):
+    if all_agree(replicates):
         if metric in PROPORTIONS and value in (0.0, 1.0) and groups:
             exact = clopper_pearson(groups if value else 0, groups, interval.level)
             return *exact, "clopper-pearson"
         return NAN, NAN, ""
     if interval.method == "bca" and metric not in BIASED:
-        found = bca(drawn, value, acceleration, interval.level)
-        if found is not None:
-            return *found, "bca"
-    return *percentile(drawn, interval.level), "percentile"
+        ends = bca(replicates, value, acceleration, interval.level)
+        if ends is not None:
+            return *ends, "bca"
+    return *percentile(replicates, interval.level), "percentile"
 
 
 def _marks(
-    row: Row, who: Cohort, key: Key, value: float, drawn: np.ndarray, groups: int
+    row: Row, cohort: Cohort, key: Key, value: float, replicates: np.ndarray, groups: int
 ) -> tuple[str, ...]:
     metric, code = key
     marks = [row.mark] if row.mark else []
     if metric in FOLD_MEANS:
-        marks += _fold_marks(row, who, FOLD_MEANS[metric], code)
+        marks += _fold_marks(row, cohort, FOLD_MEANS[metric], code)
     if not np.isfinite(value):
-        return (*marks, *_why_undefined(row, who, metric))
+        return (*marks, *_why_undefined(row, cohort, metric))
     if groups < FEW_GROUPS:
         marks.append(FEW)
     if metric in BIASED:
         marks.append("biased")
-    return (*marks, *partly_undefined(drawn))
+    return (*marks, *partly_undefined(replicates))
 
 
-def partly_undefined(drawn: np.ndarray) -> tuple[str, ...]:
-    """A mark where 1% of the resamples (R,) or more have no value: the interval is of the rest."""
-    share = float(np.isnan(drawn).mean())
+def partly_undefined(replicates: np.ndarray) -> tuple[str, ...]:
+    """A mark if 1% of the replicates (R,) or more are undefined; the interval is of the others."""
+    share = float(np.isnan(replicates).mean())
     return (f"undefined in {share:.0%} of resamples",) if share >= RARELY else ()
 
 
-def _why_undefined(row: Row, who: Cohort, metric: str) -> list[str]:
+def _why_undefined(row: Row, cohort: Cohort, metric: str) -> list[str]:
     if metric == "sens_at_spec_90" and not all(
         scored.sorted_scores.has_thresholds.all() for scored in row.counted
     ):
@@ -404,23 +420,23 @@ def _why_undefined(row: Row, who: Cohort, metric: str) -> list[str]:
         return ["no val predictions" if without else "val holds no other class"]
     if metric not in MACROS:
         return []
-    made_of = MACROS[metric]
-    places = {key: place for place, key in enumerate(keys(len(who.classes)))}
+    class_metric = MACROS[metric]
+    places = {key: place for place, key in enumerate(keys(len(cohort.classes)))}
     absent = [
         label
-        for code, label in enumerate(who.classes)
-        if not np.isfinite(row.values[places[made_of, code]])
+        for code, label in enumerate(cohort.classes)
+        if not np.isfinite(row.values[places[class_metric, code]])
     ]
     return [f"undefined: {', '.join(absent)}"]
 
 
-def _fold_marks(row: Row, who: Cohort, metric: str, code: int | None) -> list[str]:
-    """Which folds a mean over folds is made of, where it is not all that the row has."""
+def _fold_marks(row: Row, cohort: Cohort, metric: str, code: int | None) -> list[str]:
+    """Marks that list the folds of a mean over folds, if some folds of the row are undefined."""
     have: set[int] = set()
-    defined: dict[int, set[int]] = {c: set() for c in range(len(who.classes))}
+    defined: dict[int, set[int]] = {c: set() for c in range(len(cohort.classes))}
     for (_, repeat), scored in zip(row.passes, row.counted, strict=True):
         table = scored.sums.fold_auc if metric == "auc" else scored.sums.fold_ap
-        offset = repeat * who.folds
+        offset = repeat * cohort.folds
         have |= {offset + int(fold) for fold in scored.run.present}
         for each, folds in defined.items():
             folds |= {offset + int(fold) for fold in np.flatnonzero(np.isfinite(table[each, :, 0]))}
@@ -428,13 +444,13 @@ def _fold_marks(row: Row, who: Cohort, metric: str, code: int | None) -> list[st
     for each in defined if code is None else [code]:
         if defined[each] != have:
             listed = ", ".join(map(str, sorted(defined[each])))
-            name = f"{who.classes[each]}: " if code is None else ""
+            name = f"{cohort.classes[each]}: " if code is None else ""
             marks.append(f"{name}{len(defined[each])} of {len(have)} folds ({listed})")
     return marks
 
 
 def _sizes(row: Row, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tested images and groups (C,) of each class, whichever repeat they were tested in."""
+    """Tested images and groups (C,) of each class, from the run with most images."""
     run = max((scored.run for scored in row.counted), key=lambda each: len(each.truth))
     support = np.bincount(run.truth, minlength=classes)
     members = [np.count_nonzero(np.bincount(run.group[run.truth == c])) for c in range(classes)]

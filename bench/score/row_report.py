@@ -1,4 +1,4 @@
-"""The report of one row: analysis units, confusion shares, highest loss, further numbers."""
+"""The report of one row: analysis units, confusion shares, highest losses, further metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bench.score.arms import ranked_view
 from bench.score.bootstrap import BATCH, DrawnOnce, Plan, distributions
 from bench.score.calibration import calibration
 from bench.score.derived_rows import averaged, temperatures, tempered, two_classes
-from bench.score.join import Cohort, Run, cohort, divided
+from bench.score.join import Cohort, Run, build_cohort, divided
 from bench.score.metric_sums import EstimateSpec, MetricSums, estimated, estimates
 from bench.score.metrics import log_losses, mean_over_defined, ratio
 from bench.score.reference_rows import KIND
@@ -39,26 +39,26 @@ from bench.score.thresholds import decision_curve, operating_points, rank_curves
 UNITS = ("lesion", "patient")
 
 
-def unit_codes(manifest: Dataset) -> dict[str, np.ndarray]:
-    """Which unit every image of the roster is of (N,) int, for the units that the data names."""
-    found = {}
+def unit_codes(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Unit number of every image (N,) int, for each analysis unit in the metadata."""
+    codes = {}
     for unit in UNITS:
-        names = manifest.table[f"{unit}_id"]
+        names = dataset.table[f"{unit}_id"]
         if names.notna().any():
-            own = names.where(names.notna(), manifest.image_ids)
-            found[unit] = np.unique(own, return_inverse=True)[1]
-    return found
+            own = names.where(names.notna(), dataset.image_ids)
+            codes[unit] = np.unique(own, return_inverse=True)[1]
+    return codes
 
 
 def unit_tables(
-    row: Row, units: Mapping[str, np.ndarray], who: Cohort, plan: Plan, interval: Interval
+    row: Row, units: Mapping[str, np.ndarray], cohort: Cohort, plan: Plan, interval: Interval
 ) -> tuple[UnitTable, ...]:
-    """All metrics with each of these units; units as `unit_codes` gives them."""
-    found = []
+    """All metrics with each of these analysis units; units are those of `unit_codes`."""
+    tables = []
     for unit, codes in units.items():
         runs = [averaged(each.run, codes) for each in row.counted]
-        found.append(_unit_table(unit, codes, row, runs, who, plan, interval))
-    return tuple(found)
+        tables.append(_unit_table(unit, codes, row, runs, cohort, plan, interval))
+    return tuple(tables)
 
 
 def _unit_table(
@@ -66,7 +66,7 @@ def _unit_table(
     codes: np.ndarray,
     row: Row,
     runs: Sequence[Run],
-    who: Cohort,
+    cohort: Cohort,
     plan: Plan,
     interval: Interval,
 ) -> UnitTable:
@@ -75,36 +75,36 @@ def _unit_table(
         unit=unit,
         units=len(np.unique(codes[places])),
         items=len(runs[0].truth),
-        table=estimate_row(*engine(row, runs, plan), who, interval),
+        table=estimate_row(*score_derived(row, runs, plan), cohort, interval),
     )
 
 
-def engine(row: Row, runs: Sequence[Run], plan: Plan) -> tuple[Row, np.ndarray]:
-    """The row with other runs in place of its own, and its resamples (M, R)."""
+def score_derived(row: Row, runs: Sequence[Run], plan: Plan) -> tuple[Row, np.ndarray]:
+    """The row with derived runs instead of its runs, and its replicates (M, R)."""
     counted = tuple(score_run(run) for run in runs)
-    (drawn,) = distributions([[each.sorted_scores for each in counted]], plan)
+    (replicates,) = distributions([[each.sorted_scores for each in counted]], plan)
     values = np.mean([each.values for each in counted], axis=0)
-    return replace(row, counted=counted, values=values), drawn
+    return replace(row, counted=counted, values=values), replicates
 
 
 def confusion_shares(
     runs: Sequence[Run], plan: Plan, interval: Interval
 ) -> tuple[tuple[Estimate, ...], ...]:
-    """The share of each class's images (rows) that is called each class (columns), mean over runs.
+    """Row-normalised confusion matrix (true class in rows) with intervals, mean over runs.
 
-    A share is a class's recall where it is called right. Undefined where the class has no image.
+    The diagonal is the recall of each class. Undefined for a class without images.
     """
     first = runs[0]
     classes = first.classes
-    ledgers = [
-        MetricSums(run.groups, classes**2, run.group, run.truth * classes + run.called)
+    all_sums = [
+        MetricSums(run.groups, classes**2, run.group, run.truth * classes + run.predicted)
         for run in runs
     ]
     own = [first.truth == code for code in range(classes)]
-    sizes = [(int(one.sum()), first.groups_in(one)) for one in own]
-    asked = [EstimateSpec("recall", *size) for size in sizes for _ in range(classes)]
-    found = estimates(ledgers, lambda sums: _shares(sums, classes), asked, plan, interval)
-    return tuple(tuple(found[code * classes : (code + 1) * classes]) for code in range(classes))
+    sizes = [(int(images.sum()), first.groups_in(images)) for images in own]
+    specs = [EstimateSpec("recall", *size) for size in sizes for _ in range(classes)]
+    shares = estimates(all_sums, lambda sums: _shares(sums, classes), specs, plan, interval)
+    return tuple(tuple(shares[code * classes : (code + 1) * classes]) for code in range(classes))
 
 
 def _shares(sums: np.ndarray, classes: int) -> np.ndarray:
@@ -116,17 +116,17 @@ MOST = 12
 
 
 def highest_loss_lesions(
-    runs: Sequence[Run], manifest: Dataset, who: Cohort, most: int = MOST
+    runs: Sequence[Run], dataset: Dataset, cohort: Cohort, most: int = MOST
 ) -> tuple[HighLossLesion, ...]:
-    """The lesions with the highest mean log loss over their tested images, the worst first.
+    """The lesions with the highest mean log loss over their tested images, highest first.
 
-    All tested images of a lesion are listed, those called right too. Where an image has no lesion
-    id it stands for itself. Equal losses stand in the order of their names.
+    All tested images of a lesion are listed, correct ones too. An image without a lesion id is its
+    own lesion. Equal losses are sorted by name.
     """
-    images = len(who.labels)
+    images = len(cohort.labels)
     passes, loss, fold = np.zeros(images), np.zeros(images), np.zeros(images, dtype=np.int64)
-    probs = np.zeros((images, len(who.classes)))
-    for run in reversed(runs):  # so that the first repeat has the last word on the fold
+    probs = np.zeros((images, len(cohort.classes)))
+    for run in reversed(runs):  # the fold of the first repeat is kept
         passes[run.place] += 1
         loss[run.place] += log_losses(run.truth, run.probs)
         probs[run.place] += run.probs
@@ -134,34 +134,34 @@ def highest_loss_lesions(
     tested = np.flatnonzero(passes)
     loss[tested] /= passes[tested]
     probs[tested] /= passes[tested, None]
-    names = manifest.table["lesion_id"]
-    known = names.where(names.notna(), manifest.image_ids).to_numpy(dtype=object)
+    names = dataset.table["lesion_id"]
+    known = names.where(names.notna(), dataset.image_ids).to_numpy(dtype=object)
     lesions, member = np.unique(known[tested].astype(str), return_inverse=True)
     means = np.bincount(member, loss[tested]) / np.bincount(member)
 
     def image(at: int) -> HighLossImage:
-        truth, called = int(who.labels[at]), int(probs[at].argmax())
+        truth, predicted = int(cohort.labels[at]), int(probs[at].argmax())
         return HighLossImage(
-            image_id=str(manifest.image_ids[at]),
+            image_id=str(dataset.image_ids[at]),
             fold=int(fold[at]),
-            label=who.classes[truth],
-            called=who.classes[called],
+            label=cohort.classes[truth],
+            called=cohort.classes[predicted],
             p_label=float(probs[at, truth]),
-            p_called=float(probs[at, called]),
+            p_called=float(probs[at, predicted]),
             loss=float(loss[at]),
         )
 
-    found = []
+    lesions_found = []
     for lesion in np.argsort(-means, kind="stable")[:most]:
         own = tested[member == lesion]
         own = own[np.argsort(-loss[own], kind="stable")]
-        group = str(who.roles.group_ids[own[0]])
-        found.append(
+        group = str(cohort.roles.group_ids[own[0]])
+        lesions_found.append(
             HighLossLesion(
                 str(lesions[lesion]), group, float(means[lesion]), tuple(map(image, own))
             )
         )
-    return tuple(found)
+    return tuple(lesions_found)
 
 
 MAX_FPR = 0.1
@@ -173,48 +173,48 @@ def whole(run: Run) -> tuple[int, int]:
 
 
 def top_two(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate:
-    """Share of images whose class is among the two likeliest; ties go to the first classes."""
-    ledgers = []
+    """Top-2 accuracy; ties go to the first classes."""
+    all_sums = []
     for run in runs:
         own = run.probs[np.arange(len(run.truth)), run.truth][:, None]
         before = np.arange(run.classes) < run.truth[:, None]
         ahead = ((run.probs > own) | ((run.probs == own) & before)).sum(axis=1)
-        ledgers.append(MetricSums(run.groups, 2, run.group, (ahead < 2).astype(np.int64)))  # noqa: PLR2004
-    asked = [EstimateSpec("top2_accuracy", *whole(runs[0]))]
+        all_sums.append(MetricSums(run.groups, 2, run.group, (ahead < 2).astype(np.int64)))  # noqa: PLR2004
+    specs = [EstimateSpec("top2_accuracy", *whole(runs[0]))]
     return estimates(
-        ledgers, lambda sums: ratio(sums[1], sums.sum(axis=0))[None], asked, plan, interval
+        all_sums, lambda sums: ratio(sums[1], sums.sum(axis=0))[None], specs, plan, interval
     )[0]
 
 
-def mistakes(
+def expected_costs(
     runs: Sequence[Run], costs: np.ndarray, plan: Plan, interval: Interval
 ) -> dict[str, Estimate]:
-    """Mean cost of an image, costs (C, C) by truth and call.
+    """Mean cost of an image; costs (C, C) by true (rows) and predicted class (columns).
 
-    `cost` of the top class, `cost_aware` of the class whose expected cost is least by the row's own
-    probabilities.
+    `cost` predicts the most probable class, `cost_aware` the class with the lowest expected cost
+    under the predicted probabilities.
     """
-    found = {}
+    expected = {}
     for name in ("cost", "cost_aware"):
-        ledgers = []
+        all_sums = []
         for run in runs:
-            called = run.called if name == "cost" else np.argmin(run.probs @ costs, axis=1)
-            cell = run.truth * run.classes + called
-            ledgers.append(MetricSums(run.groups, run.classes**2, run.group, cell))
-        (found[name],) = estimates(
-            ledgers,
+            predicted = run.predicted if name == "cost" else np.argmin(run.probs @ costs, axis=1)
+            cell = run.truth * run.classes + predicted
+            all_sums.append(MetricSums(run.groups, run.classes**2, run.group, cell))
+        (expected[name],) = estimates(
+            all_sums,
             lambda sums: ratio(costs.ravel() @ sums, sums.sum(axis=0))[None],
             [EstimateSpec(name, *whole(runs[0]))],
             plan,
             interval,
         )
-    return found
+    return expected
 
 
 def parse_costs(text: str, classes: Sequence[str], where: str) -> np.ndarray:
     """A cost matrix (C, C), truth in rows, from CSV: a header `truth,<class>,...`, a row a class.
 
-    Raises DataError that names the cell. Costs are finite and not negative; classes may stand in
+    Raises DataError that names the cell. Costs are finite and not negative; classes may be in
     any order, each once.
     """
     filled = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
@@ -235,20 +235,22 @@ def parse_costs(text: str, classes: Sequence[str], where: str) -> np.ndarray:
     return table
 
 
-def _cost(cell: str, truth: str, called: str, where: str) -> float:
+def _cost(cell: str, truth: str, predicted: str, where: str) -> float:
     try:
         value = float(cell)
     except ValueError:
         value = np.nan
     if not (np.isfinite(value) and value >= 0):
-        raise DataError(f"{where}: {truth} called {called} costs {cell!r}; give a number from 0 up")
+        raise DataError(
+            f"{where}: {truth} called {predicted} costs {cell!r}; give a number from 0 up"
+        )
     return value
 
 
 def partial_auc(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate:
-    """Area under the ROC curve of two classes where specificity is 90% or more, mean over folds.
+    """Partial AUC of two classes at a specificity of 90% or more, mean over folds.
 
-    Standardised to 0.5 by chance and 1 at best (McClish 1989), as scikit-learn's `max_fpr`.
+    Standardised: 0.5 by chance, 1 at best (McClish 1989), as `max_fpr` of scikit-learn.
     """
     sides = [
         MetricSums(run.groups, 2 * run.folds, run.group, 2 * run.fold + run.truth) for run in runs
@@ -256,16 +258,16 @@ def partial_auc(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate
     pairs = list(zip(runs, sides, strict=True))
     once = np.ones((runs[0].groups, 1), dtype=np.uint8)
     value = np.mean([_fold_mean(run, once, own.total()[:, None])[0] for run, own in pairs])
-    drawn = np.mean([_resampled(run, own, plan) for run, own in pairs], axis=0)
+    replicates = np.mean([_resampled(run, own, plan) for run, own in pairs], axis=0)
     positives = runs[0].truth == 1
     rarer = min(runs[0].groups_in(side) for side in (positives, ~positives))
-    asked = EstimateSpec("partial_auc", len(runs[0].truth), rarer)
-    return estimated(asked, float(value), drawn, np.nan, interval)
+    spec = EstimateSpec("partial_auc", len(runs[0].truth), rarer)
+    return estimated(spec, float(value), replicates, np.nan, interval)
 
 
 def _resampled(run: Run, sides: MetricSums, plan: Plan) -> np.ndarray:
-    """The mean over folds in every resample (R,); sides counts each fold's negatives, positives."""
-    totals = sides.drawn(plan)
+    """Partial AUC in every resample (R,); sides counts negatives and positives of each fold."""
+    totals = sides.replicates(plan)
     batches = plan.batches(0, plan.resamples)
     parts = [
         _fold_mean(run, weights, totals[:, at * BATCH : (at + 1) * BATCH])
@@ -275,8 +277,8 @@ def _resampled(run: Run, sides: MetricSums, plan: Plan) -> np.ndarray:
 
 
 def _fold_mean(run: Run, weights: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """The mean over folds (B,) under group weights (G, B or more), which make totals (2 F, B):
-    negatives and positives of each fold."""
+    """Mean over folds (B,) under group weights (G, B or more) with these totals (2 F, B): negatives
+    and positives of each fold."""
     weights = weights[:, : totals.shape[1]]
     order, sizes = divided(run.orders[1], run.fold, run.folds)
     orders = np.split(order, np.cumsum(sizes)[:-1])
@@ -289,24 +291,24 @@ def _fold_mean(run: Run, weights: np.ndarray, totals: np.ndarray) -> np.ndarray:
 def _area(
     run: Run, order: np.ndarray, weights: np.ndarray, negatives: np.ndarray, positives: np.ndarray
 ) -> np.ndarray:
-    """Standardised partial area (B,) of images in descending order of score, of which so many
-    (B,) are drawn."""
+    """Standardised partial area (B,) of images in descending order of score, given the weight of
+    all negatives and positives (B,)."""
     positive = run.truth[order] == 1
     score = run.probs[order, 1]
     allowed = MAX_FPR * negatives
     top = np.searchsorted(np.cumsum(~positive), 2 * MAX_FPR * (~positive).sum()) + 1
-    for stop in (min(int(top), len(order)), len(order)):  # seldom more than the head is needed
+    for stop in (min(int(top), len(order)), len(order)):  # the first part is nearly always enough
         ends = np.flatnonzero(np.append(score[1:stop] != score[: stop - 1], stop == len(order)))
         if not len(ends):
             continue
-        drawn = weights[run.group[order[:stop]]].astype(np.float64)
+        image_weights = weights[run.group[order[:stop]]].astype(np.float64)
         sides = (~positive[:stop], positive[:stop])
-        met, hit = (np.cumsum(drawn * side[:, None], axis=0)[ends] for side in sides)
+        met, hit = (np.cumsum(image_weights * side[:, None], axis=0)[ends] for side in sides)
         if stop == len(order) or not (met[-1] < allowed).any():
             break
-    false, true = (np.concatenate([np.zeros((1, found.shape[1])), found]) for found in (met, hit))
+    false, true = (np.concatenate([np.zeros((1, side.shape[1])), side]) for side in (met, hit))
     step, rise = np.diff(false, axis=0), np.diff(true, axis=0)
-    width = np.clip(allowed - false[:-1], 0, step)  # how much of each step counts
+    width = np.clip(allowed - false[:-1], 0, step)  # the part of each step below the limit
     share = np.divide(width, step, out=np.zeros_like(step), where=step > 0)
     area = ratio((width * (true[:-1] + share * rise / 2)).sum(axis=0), negatives * positives)
     least, most = MAX_FPR**2 / 2, MAX_FPR
@@ -314,7 +316,7 @@ def _area(
 
 
 RESAMPLES = 1000
-"""Resamples of everything here, the first of the leaderboard's own."""
+"""Resamples of the row report: the first ones of the leaderboard."""
 
 MALIGNANT = "malignant"
 BENIGN = "benign"
@@ -322,125 +324,129 @@ BENIGN = "benign"
 
 def row_reports(
     protocol: Protocol,
-    manifest: Dataset,
+    dataset: Dataset,
     roles: Roles,
     rows: Sequence[RowPredictions],
     costs: np.ndarray | None = None,
 ) -> dict[str, RowReport]:
-    """A closer look at every row but references, by its name; as in `score`, at its first arm.
+    """The report of every row except reference rows, by row name; of the first arm, as in `score`.
 
-    costs (C, C) of calling a truth (rows) something (columns). Raises as `score` does.
+    costs (C, C) by true (rows) and predicted class (columns). Raises as `score` does.
     """
-    protocol, roles, rows = ranked_view(protocol, manifest, roles, rows)
-    who = cohort(protocol, manifest, roles)
+    protocol, roles, rows = ranked_view(protocol, dataset, roles, rows)
+    cohort = build_cohort(protocol, dataset, roles)
     resamples = min(RESAMPLES, protocol.interval.resamples)
-    plan = DrawnOnce(who.groups, resamples, protocol.split.seed)
-    look = _Look(manifest, who, plan, protocol.interval, costs)
-    asked = [row for row in rows if row.kind != KIND]
+    plan = DrawnOnce(cohort.groups, resamples, protocol.split.seed)
+    reporter = _Reporter(dataset, cohort, plan, protocol.interval, costs)
+    selected = [row for row in rows if row.kind != KIND]
     plan.draw()
-    looks = map_on_all_cores(lambda row: look.at(read_row(row, protocol, who)), asked)
-    return {row.name: one for row, one in zip(asked, looks, strict=True)}
+    reports = map_on_all_cores(
+        lambda row: reporter.report(read_row(row, protocol, cohort)), selected
+    )
+    return {row.name: report for row, report in zip(selected, reports, strict=True)}
 
 
-class _Look:
-    """What every row is looked at with."""
+class _Reporter:
+    """Inputs that the reports of all rows share."""
 
     def __init__(
         self,
-        manifest: Dataset,
-        who: Cohort,
+        dataset: Dataset,
+        cohort: Cohort,
         plan: DrawnOnce,
         interval: Interval,
         costs: np.ndarray | None,
     ) -> None:
-        self.manifest, self.who, self.plan, self.interval = manifest, who, plan, interval
+        self.dataset, self.cohort, self.plan, self.interval = dataset, cohort, plan, interval
         self.costs = costs
-        self.attributes, self.units = attributes(manifest), unit_codes(manifest)
-        self.malignant = [manifest.classes.index(label) for label in manifest.malignant]
+        self.attributes, self.units = attributes(dataset), unit_codes(dataset)
+        self.malignant = [dataset.classes.index(label) for label in dataset.malignant]
 
-    def at(self, row: Row) -> RowReport:
-        """The closer look at one row."""
+    def report(self, row: Row) -> RowReport:
+        """The report of one row."""
         runs = [each.run for each in row.counted]
         two = [two_classes(run, self.malignant) for run in runs] if self.malignant else []
-        degrees = [temperatures(run) for run in runs]
+        fitted = [temperatures(run) for run in runs]
         known = all(
-            np.isfinite(degree[run.present]).all()
-            for run, degree in zip(runs, degrees, strict=True)
+            np.isfinite(temperature[run.present]).all()
+            for run, temperature in zip(runs, fitted, strict=True)
         )
-        warm = [tempered(*each) for each in zip(runs, degrees, strict=True)] if known else []
-        warm_two = [two_classes(run, self.malignant) for run in warm] if two else []
+        calibrated = [tempered(*each) for each in zip(runs, fitted, strict=True)] if known else []
+        calibrated_two = [two_classes(run, self.malignant) for run in calibrated] if two else []
         groups, gaps = subgroups(runs, two, self.attributes, self.plan, self.interval)
         return RowReport(
             resamples=self.plan.resamples,
-            malignant_classes=self.manifest.malignant,
-            units=unit_tables(row, self.units, self.who, self.plan, self.interval),
+            malignant_classes=self.dataset.malignant,
+            units=unit_tables(row, self.units, self.cohort, self.plan, self.interval),
             extras=self._extras(runs, two),
             malignant=self._malignant(row, two),
             operating=self._operating(runs, two),
             temperature=tuple(
-                float(degree[fold])
-                for run, degree in zip(runs, degrees, strict=True)
+                float(temperature[fold])
+                for run, temperature in zip(runs, fitted, strict=True)
                 for fold in run.present
             )
             if known
             else (),
-            calibration=self._calibration(runs, two, warm, warm_two),
-            decision=decision_curve(two, warm_two, self.plan, self.interval.level) if two else None,
+            calibration=self._calibration(runs, two, calibrated, calibrated_two),
+            decision=decision_curve(two, calibrated_two, self.plan, self.interval.level)
+            if two
+            else None,
             selective=risk_coverage(runs, self.plan, self.interval.level),
             ranking=self._ranking(runs[0], two),
             subgroups=groups,
             gaps=gaps,
             unsplit=unsplit(self.attributes),
             calls=confusion_shares(runs, self.plan, self.interval),
-            hardest=highest_loss_lesions(runs, self.manifest, self.who),
+            hardest=highest_loss_lesions(runs, self.dataset, self.cohort),
         )
 
     def _extras(self, runs: Sequence[Run], two: Sequence[Run]) -> Mapping[str, Estimate]:
-        found = {"top2_accuracy": top_two(runs, self.plan, self.interval)}
+        extras = {"top2_accuracy": top_two(runs, self.plan, self.interval)}
         if two:
-            found["partial_auc"] = partial_auc(two, self.plan, self.interval)
+            extras["partial_auc"] = partial_auc(two, self.plan, self.interval)
         if self.costs is not None:
-            found |= mistakes(runs, self.costs, self.plan, self.interval)
-        return found
+            extras |= expected_costs(runs, self.costs, self.plan, self.interval)
+        return extras
 
     def _malignant(self, row: Row, two: Sequence[Run]) -> MetricTable | None:
         if not two:
             return None
-        who = replace(self.who, classes=(BENIGN, MALIGNANT))
-        return estimate_row(*engine(row, two, self.plan), who, self.interval)
+        cohort = replace(self.cohort, classes=(BENIGN, MALIGNANT))
+        return estimate_row(*score_derived(row, two, self.plan), cohort, self.interval)
 
     def _operating(self, runs: Sequence[Run], two: Sequence[Run]) -> tuple[OperatingPoint, ...]:
-        found = operating_points(two, 1, MALIGNANT, self.plan, self.interval) if two else ()
+        points = operating_points(two, 1, MALIGNANT, self.plan, self.interval) if two else ()
         for code in self.malignant:
-            target = self.manifest.classes[code]
-            found += operating_points(runs, code, target, self.plan, self.interval)
-        return found
+            target = self.dataset.classes[code]
+            points += operating_points(runs, code, target, self.plan, self.interval)
+        return points
 
     def _calibration(
         self,
         runs: Sequence[Run],
         two: Sequence[Run],
-        warm: Sequence[Run],
-        warm_two: Sequence[Run],
+        calibrated: Sequence[Run],
+        calibrated_two: Sequence[Run],
     ) -> tuple[Calibration, ...]:
-        pairs = [(runs, two, False), *([(warm, warm_two, True)] if warm else [])]
+        pairs = [(runs, two, False), *([(calibrated, calibrated_two, True)] if calibrated else [])]
         return tuple(
             calibration(
-                these, self.manifest.classes, malignant, self.plan, self.interval, tempered=after
+                these, self.dataset.classes, malignant, self.plan, self.interval, tempered=after
             )
             for these, malignant, after in pairs
         )
 
     def _ranking(self, run: Run, two: Sequence[Run]) -> tuple[RankCurves, ...]:
-        asked = [(two[0], 1, MALIGNANT)] if two else []
-        asked += [(run, code, label) for code, label in enumerate(self.manifest.classes)]
-        curves = (rank_curves(*one, self.plan, self.interval.level) for one in asked)
+        targets = [(two[0], 1, MALIGNANT)] if two else []
+        targets += [(run, code, label) for code, label in enumerate(self.dataset.classes)]
+        curves = (rank_curves(*target, self.plan, self.interval.level) for target in targets)
         return tuple(curve for curve in curves if curve is not None)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An image by id, the class it was called, and how sure that was."""
+    """An image id, its predicted class, and the probability of that class."""
 
     image_id: str
     called: int
@@ -450,28 +456,31 @@ class Shown:
 def most_confident(
     predictions: Predictions, labels: np.ndarray, label: int
 ) -> tuple[Shown | None, Shown | None]:
-    """Of the images of a class, the surest right and the surest wrong one; None where none is.
+    """The most confident correct and the most confident wrong image of a class, or None.
 
-    labels (N,) in the order of the predictions. The surest rather than any: a rule without a draw,
-    and the mistakes made with the most conviction are the ones to look at. Ties go to the first id.
+    labels (N,) in the order of the predictions. The rule is deterministic; ties go to the first id.
     """
-    called, sure = predictions.probs.argmax(axis=1), predictions.probs.max(axis=1)
+    predicted, sure = predictions.probs.argmax(axis=1), predictions.probs.max(axis=1)
     order = np.lexsort((predictions.image_ids.astype(str), -sure))
-    found = []
+    shown = []
     for right in (True, False):
-        fits = [i for i in order if labels[i] == label and (called[i] == label) is np.bool_(right)]
-        found.append(
-            Shown(str(predictions.image_ids[fits[0]]), int(called[fits[0]]), float(sure[fits[0]]))
+        fits = [
+            i for i in order if labels[i] == label and (predicted[i] == label) is np.bool_(right)
+        ]
+        shown.append(
+            Shown(
+                str(predictions.image_ids[fits[0]]), int(predicted[fits[0]]), float(sure[fits[0]])
+            )
             if fits
             else None
         )
-    return found[0], found[1]
+    return shown[0], shown[1]
 
 
 def report_text(title: str, classes: Sequence[str], labels: np.ndarray, probs: np.ndarray) -> str:
     """Precision, recall, F1 and support by class of probabilities (N, C) with labels (N,).
 
-    Points only, without intervals: those stand on the leaderboard. Undefined is nan.
+    Point estimates only; the leaderboard has the intervals. Undefined is nan.
     """
     table = classification_report(
         labels,

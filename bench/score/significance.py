@@ -1,25 +1,26 @@
 """Significance: tests, power, equivalence, ranks and sources of variance.
 
-The two answer different questions. The interval is about these trained models on other patients,
-the test about the algorithms, trained on other samples. Only where both exclude chance is a row
-called better.
+The interval and the test answer different questions: the interval covers these trained models on
+other patients, the test covers the algorithms, trained on other samples. A row is "better" only if
+both exclude chance.
 
-Ranks are worked out anew in every resample of the shared plan, so that rows are compared on the
-same groups (Wiesenfarth et al. 2021). Equal values share the better rank.
+Ranks are computed in every resample of the shared plan, so rows are compared on the same groups
+(Wiesenfarth et al. 2021). Equal values share the better rank.
 
-A random-effects split of one metric by fold and seed. With x[s, j] of seed s in fold j:
+Variance components of one metric, a random-effects model by fold and seed. With x[s, j] of seed s
+in fold j:
 
     seed      mean over folds of the variance over seeds: same parts, same lesions
-    lesions   mean over folds of the bootstrap variance within the fold, the models kept
-    training  variance between folds of the means over seeds, less lesions, less seed / S
+    lesions   mean over folds of the bootstrap variance within the fold, conditional on the models
+    training  variance between folds of the means over seeds, minus lesions, minus seed / S
 
-The last is what is left to other training parts, and cannot be told from the seed where there is
-one. A few folds tell it roughly only: with five, four degrees of freedom.
+Training is the effect of other training parts; with a single seed it includes the seed. Few folds
+estimate it roughly: five folds have four degrees of freedom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -46,11 +47,11 @@ from bench.score.row import Row, fold_values
 
 @dataclass(frozen=True)
 class Contender:
-    """A row as comparisons see it: its value, its resamples (R,), its fold values (columns,)."""
+    """A row to compare: its value, its replicates (R,), its fold values (columns,)."""
 
     name: str
     value: float
-    drawn: np.ndarray
+    replicates: np.ndarray
     by_fold: np.ndarray
 
 
@@ -71,13 +72,13 @@ def corrected_t(differences: np.ndarray, test_train_ratio: float) -> tuple[float
 def nadeau_bengio(differences: np.ndarray, test_train_ratio: float) -> float:
     """Two-sided p of the corrected resampled t test (Nadeau & Bengio 2003).
 
-    differences (J,) by fold and repeat. NaN where `corrected_t` is; 1 where all differences are 0;
-    0 where they are all the same and not 0.
+    differences (J,) by fold and repeat. NaN if `corrected_t` is NaN; 1 if all differences are 0;
+    0 if all are equal and not 0.
 
-    The correction is exact for algorithms whose loss depends on the training part through its size
-    only. Where a metric follows the training part closely (macro-F1 of a classifier trained for
-    another loss), training parts that overlap make the folds more alike than it allows for, and the
-    test rejects too often: `benchmarks/correction.py` measures how much.
+    The correction is exact if the loss depends on the training part through its size only. If a
+    metric depends strongly on the training part (macro-F1 of a classifier trained for another
+    loss), overlapping training parts correlate the folds more than assumed, and the test rejects
+    too often; `benchmarks/correction.py` measures how much.
     """
     mean, error, freedom = corrected_t(differences, test_train_ratio)
     if error == 0:
@@ -86,7 +87,8 @@ def nadeau_bengio(differences: np.ndarray, test_train_ratio: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values (Holm 1979), in the given order; NaN stays NaN, uncounted."""
+    """Holm's adjusted p values (Holm 1979), in the given order; NaN stays NaN and is not
+    counted."""
     adjusted = np.full(len(p_values), NAN)
     given = np.asarray(p_values, dtype=np.float64)
     defined = np.flatnonzero(np.isfinite(given))
@@ -97,9 +99,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict(low: float, high: float, p_adjusted: float, level: float, *, higher: bool) -> str:
-    """What may be said of a against b, given the interval of a minus b and the adjusted p.
+    """Verdict on a against b, given the interval of a minus b and the adjusted p.
 
-    "better" or "worse" where both exclude chance, "not settled" where one does, else
+    "better" or "worse" if both exclude chance, "not settled" if one does, otherwise
     "no difference seen". Undefined excludes nothing.
     """
     apart = bool(low > 0 or high < 0)
@@ -116,10 +118,10 @@ def compare_rows(
     test_train_ratio: float,
     others: Sequence[np.ndarray] = (),
 ) -> tuple[Comparison, ...]:
-    """All pairs, Holm over them. test_train_ratio NaN for controls: no test is made there.
+    """All pairs, Holm over them. test_train_ratio is NaN for controls, which are not tested.
 
-    others  fold values (columns,) of further rows: their pairs are not returned, but the p values
-            are adjusted for them as well
+    others  fold values (columns,) of further rows: their pairs are not returned, but enter the
+            adjustment of the p values
     """
     pairs = list(combinations(rows, 2))
     further = [
@@ -130,10 +132,10 @@ def compare_rows(
         nadeau_bengio(a - b, test_train_ratio)
         for a, b in (*((a.by_fold, b.by_fold) for a, b in pairs), *further)
     ]
-    found = []
+    comparisons = []
     for (a, b), p, p_adjusted in zip(pairs, p_values, holm(p_values), strict=False):
-        low, high = difference_interval(a.drawn, b.drawn, level)
-        found.append(
+        low, high = difference_interval(a.replicates, b.replicates, level)
+        comparisons.append(
             Comparison(
                 a=a.name,
                 b=b.name,
@@ -146,26 +148,26 @@ def compare_rows(
                 verdict=verdict(low, high, p_adjusted, level, higher=higher_is_better(metric)),
             )
         )
-    return tuple(found)
+    return tuple(comparisons)
 
 
 def difference_interval(a: np.ndarray, b: np.ndarray, level: float) -> tuple[float, float]:
-    """Percentile interval of a minus b over shared resamples (R,); NaN where all of them agree."""
-    drawn = a - b
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn) or all_agree(drawn):
+    """Percentile interval of a minus b over shared resamples (R,); NaN if all of them agree."""
+    replicates = a - b
+    replicates = replicates[np.isfinite(replicates)]
+    if not len(replicates) or all_agree(replicates):
         return NAN, NAN
-    return percentile(drawn, level)
+    return percentile(replicates, level)
 
 
 def difference_table(
     rows: tuple[Row, Row],
-    drawn: np.ndarray,
+    replicates: np.ndarray,
     tables: tuple[MetricTable, MetricTable],
     classes: Sequence[str],
     level: float,
 ) -> MetricTable:
-    """The first row minus the second in every metric, with intervals from drawn (M, R)."""
+    """The first row minus the second in every metric, with intervals from replicates (M, R)."""
     metrics: dict[str, Estimate] = {}
     per_class: dict[str, dict[str, Estimate]] = {label: {} for label in classes}
     values = rows[0].values - rows[1].values
@@ -174,8 +176,8 @@ def difference_table(
             table.metrics[name] if code is None else table.per_class[classes[code]][name]
             for table in tables
         )
-        low, high = difference_interval(drawn[place], np.zeros(drawn.shape[1]), level)
-        made = Estimate(
+        low, high = difference_interval(replicates[place], np.zeros(replicates.shape[1]), level)
+        estimate = Estimate(
             value=float(values[place]),
             low=low,
             high=high,
@@ -183,7 +185,7 @@ def difference_table(
             method="percentile" if np.isfinite(low) else "",
             marks=tuple(dict.fromkeys((*own.marks, *other.marks))),
         )
-        (metrics if code is None else per_class[classes[code]])[name] = made
+        (metrics if code is None else per_class[classes[code]])[name] = estimate
     return MetricTable(metrics=metrics, per_class=per_class)
 
 
@@ -191,16 +193,16 @@ POWER = 0.8
 
 
 def detectable_difference(
-    drawn: np.ndarray, by_fold: np.ndarray, ratio: float, level: float, pairs: int = 1
+    replicates: np.ndarray, by_fold: np.ndarray, ratio: float, level: float, pairs: int = 1
 ) -> Detectable:
-    """The difference found with 80% power, given the noise of this comparison (not its effect).
+    """The difference detected with 80% power, given the noise of this comparison (not its effect).
 
-    drawn (R,) and by_fold (J,) are differences. In standard errors it is, for the interval, the
-    normal quantile of the level and of the power together; for the test the noncentrality at which
-    t with J - 1 degrees of freedom passes its critical value that often. Its p is adjusted over so
-    many pairs: Holm multiplies by that many at most, which is taken here.
+    replicates (R,) and by_fold (J,) are differences. In standard errors: for the interval, the sum
+    of the normal quantiles of level and power; for the test, the noncentrality at which t with J -
+    1 degrees of freedom exceeds its critical value with that power. The p value is adjusted over
+    `pairs` with the largest factor of Holm.
     """
-    finite = drawn[np.isfinite(drawn)]
+    finite = replicates[np.isfinite(replicates)]
     spread = NAN if len(finite) < 2 or all_agree(finite) else float(finite.std(ddof=1))  # noqa: PLR2004
     _, error, freedom = corrected_t(by_fold, ratio)
     tail = (1 - level) / 2
@@ -213,8 +215,8 @@ def detectable_difference(
 def belief(by_fold: np.ndarray, ratio: float, rope: float, *, higher: bool) -> BayesianTest | None:
     """The Bayesian correlated t test (Corani & Benavoli 2015) of differences (J,), by baycomp.
 
-    Its posterior with the roles' own test/train ratio in place of baycomp's 1/(folds - 1). None
-    where there is no test.
+    The posterior uses the test/train ratio of the roles instead of 1/(folds - 1). None if the
+    test is undefined.
     """
     mean, error, freedom = corrected_t(by_fold if higher else -by_fold, ratio)
     if not freedom:
@@ -226,23 +228,23 @@ def belief(by_fold: np.ndarray, ratio: float, rope: float, *, higher: bool) -> B
 
 
 def non_inferiority(
-    one: Comparison,
-    drawn: np.ndarray,
+    comparison: Comparison,
+    replicates: np.ndarray,
     by_fold: np.ndarray,
     ratio: float,
     level: float,
     margin: float,
 ) -> NonInferiority:
-    """Whether a is no worse than b by more than the margin: both the interval and the test say so.
+    """Non-inferiority of a to b within the margin; the interval and the test must both show it.
 
-    drawn (R,) and by_fold (J,) are differences. Where all resamples agree on one, it is the bound.
-    One-sided at (1 - level) / 2, which is where the two-sided interval ends.
+    replicates (R,) and by_fold (J,) are differences. If all replicates agree, their value is the
+    bound. One-sided at (1 - level) / 2, the tail of the two-sided interval.
     """
-    higher = higher_is_better(one.metric)
-    bound = one.low if higher else -one.high
-    finite = drawn[np.isfinite(drawn)]
+    higher = higher_is_better(comparison.metric)
+    bound = comparison.low if higher else -comparison.high
+    finite = replicates[np.isfinite(replicates)]
     if len(finite) and all_agree(finite):
-        bound = one.difference if higher else -one.difference
+        bound = comparison.difference if higher else -comparison.difference
     mean, error, freedom = corrected_t(by_fold if higher else -by_fold, ratio)
     p = NAN
     if freedom:
@@ -251,7 +253,8 @@ def non_inferiority(
 
 
 def ranks_of(scores: np.ndarray) -> np.ndarray:
-    """Rank of every row (rows, R), 1 for the highest score of its column; ties share the better."""
+    """Rank of every row (rows, R), 1 for the highest score of its column; ties share the better
+    rank."""
     out = np.empty(scores.shape, dtype=np.int64)
     for row, own in enumerate(scores):
         out[row] = 1 + (scores > own).sum(axis=0)
@@ -259,27 +262,26 @@ def ranks_of(scores: np.ndarray) -> np.ndarray:
 
 
 def rank_rows(
-    values: Sequence[float], drawn: np.ndarray, level: float, *, higher: bool
+    values: Sequence[float], replicates: np.ndarray, level: float, *, higher: bool
 ) -> list[Rank]:
     """Point rank, percentile interval of the rank, P(best) and P(each rank) of every row.
 
-    values (rows,) as they stand, drawn (rows, R) in the resamples; resamples in which a row is
-    undefined are left out. Rows that share the first place share its probability. A row whose own
-    value is undefined is unranked.
+    values (rows,), replicates (rows, R); resamples in which a row is undefined are left out. Rows
+    tied in first place share its probability. A row with an undefined value is unranked.
     """
     sign = 1.0 if higher else -1.0
     points = sign * np.asarray(values, dtype=np.float64)
     defined = np.flatnonzero(np.isfinite(points))
-    found = [Rank() for _ in points]
+    ranking = [Rank() for _ in points]
     if not len(defined):
-        return found
+        return ranking
     best = ranks_of(points[defined, None])[:, 0]
-    scores = sign * drawn[defined]
+    scores = sign * replicates[defined]
     scores = scores[:, np.isfinite(scores).all(axis=0)]
     if not scores.shape[1]:
         for place, row in enumerate(defined):
-            found[row] = Rank(best=int(best[place]))
-        return found
+            ranking[row] = Rank(best=int(best[place]))
+        return ranking
     ranks = ranks_of(scores)
     first = ranks == 1
     p_best = (first / first.sum(axis=0)).mean(axis=1)
@@ -287,20 +289,20 @@ def rank_rows(
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(ranks, tails, axis=1, method="inverted_cdf")
     for place, row in enumerate(defined):
-        found[row] = Rank(
+        ranking[row] = Rank(
             best=int(best[place]),
             low=int(low[place]),
             high=int(high[place]),
             p_best=float(p_best[place]),
             shares=tuple(map(float, shares[place])),
         )
-    return found
+    return ranking
 
 
 def mean_ranks(by_fold: np.ndarray, *, higher: bool) -> np.ndarray:
-    """The mean over folds of every row's rank, (rows,) of values (rows, folds); ties share theirs.
+    """Mean rank over folds (rows,) from values (rows, folds); ties share their mean rank.
 
-    Folds in which a row is undefined are left out; NaN where none is left.
+    Folds in which a row is undefined are left out; NaN if none is left.
     """
     scores = by_fold[:, np.isfinite(by_fold).all(axis=0)]
     if not scores.shape[1]:
@@ -315,68 +317,86 @@ def mean_ranks(by_fold: np.ndarray, *, higher: bool) -> np.ndarray:
 def tie_groups(
     names: Sequence[str], comparisons: Sequence[Comparison]
 ) -> tuple[tuple[str, ...], ...]:
-    """The largest sets of rows, two at least, of which no two are told apart, best first.
+    """Largest sets of two or more rows without a significant difference in any pair, best first.
 
-    names are in the order of their ranks. A row may be in several: a close to b and b to c does not
-    make a close to c. They are the maximal cliques of "not told apart" (Piepho 2004).
+    names are in the order of their ranks. A row may be in several sets, because "no significant
+    difference" is not transitive. The sets are its maximal cliques (Piepho 2004).
     """
-    import networkx as nx
-
     place = {name: number for number, name in enumerate(names)}
-    alike = nx.Graph()
-    alike.add_edges_from(
-        (one.a, one.b)
-        for one in comparisons
-        if one.verdict not in ("better", "worse") and {one.a, one.b} <= place.keys()
-    )
-    found = [sorted(place[name] for name in clique) for clique in nx.find_cliques(alike)]
-    return tuple(tuple(names[at] for at in clique) for clique in sorted(found))
+    similar: dict[int, set[int]] = {number: set() for number in place.values()}
+    for pair in comparisons:
+        if pair.verdict not in ("better", "worse") and {pair.a, pair.b} <= place.keys():
+            similar[place[pair.a]].add(place[pair.b])
+            similar[place[pair.b]].add(place[pair.a])
+    cliques = sorted(sorted(clique) for clique in _maximal_cliques(similar) if len(clique) > 1)
+    return tuple(tuple(names[number] for number in clique) for clique in cliques)
+
+
+def _maximal_cliques(neighbours: Mapping[int, set[int]]) -> list[set[int]]:
+    """Bron & Kerbosch 1973 with the pivot of Tomita et al. 2006."""
+    cliques: list[set[int]] = []
+
+    def extend(clique: set[int], candidates: set[int], excluded: set[int]) -> None:
+        if not candidates and not excluded:
+            cliques.append(clique)
+            return
+        pivot = max(candidates | excluded, key=lambda node: len(candidates & neighbours[node]))
+        for node in candidates - neighbours[pivot]:
+            extend(clique | {node}, candidates & neighbours[node], excluded & neighbours[node])
+            candidates = candidates - {node}
+            excluded = excluded | {node}
+
+    extend(set(), set(neighbours), set())
+    return cliques
 
 
 RESAMPLES = 2_000
-"""Enough for a variance: its standard error is 3%."""
+"""Resamples for a variance; its standard error is 3%."""
 
 
 @dataclass(frozen=True)
-class Parts:
-    """One metric of a row in parts: values (S, J) by seed and fold, drawn (J, R) over seeds."""
+class SeedFoldValues:
+    """One metric of a row: values (S, J) by seed and fold, replicates (J, R) by fold."""
 
     values: np.ndarray
-    drawn: np.ndarray
+    replicates: np.ndarray
 
-    def __sub__(self, other: Parts) -> Parts:
-        return Parts(self.values - other.values, self.drawn - other.drawn)
+    def __sub__(self, other: SeedFoldValues) -> SeedFoldValues:
+        return SeedFoldValues(self.values - other.values, self.replicates - other.replicates)
 
 
-def parts_of(rows: Sequence[Row], metric: str, who: Cohort, seed: int) -> list[Parts]:
-    """Every row's metric by seed and fold, on shared resamples; rows have the same passes."""
+def seed_fold_values(
+    rows: Sequence[Row], metric: str, cohort: Cohort, seed: int
+) -> list[SeedFoldValues]:
+    """One metric of every row by seed and fold, on shared resamples; rows have the same
+    trainings."""
     place = IMAGE_METRICS.index(metric)
-    columns = sorted({column for row in rows for column in _columns(row, who)})
-    plan = Plan(who.groups, RESAMPLES, seed)
-    found = []
+    columns = sorted({column for row in rows for column in _columns(row, cohort)})
+    plan = Plan(cohort.groups, RESAMPLES, seed)
+    tables = []
     for row in rows:
-        alone = _columns(row, who)
+        alone = _columns(row, cohort)
         arranged = [[sort_scores(run) for run in alone[column].values()] for column in columns]
-        drawn = np.stack([table[place] for table in distributions(arranged, plan)])
+        replicates = np.stack([table[place] for table in distributions(arranged, plan)])
         seeds = sorted({seed for seed, _ in row.passes})
         values = np.full((len(seeds), len(columns)), np.nan)
         for (own, repeat), scored in zip(row.passes, row.counted, strict=True):
             table = fold_values(scored)[place]
             for fold in scored.run.present:
-                at = columns.index(repeat * who.folds + int(fold))
+                at = columns.index(repeat * cohort.folds + int(fold))
                 values[seeds.index(own), at] = table[fold]
-        found.append(Parts(values, drawn))
-    return found
+        tables.append(SeedFoldValues(values, replicates))
+    return tables
 
 
-def spread(parts: Parts) -> Spread:
-    """The split; NaN where a fold is missing or undefined, or there is one fold only."""
+def spread(parts: SeedFoldValues) -> Spread:
+    """Variance components; NaN if a fold is missing or undefined, or with one fold."""
     seeds, folds = parts.values.shape
     if folds < 2 or not np.isfinite(parts.values).all():  # noqa: PLR2004 - one has no spread
         return Spread(NAN, NAN, NAN, NAN, folds, seeds)
     by_seed = float(parts.values.var(axis=0, ddof=1).mean()) if seeds > 1 else NAN
     between = float(parts.values.mean(axis=0).var(ddof=1))
-    lesions = float(np.mean([_variance(drawn) for drawn in parts.drawn]))
+    lesions = float(np.mean([_variance(replicates) for replicates in parts.replicates]))
     left = between - lesions - (by_seed / seeds if seeds > 1 else 0)
     return Spread(
         lesions=float(np.sqrt(lesions)),
@@ -388,16 +408,16 @@ def spread(parts: Parts) -> Spread:
     )
 
 
-def _variance(drawn: np.ndarray) -> float:
-    finite = drawn[np.isfinite(drawn)]
+def _variance(replicates: np.ndarray) -> float:
+    finite = replicates[np.isfinite(replicates)]
     return float(finite.var(ddof=1)) if len(finite) > 1 else NAN
 
 
-def _columns(row: Row, who: Cohort) -> dict[int, dict[int, Run]]:
-    """Each fold column's own images, by column and seed."""
-    found: dict[int, dict[int, Run]] = {}
+def _columns(row: Row, cohort: Cohort) -> dict[int, dict[int, Run]]:
+    """The run of each fold column and seed."""
+    by_column: dict[int, dict[int, Run]] = {}
     for (seed, repeat), scored in zip(row.passes, row.counted, strict=True):
         for fold in scored.run.present:
             own = subset(scored.run, scored.run.fold == fold)
-            found.setdefault(repeat * who.folds + int(fold), {})[seed] = own
-    return found
+            by_column.setdefault(repeat * cohort.folds + int(fold), {})[seed] = own
+    return by_column

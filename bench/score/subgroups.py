@@ -1,9 +1,9 @@
 """Metrics by subgroup and the largest gap.
 
-All subgroups are scored by the engine on the shared resamples, so differences are paired. The gap
-of an attribute is picked as the largest, so its interval has to hold for every pair that was looked
-at: single-step max-T over the studentised differences of all pairs of all attributes (Westfall &
-Young 1993; Romano & Wolf 2005), metric by metric. Below 50 groups nothing is said of a subgroup.
+All subgroups are scored on the shared resamples, so differences are paired. The gap of an attribute
+is its largest difference, so its interval must hold for all pairs at once: single-step max-T over
+the studentised differences of all pairs of all attributes (Westfall & Young 1993; Romano & Wolf
+2005), for each metric. Subgroups with fewer than 50 groups get no metrics.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ UNKNOWN = "not stated"
 OTHER_SIZES = "other sizes"
 UNSEEN = {"image_size": "not looked up: report --image-sizes reads it from the files"}
 TOO_FEW = "undefined: too few to say"
-"""Marks malignant against benign where either side has fewer than 50 groups."""
+"""Mark of malignant against benign if either side has fewer than 50 groups."""
 MALIGNANT: dict[str, Key] = {
     "malignant_auc": ("auc", 1),
     "malignant_sensitivity": ("sens_at_spec_90", 1),
 }
-"""Metrics of malignant against benign by subgroup, and what they are in the view of two classes."""
+"""Metrics of malignant against benign by subgroup, and their keys in the two-class runs."""
 
 GAP_METRICS = (
     "accuracy",
@@ -45,66 +45,66 @@ GAP_METRICS = (
     *MALIGNANT,
 )
 WIDEST = {"brier": 2.0}
-"""How far apart two values of a metric can lie, 1 if not said."""
+"""Largest possible difference of two values of a metric; 1 for metrics not listed."""
 
 
 Attributes = Mapping[str, pd.Categorical]
-"""What every image of the roster is (N,), by attribute."""
+"""Category of every image (N,), by attribute."""
 
 
-def attributes(manifest: Dataset) -> Attributes:
-    """What images are by each attribute that the data states.
+def attributes(dataset: Dataset) -> Attributes:
+    """Categories of the images by each attribute in the metadata.
 
-    Age is in bands of twenty years; sizes of images that few groups have are one subgroup.
+    Age is in bands of twenty years; rare image sizes are one subgroup.
     """
-    found = {}
+    known = {}
     for name in ATTRIBUTES:
-        column = manifest.table[name]
+        column = dataset.table[name]
         if column.notna().any():
-            words = column.astype(object)
+            values = column.astype(object)
             if name == "age":
-                words = age_bands(column, SUBGROUP_AGES, "{} to {}", "{} or more")
+                values = age_bands(column, SUBGROUP_AGES, "{} to {}", "{} or more")
             elif name == "image_size":
-                words = _common(words, manifest.native_groups)
-            found[name] = pd.Categorical(words.where(column.notna(), UNKNOWN))
-    return found
+                values = _common(values, dataset.native_groups)
+            known[name] = pd.Categorical(values.where(column.notna(), UNKNOWN))
+    return known
 
 
 def _common(sizes: pd.Series, groups: np.ndarray) -> pd.Series:
-    """Sizes of images (N,); those that fewer groups (N,) have than can be spoken of are one."""
+    """Image sizes (N,); sizes in fewer than 50 groups (N,) become one category."""
     borne = pd.Series(groups, index=sizes.index).groupby(sizes).nunique()
     return sizes.where(sizes.map(borne) >= FEW_GROUPS, OTHER_SIZES)
 
 
 def unsplit(known: Attributes) -> dict[str, str]:
-    """Attributes that make no subgroups here, and why."""
-    found = {}
+    """Attributes without subgroups, and the reason."""
+    reasons = {}
     for name in ATTRIBUTES:
         if name not in known:
-            found[name] = UNSEEN.get(name, "not in the metadata")
+            reasons[name] = UNSEEN.get(name, "not in the metadata")
         elif len(known[name].categories) == 1:
-            found[name] = f"the same in all images: {known[name][0]}"
-    return found
+            reasons[name] = f"the same in all images: {known[name][0]}"
+    return reasons
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A metric of a subgroup: its value, its resamples (R,), what it is worked out on."""
+    """A metric of a subgroup: value, replicates (R,), denominators."""
 
     metric: str
     value: float
-    drawn: np.ndarray
+    replicates: np.ndarray
     images: int
     groups: int
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A subgroup with its resamples (metric -> (R,)), where it is large enough; those of malignant
-    against benign only where either side is."""
+    """A subgroup with its replicates (metric -> (R,)) if it is large enough; malignant against
+    benign only if both sides are."""
 
     subgroup: Subgroup
-    drawn: Mapping[str, np.ndarray]
+    replicates: Mapping[str, np.ndarray]
 
 
 def subgroups(
@@ -116,13 +116,13 @@ def subgroups(
 ) -> tuple[tuple[Subgroup, ...], tuple[Gap, ...]]:
     """Every subgroup of every attribute, and the gap of each attribute in each of `GAP_METRICS`.
 
-    malignant  the same runs with two classes, none where the data names no malignant ones
+    malignant  the same runs with two classes; empty without malignant classes
     """
     parts = [
         part
-        for name, words in known.items()
-        if len(words.categories) > 1
-        for part in _parts(name, words, runs, malignant, plan, interval)
+        for name, values in known.items()
+        if len(values.categories) > 1
+        for part in _parts(name, values, runs, malignant, plan, interval)
     ]
     gaps = [gap for metric in GAP_METRICS for gap in _gaps(parts, metric, interval.level)]
     return tuple(part.subgroup for part in parts), tuple(gaps)
@@ -130,14 +130,14 @@ def subgroups(
 
 def _parts(
     attribute: str,
-    words: pd.Categorical,
+    categories: pd.Categorical,
     runs: Sequence[Run],
     malignant: Sequence[Run],
     plan: Plan,
     interval: Interval,
 ) -> Iterator[_Part]:
-    """The subgroups of an attribute, words (roster,), in the order of their names."""
-    own = [words[run.place] for run in runs]
+    """The subgroups of an attribute, words (N,), sorted by name."""
+    own = [categories[run.place] for run in runs]
     values = sorted({value for each in own for value in each.unique()})
     chosen = {value: [np.asarray(each == value) for each in own] for value in values}
     sizes = {value: runs[0].groups_in(masks[0]) for value, masks in chosen.items()}
@@ -151,16 +151,16 @@ def _parts(
         if value not in large:
             yield _Part(Subgroup(attribute, value, images, groups, too_few=True), {})
             continue
-        found = scored[value] | two.get(value, {})
+        scores = scored[value] | two.get(value, {})
         absent = runs[0].classes - len(np.unique(runs[0].truth[mask]))
-        metrics = {metric: _estimate(own, absent, interval) for metric, own in found.items()}
-        drawn = {metric: own.drawn for metric, own in found.items()}
+        metrics = {metric: _estimate(own, absent, interval) for metric, own in scores.items()}
+        replicates = {metric: own.replicates for metric, own in scores.items()}
         if malignant and _rarer_side(malignant[0], mask) < FEW_GROUPS:
             for metric in MALIGNANT:
                 metrics[metric] = Estimate(NAN, n=metrics[metric].n, marks=(TOO_FEW,))
-                del drawn[metric]
-        made = Subgroup(attribute, value, images, groups, too_few=False, metrics=metrics)
-        yield _Part(made, drawn)
+                del replicates[metric]
+        subgroup = Subgroup(attribute, value, images, groups, too_few=False, metrics=metrics)
+        yield _Part(subgroup, replicates)
 
 
 def _rarer_side(run: Run, chosen: np.ndarray) -> int:
@@ -171,76 +171,81 @@ def _rarer_side(run: Run, chosen: np.ndarray) -> int:
 def _scored(
     runs: Sequence[Run],
     parts: Mapping[str, Sequence[np.ndarray]],
-    asked: Mapping[str, Key],
+    metrics: Mapping[str, Key],
     plan: Plan,
 ) -> dict[str, dict[str, _Found]]:
-    """For each part of a row's runs: what was found of the metrics asked for, by the name given to
-    them. Parts, which images (N,) bool of each run they have, share none: one pass draws them all.
+    """Scores of each part of the runs of a row, by metric name.
+
+    parts are masks (N,) bool for each run and do not overlap, so one pass resamples all of them.
     """
     if not parts:
         return {}
     arranged = [_in_parts(run, masks) for run, *masks in zip(runs, *parts.values(), strict=True)]
-    drawn = distributions([arranged], plan)[0].reshape(-1, arranged[0].parts, plan.resamples)
-    points = point_values(arranged, plan.groups).mean(axis=0).reshape(drawn.shape[:2])
+    replicates = distributions([arranged], plan)[0].reshape(-1, arranged[0].parts, plan.resamples)
+    points = point_values(arranged, plan.groups).mean(axis=0).reshape(replicates.shape[:2])
     places = {key: place for place, key in enumerate(keys(runs[0].classes))}
-    found = {}
+    scores = {}
     for number, (value, masks) in enumerate(parts.items()):
         images, groups = denominators(list(map(subset, runs, masks)))
-        found[value] = {
+        scores[value] = {
             name: _Found(
-                key[0], points[at, number], drawn[at, number], int(images[at]), int(groups[at])
+                key[0], points[at, number], replicates[at, number], int(images[at]), int(groups[at])
             )
-            for name, key in asked.items()
+            for name, key in metrics.items()
             for at in [places[key]]
         }
-    return found
+    return scores
 
 
 def _in_parts(run: Run, masks: Sequence[np.ndarray]) -> SortedScores:
-    """All images, those of no part in one more at the end: so the run is sorted only once."""
+    """Sort the run once; images in no part are one more part at the end."""
     part = np.argmax([*masks, ~np.any(masks, axis=0)], axis=0)
     return sort_scores(run, part, len(masks) + 1)
 
 
-def _estimate(found: _Found, absent: int, interval: Interval) -> Estimate:
+def _estimate(score: _Found, absent: int, interval: Interval) -> Estimate:
     plain = interval.model_copy(update={"method": "percentile"})
-    value, groups = float(found.value), found.groups
-    low, high, method = interval_of(found.metric, value, found.drawn, NAN, groups, plain)
+    value, groups = float(score.value), score.groups
+    low, high, method = interval_of(score.metric, value, score.replicates, NAN, groups, plain)
     marks: tuple[str, ...] = ()
     if np.isfinite(value):
         marks = (
             *((FEW,) if groups < FEW_GROUPS else ()),
-            *(("biased",) if found.metric in BIASED else ()),
-            *partly_undefined(found.drawn),
+            *(("biased",) if score.metric in BIASED else ()),
+            *partly_undefined(score.replicates),
         )
     elif absent:
         marks = (f"undefined: {absent} class{'es' if absent > 1 else ''} absent",)
-    return Estimate(value, low, high, found.images, method, marks)
+    return Estimate(value, low, high, score.images, method, marks)
 
 
 def _gaps(parts: Sequence[_Part], metric: str, level: float) -> list[Gap]:
-    """The largest difference of each attribute, on intervals that hold for all pairs at once."""
-    known = [part for part in parts if metric in part.drawn and np.isfinite(_value(part, metric))]
-    able = [part for part in known if not _often_undefined(part, metric)]
+    """The largest difference of each attribute, with simultaneous intervals over all pairs."""
+    known = [
+        part for part in parts if metric in part.replicates and np.isfinite(_value(part, metric))
+    ]
+    comparable = [part for part in known if not _often_undefined(part, metric)]
     pairs = [
-        (a, b) for a, b in combinations(able, 2) if a.subgroup.attribute == b.subgroup.attribute
+        (a, b)
+        for a, b in combinations(comparable, 2)
+        if a.subgroup.attribute == b.subgroup.attribute
     ]
     if not pairs:
         return []
     points = np.array([_value(a, metric) - _value(b, metric) for a, b in pairs])
-    drawn = np.stack([a.drawn[metric] - b.drawn[metric] for a, b in pairs])
-    critical, spread = max_t(points, drawn, level)
-    found = []
+    replicates = np.stack([a.replicates[metric] - b.replicates[metric] for a, b in pairs])
+    critical, spread = max_t(points, replicates, level)
+    gaps = []
     for attribute in dict.fromkeys(a.subgroup.attribute for a, _ in pairs):
-        mine = [at for at, (a, _) in enumerate(pairs) if a.subgroup.attribute == attribute]
-        at = max(mine, key=lambda one: abs(points[one]))
+        own_pairs = [at for at, (a, _) in enumerate(pairs) if a.subgroup.attribute == attribute]
+        at = max(own_pairs, key=lambda part: abs(points[part]))
         first, second = pairs[at]
         better = (points[at] >= 0) != (not higher_is_better(metric))
         best, worst = (first, second) if better else (second, first)
         half = critical * spread[at]
         size, widest = abs(float(points[at])), WIDEST.get(metric, 1.0)
         low, high = np.clip([size - half, size + half], -widest, widest)
-        count = sum(one.subgroup.metrics[metric].n for one in (best, worst))
+        count = sum(part.subgroup.metrics[metric].n for part in (best, worst))
         difference = Estimate(size, float(low), float(high), count, "max-t")
         names = (worst.subgroup.value, best.subgroup.value)
         left_out = tuple(
@@ -248,28 +253,28 @@ def _gaps(parts: Sequence[_Part], metric: str, level: float) -> list[Gap]:
             for part in known
             if part.subgroup.attribute == attribute and _often_undefined(part, metric)
         )
-        found.append(Gap(attribute, metric, *names, difference, len(pairs), left_out))
-    return found
+        gaps.append(Gap(attribute, metric, *names, difference, len(pairs), left_out))
+    return gaps
 
 
 def _often_undefined(part: _Part, metric: str) -> bool:
-    return bool(np.isnan(part.drawn[metric]).mean() >= RARELY)
+    return bool(np.isnan(part.replicates[metric]).mean() >= RARELY)
 
 
 def _value(part: _Part, metric: str) -> float:
     return part.subgroup.metrics[metric].value
 
 
-def max_t(points: np.ndarray, drawn: np.ndarray, level: float) -> tuple[float, np.ndarray]:
+def max_t(points: np.ndarray, replicates: np.ndarray, level: float) -> tuple[float, np.ndarray]:
     """Critical value and standard errors (P,) of simultaneous intervals point +- critical x error.
 
     points (P,), drawn (P, R). The critical value is the `level` quantile, over resamples, of the
-    largest studentised deviation among all P. Resamples in which one is undefined are left out.
+    largest studentised deviation among all P. Resamples with an undefined deviation are left out.
     """
-    drawn = drawn[:, np.isfinite(drawn).all(axis=0)]
-    if drawn.shape[1] < 2:  # noqa: PLR2004 - one value has no spread
+    replicates = replicates[:, np.isfinite(replicates).all(axis=0)]
+    if replicates.shape[1] < 2:  # noqa: PLR2004 - one value has no spread
         return NAN, np.full(len(points), NAN)
-    spread = drawn.std(axis=1, ddof=1)
-    moved = np.abs(drawn - points[:, None])
+    spread = replicates.std(axis=1, ddof=1)
+    moved = np.abs(replicates - points[:, None])
     studentised = np.nan_to_num(ratio(moved, spread[:, None]), nan=0.0)
     return float(np.quantile(studentised.max(axis=0), level)), spread

@@ -1,9 +1,9 @@
 """Hyperparameter selection on val, and its optimism.
 
-In every fold the candidate with the best val macro-F1 is chosen (the score by which a training
-chooses its epoch, too), and only then is its test part looked at. The optimism is val minus test of
-the chosen one. Part of it is there without any choice, since the epoch was chosen on val as well;
-what choosing among candidates adds is the optimism less the mean of val minus test over all.
+In every fold the candidate with the best val macro-F1 is chosen (training chooses its epoch by the
+same score), and then scored on test. The optimism is val minus test of the chosen candidate. Part
+of it comes from the choice of the epoch on val; the part that the choice of the candidate adds is
+the optimism minus the mean of val minus test over all candidates.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.protocol import Protocol, Roles
 
 @dataclass(frozen=True)
 class Candidate:
-    """One setting of the hyperparameters: what it sets, its row, its predictions by slot."""
+    """One setting of the hyperparameters: its values, its row, its predictions by training."""
 
     settings: Mapping[str, Any]
     row: str
@@ -34,7 +34,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """What one fold chose among how many; macro-F1 on val and test.
+    """The chosen candidate of one fold, the number of candidates, macro-F1 on val and test.
 
     usual_gap  mean val minus test over all its candidates
     """
@@ -48,13 +48,13 @@ class Choice:
 
     @property
     def optimism(self) -> float:
-        """How much better the chosen one looked on val than it is on test."""
+        """Val minus test of the chosen candidate."""
         return self.val - self.test
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The candidates of one method with their mean val scores (NaN without a fold), the choices."""
+    """Candidates of one method, their mean val scores (NaN without a fold), and the choices."""
 
     method: str
     candidates: tuple[Candidate, ...]
@@ -63,7 +63,7 @@ class Sweep:
 
     @property
     def test(self) -> float:
-        """Mean test score of what the folds chose: no test image had a say in it."""
+        """Mean test score of the choices of the folds; no test image influences the choice."""
         return fmean(choice.test for choice in self.choices)
 
     @property
@@ -73,7 +73,7 @@ class Sweep:
 
     @property
     def optimism_of_choosing(self) -> float:
-        """What choosing among candidates adds to it, mean over the folds."""
+        """The optimism that choosing among candidates adds, mean over the folds."""
         return fmean(choice.optimism - choice.usual_gap for choice in self.choices)
 
 
@@ -81,24 +81,26 @@ def choose(
     method: str,
     candidates: Sequence[Candidate],
     protocol: Protocol,
-    manifest: Dataset,
+    dataset: Dataset,
     roles: Roles,
 ) -> Sweep:
-    """Let each fold choose its candidate on val; the first of equals, in the order given.
+    """Choose the candidate of each fold on val; ties go to the first candidate.
 
-    A candidate that has not done a fold cannot be chosen there. Raises ResultsError where none has
-    done any, PredictionError where predictions are not those of the fold's images.
+    A candidate without predictions for a fold cannot be chosen there. Raises ResultsError without
+    any fold, PredictionError if predictions are not those of the images of the fold.
     """
     slots = sorted({slot for each in candidates for slot in each.test if slot in each.val})
     if not slots:
-        raise ResultsError(f"{method}: no fold is done with val predictions; nothing to choose")
+        raise ResultsError(
+            f"{method}: no finished fold has val predictions; run the candidates first"
+        )
     scores: dict[str, list[float]] = {each.row: [] for each in candidates}
     choices = []
     for slot in slots:
         column = slot.repeat * protocol.folds + slot.fold
         able = [each for each in candidates if slot in each.test and slot in each.val]
-        val = [_score(each, each.val[slot], "val", column, manifest, roles) for each in able]
-        test = [_score(each, each.test[slot], "test", column, manifest, roles) for each in able]
+        val = [_score(each, each.val[slot], "val", column, dataset, roles) for each in able]
+        test = [_score(each, each.test[slot], "test", column, dataset, roles) for each in able]
         for each, score in zip(able, val, strict=True):
             scores[each.row].append(score)
         best = int(np.argmax(val))
@@ -113,15 +115,16 @@ def _score(
     predictions: Predictions,
     part: str,
     column: int,
-    manifest: Dataset,
+    dataset: Dataset,
     roles: Roles,
 ) -> float:
-    """Macro-F1 over all classes; one neither there nor predicted counts 0, as in training."""
+    """Macro-F1 over all classes; an absent class that is never predicted counts 0, as in
+    training."""
     rows = roles.rows(column, part)
     try:
         probs = predictions.for_ids(roles.image_ids[rows])
     except PredictionError as error:
         raise PredictionError(f"{candidate.row}, {part} of column {column}: {error}") from None
-    codes = np.arange(len(manifest.classes))
-    truth, predicted = manifest.labels[rows], probs.argmax(axis=1)
+    codes = np.arange(len(dataset.classes))
+    truth, predicted = dataset.labels[rows], probs.argmax(axis=1)
     return float(f1_score(truth, predicted, labels=codes, average="macro", zero_division=0))

@@ -20,7 +20,7 @@ AIMS: tuple[tuple[str, int, Callable[..., np.ndarray]], ...] = (
     ("specificity", 95, thresholds_from_val),
     ("sensitivity", 95, sensitive_thresholds),
 )
-"""What val has to promise, in per cent, and how the threshold for it is chosen."""
+"""Target on val, in per cent, and the function that chooses the threshold for it."""
 
 
 def operating_points(
@@ -28,7 +28,8 @@ def operating_points(
 ) -> tuple[OperatingPoint, ...]:
     """Sensitivity, specificity and precision on test for class `code` at each of `AIMS`.
 
-    The thresholds are each fold's own. None where a fold lacks val predictions, or its val a class.
+    Each fold has its own threshold. Empty if a fold has no val predictions or its val part lacks a
+    class.
     """
     chosen = [
         [
@@ -43,16 +44,16 @@ def operating_points(
         for threshold in each
     ):
         return ()
-    ledgers = [_operating_sums(run, code, each) for run, each in zip(runs, chosen, strict=True)]
-    asked = [one for at in range(len(AIMS)) for one in _asked(runs[0], code, chosen[0][at])]
-    found = estimates(ledgers, _rates, asked, plan, interval)
+    all_sums = [_operating_sums(run, code, each) for run, each in zip(runs, chosen, strict=True)]
+    specs = [spec for at in range(len(AIMS)) for spec in _asked(runs[0], code, chosen[0][at])]
+    rates = estimates(all_sums, _rates, specs, plan, interval)
     return tuple(
-        OperatingPoint(target, aim, percent, *found[3 * at : 3 * at + 3])
+        OperatingPoint(target, aim, percent, *rates[3 * at : 3 * at + 3])
         for at, (aim, percent, _) in enumerate(AIMS)
     )
 
 
-def _called(run: Run, code: int, threshold: np.ndarray) -> np.ndarray:
+def _predicted(run: Run, code: int, threshold: np.ndarray) -> np.ndarray:
     return np.asarray(run.probs[:, code] > threshold[run.fold])
 
 
@@ -60,7 +61,7 @@ def _operating_sums(run: Run, code: int, chosen: Sequence[np.ndarray]) -> Metric
     own = run.truth == code
     return joined(
         [
-            MetricSums(run.groups, 4, run.group, 2 * own + _called(run, code, threshold))
+            MetricSums(run.groups, 4, run.group, 2 * own + _predicted(run, code, threshold))
             for threshold in chosen
         ]
     )
@@ -74,8 +75,8 @@ def _rates(sums: np.ndarray) -> np.ndarray:
 
 
 def _asked(run: Run, code: int, threshold: np.ndarray) -> list[EstimateSpec]:
-    own, called = run.truth == code, _called(run, code, threshold)
-    parts = {"sensitivity": own, "specificity": ~own, "precision": called}
+    own, predicted = run.truth == code, _predicted(run, code, threshold)
+    parts = {"sensitivity": own, "specificity": ~own, "precision": predicted}
     return [
         EstimateSpec(name, int(part.sum()), run.groups_in(part)) for name, part in parts.items()
     ]
@@ -88,35 +89,39 @@ COVERAGES = np.arange(1, 21) / 20
 def decision_curve(
     runs: Sequence[Run], tempered: Sequence[Run], plan: Plan, level: float
 ) -> Decision:
-    """Net benefit (Vickers & Elkin 2006) of runs with two classes; `tempered` may be none.
+    """Net benefit (Vickers & Elkin 2006) of runs with two classes; `tempered` may be empty.
 
-    At threshold t an image is acted on where its probability is t or more:
+    At threshold t an image is predicted malignant if its probability is t or more:
     TP/n - FP/n * t/(1 - t).
     """
-    found = band([_decision_sums(run) for run in runs], _benefits, plan, level)
+    benefits = band([_decision_sums(run) for run in runs], _benefits, plan, level)
     count = len(runs[0].truth)
     third = len(THRESHOLDS)
-    curves = [_decision_points(found, slice(k * third, (k + 1) * third), count) for k in range(3)]
-    warm: Curve = ()
+    curves = [
+        _decision_points(benefits, slice(k * third, (k + 1) * third), count) for k in range(3)
+    ]
+    calibrated: Curve = ()
     if tempered:
-        also = band([_decision_sums(run) for run in tempered], _benefits, plan, level)
-        warm = _decision_points(also, slice(0, third), count)
-    return Decision(model=curves[0], tempered=warm, treat_all=curves[1], advantage=curves[2])
+        calibrated_benefits = band(
+            [_decision_sums(run) for run in tempered], _benefits, plan, level
+        )
+        calibrated = _decision_points(calibrated_benefits, slice(0, third), count)
+    return Decision(model=curves[0], tempered=calibrated, treat_all=curves[1], advantage=curves[2])
 
 
 def _decision_sums(run: Run) -> MetricSums:
-    """Images by outcome and by how many of the thresholds their probability reaches."""
+    """Images by outcome and by the number of thresholds that their probability reaches."""
     reached = np.searchsorted(THRESHOLDS, run.probs[:, 1], side="right")
     width = len(THRESHOLDS) + 1
     return MetricSums(run.groups, 2 * width, run.group, run.truth * width + reached)
 
 
 def _benefits(sums: np.ndarray) -> np.ndarray:
-    """Net benefit of the model, of treating all, and of the model beyond the better default."""
+    """Net benefit of the model, of treating all, and of the model minus the better default."""
     width = len(THRESHOLDS) + 1
     cells = sums.reshape(2, width, -1)
     benign, malignant = cells.sum(axis=1)
-    false, true = (np.cumsum(one[::-1], axis=0)[::-1][1:] for one in cells)
+    false, true = (np.cumsum(side[::-1], axis=0)[::-1][1:] for side in cells)
     odds = (THRESHOLDS / (1 - THRESHOLDS))[:, None]
     images = benign + malignant
     model = ratio(true - odds * false, images)
@@ -124,8 +129,8 @@ def _benefits(sums: np.ndarray) -> np.ndarray:
     return np.concatenate([model, everyone, model - np.maximum(everyone, 0)])
 
 
-def _decision_points(found: Band, where: slice, count: int) -> Curve:
-    ends = (found.value[where], found.low[where], found.high[where])
+def _decision_points(benefits: Band, where: slice, count: int) -> Curve:
+    ends = (benefits.value[where], benefits.low[where], benefits.high[where])
     return tuple(
         CurvePoint(float(x), float(y), float(low), float(high), count)
         for x, y, low, high in zip(THRESHOLDS, *ends, strict=True)
@@ -133,28 +138,27 @@ def _decision_points(found: Band, where: slice, count: int) -> Curve:
 
 
 def risk_coverage(runs: Sequence[Run], plan: Plan, level: float) -> Curve:
-    """The error among the surest images: x share answered, y share of those that is wrong.
+    """Risk-coverage curve: x share of the images accepted, y error rate of these.
 
-    Confidence is the top probability (Geifman & El-Yaniv 2017). An image is answered where its own
-    reaches what the given share reaches, so ties are answered together and x is what it came to.
-    Resamples keep the threshold.
+    Confidence is the top probability (Geifman & El-Yaniv 2017). Images tied at the threshold are
+    accepted together, so x is the share actually accepted. Resamples keep the thresholds.
     """
     cuts = [_cuts(run) for run in runs]
-    ledgers = []
+    all_sums = []
     for run, cut in zip(runs, cuts, strict=True):
         top = run.probs.max(axis=1)
-        reached = np.searchsorted(cut, -top, side="left")  # the first cut that it reaches
-        wrong = (run.called != run.truth).astype(np.int64)
-        ledgers.append(MetricSums(run.groups, 2 * len(COVERAGES), run.group, 2 * reached + wrong))
-    found = band(ledgers, _risks, plan, level)
-    totals = np.mean([one.total() for one in ledgers], axis=0).reshape(-1, 2).sum(axis=1)
+        reached = np.searchsorted(cut, -top, side="left")  # the first threshold that it reaches
+        wrong = (run.predicted != run.truth).astype(np.int64)
+        all_sums.append(MetricSums(run.groups, 2 * len(COVERAGES), run.group, 2 * reached + wrong))
+    risks = band(all_sums, _risks, plan, level)
+    totals = np.mean([sums.total() for sums in all_sums], axis=0).reshape(-1, 2).sum(axis=1)
     kept = np.cumsum(totals)
     return tuple(
         CurvePoint(
             float(kept[at] / kept[-1]),
-            float(found.value[at]),
-            float(found.low[at]),
-            float(found.high[at]),
+            float(risks.value[at]),
+            float(risks.low[at]),
+            float(risks.high[at]),
             round(float(kept[at])),
         )
         for at in range(len(COVERAGES))
@@ -162,7 +166,7 @@ def risk_coverage(runs: Sequence[Run], plan: Plan, level: float) -> Curve:
 
 
 def _cuts(run: Run) -> np.ndarray:
-    """Negated top probability (20,), ascending, that each share of `COVERAGES` reaches."""
+    """Negated confidence threshold (20,), ascending, for each of `COVERAGES`."""
     ordered = np.sort(-run.probs.max(axis=1))
     return ordered[np.ceil(COVERAGES * len(ordered) - 1e-9).astype(np.int64) - 1]
 
@@ -176,10 +180,10 @@ POINTS = 100
 
 
 def rank_curves(run: Run, code: int, target: str, plan: Plan, level: float) -> RankCurves | None:
-    """The curves of one class against the rest; None where it has no positives or no negatives.
+    """ROC and precision-recall curves of one class against the rest; None without both sides.
 
-    Bands are vertical (Fawcett 2006): the middle `level` of what the resamples reach at the same x,
-    with the curve of each drawn through its values at the shown thresholds.
+    Bands are vertical (Fawcett 2006): percentile intervals at the same x, with the curve of each
+    resample interpolated between its values at the shown thresholds.
     """
     order = run.orders[code]
     positive = run.truth[order] == code
@@ -195,17 +199,19 @@ def rank_curves(run: Run, code: int, target: str, plan: Plan, level: float) -> R
     ranked = _thinned(recall, precision)
     cuts = np.unique(np.append(np.maximum(roc - 1, 0), ranked))  # places in `ends`
     places = (np.append(0, false)[roc], recall[ranked])
-    found = _band(run, order, positive, ends[cuts], places, plan, level)
+    curve_band = _band(run, order, positive, ends[cuts], places, plan, level)
     split = len(roc)
     return RankCurves(
         target,
-        _curve(places[0], np.append(0, recall)[roc], np.append(0, met)[roc], found, slice(split)),
-        _curve(places[1], precision[ranked], met[ranked], found, slice(split, None)),
+        _curve(
+            places[0], np.append(0, recall)[roc], np.append(0, met)[roc], curve_band, slice(split)
+        ),
+        _curve(places[1], precision[ranked], met[ranked], curve_band, slice(split, None)),
     )
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Places of about `POINTS` points, evenly spread along the curve, its ends among them."""
+    """Positions of about `POINTS` points, evenly spaced along the curve, with both ends."""
     path = np.cumsum(np.append(0, np.abs(np.diff(x)) + np.abs(np.diff(y))))
     marks = np.linspace(0, path[-1], POINTS)
     return np.unique(np.append(np.searchsorted(path, marks), len(x) - 1).clip(0, len(x) - 1))
@@ -222,12 +228,12 @@ def _band(
 ) -> Band:
     """Sensitivity at the false positive rates, then precision at the recalls, of `places`.
 
-    last  position in `order` of the last image called positive at each threshold, ascending
+    last  position in `order` of the last predicted positive at each threshold, ascending
     """
     from bench.score import kernels
 
     step = np.searchsorted(last, np.arange(len(order)))
-    ledger = MetricSums(run.groups, 2 * len(last), run.group[order], 2 * step + positive)
+    metric_sums = MetricSums(run.groups, 2 * len(last), run.group[order], 2 * step + positive)
 
     def heights(sums: np.ndarray) -> np.ndarray:
         cells = np.cumsum(sums.reshape(len(last), 2, -1), axis=0)
@@ -241,13 +247,13 @@ def _band(
         kernels.interpolate(places[1], recall[1:], precision, out[len(places[0]) :])
         return out
 
-    return band([ledger], heights, plan, level)
+    return band([metric_sums], heights, plan, level)
 
 
 def _curve(
-    x: np.ndarray, y: np.ndarray, met: np.ndarray, found: Band, where: slice
+    x: np.ndarray, y: np.ndarray, met: np.ndarray, curve_band: Band, where: slice
 ) -> tuple[CurvePoint, ...]:
-    ends = (found.low[where], found.high[where])
+    ends = (curve_band.low[where], curve_band.high[where])
     return tuple(
         CurvePoint(float(a), float(b), float(low), float(high), int(n))
         for a, b, n, low, high in zip(x, y, met, *ends, strict=True)

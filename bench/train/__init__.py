@@ -1,4 +1,4 @@
-"""The training engine. Importing this package is cheap: torch comes when a training starts."""
+"""The training engine. Importing this package is fast; torch is imported when a training starts."""
 
 from __future__ import annotations
 

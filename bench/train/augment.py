@@ -1,13 +1,12 @@
 """Augmentation of batches: flips, colour, RandAugment, TrivialAugment, CutMix and MixUp.
 
-The operations and their strengths are torchvision's (`transforms.v2`), with two differences: space
-outside the image is its reflection, not black, and shears turn around the centre. Of each round the
-images that drew the same operation go through it together, each with its own strength.
+Operations and strengths are those of torchvision (`transforms.v2`), with two differences: borders
+are filled by reflection, not black, and shears are centred. Images with the same operation are
+processed together, each with its own strength.
 
-torchvision's v2 transforms draw once for a whole batch, so the draws are made here: rows of
-uniform numbers an image. All geometry is one resampling and all colour one affine map of RGB, each
-with its own parameters an image; RandAugment and TrivialAugment follow (`auto_augment`), random
-erasing comes last.
+torchvision's v2 transforms draw random numbers once per batch; here each image has its own row of
+random draws. All geometry is one resampling and all colour one affine map of RGB, with parameters
+per image. RandAugment or TrivialAugment (`auto_augment`) follow; random erasing is last.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from torchvision.transforms import v2
 from bench.method import Recipe
 
 MAX_OPS = 4
-DRAWS_AN_OP = 3
-"""Uniform numbers: which operation, how strong, which sign."""
-OP_DRAWS = MAX_OPS * DRAWS_AN_OP
+DRAWS_PER_OP = 3
+"""Random draws of an operation: its index, strength and sign."""
+OP_DRAWS = MAX_OPS * DRAWS_PER_OP
 
 HALF = 0.5
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 TRANSLATED_PIXELS, ASSUMED_PIXELS = 32, 224
-"""TrivialAugment translates by up to 32 pixels; taken as a share of images of 224 pixels."""
+"""TrivialAugment translates by up to 32 pixels, here as a share of 224 pixels."""
 
 
 def _affine(images: torch.Tensor, entries: dict[tuple[int, int], torch.Tensor]) -> torch.Tensor:
-    """Resample by maps (N, 2, 3) that are the identity but for some entries (N,)."""
+    """Resample by affine maps: the identity, with some entries (row, column) set to values (N,)."""
     theta = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
     for (row, column), values in entries.items():
         theta[:, row, column] = values
@@ -72,7 +71,7 @@ def _grey(images: torch.Tensor) -> torch.Tensor:
 
 
 def _blend(images: torch.Tensor, other: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-    """From `other` through the image and beyond: 1 + by of the image, -by of the other."""
+    """Blend or extrapolate: (1 + by) times the image minus by times the other, clipped."""
     return (images + by[:, None, None, None] * (images - other)).clamp(0, 1)
 
 
@@ -89,7 +88,7 @@ def _contrast(images: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
 
 
 def _sharpness(images: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-    """Against PIL's smoothing (ones around a 5, over 13); the outermost pixels stay, as there."""
+    """Blend with PIL's SMOOTH filter (ones around a 5, over 13); border pixels are unchanged."""
     across = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
     nine = across[..., :-2, :] + across[..., 1:-1, :] + across[..., 2:, :]
     smooth = images.clone()
@@ -104,7 +103,7 @@ def _posterize(images: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
 
 
 def _solarize(images: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-    """Turn values of 1 - by and above into their negative."""
+    """Invert values of 1 - by and above."""
     return torch.where(images >= (1 - by)[:, None, None, None], 1 - images, images)
 
 
@@ -128,7 +127,7 @@ def _identity(images: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Operation:
-    """What is done, the most that RandAugment and TrivialAugment do of it, both ways or one."""
+    """An operation, its largest strength in RandAugment and TrivialAugment, and if it is signed."""
 
     apply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     rand: float = 0.0
@@ -157,9 +156,9 @@ OPERATIONS = {
 
 @dataclass(frozen=True)
 class AutoAugment:
-    """RandAugment (`rounds` operations of one strength) or TrivialAugment (one of any strength).
+    """RandAugment (`rounds` operations of one strength) or TrivialAugment (one, random strength).
 
-    `auto(images (N, 3, H, W) in [0, 1], draws (N, OP_DRAWS), strength (N,) or None)`.
+    `auto(images (N, 3, H, W) in [0, 1], draws (N, OP_DRAWS), strength (N,) or None)` gives images.
     """
 
     policy: str
@@ -168,7 +167,7 @@ class AutoAugment:
 
     @classmethod
     def of(cls, recipe: Recipe) -> AutoAugment | None:
-        """The policy that a recipe asks for."""
+        """The recipe's policy, or None."""
         if recipe.auto_augment == "none":
             return None
         rounds = recipe.rand_ops if recipe.auto_augment == "rand" else 1
@@ -177,23 +176,23 @@ class AutoAugment:
     def __call__(
         self, images: torch.Tensor, draws: np.ndarray, strength: np.ndarray | None
     ) -> torch.Tensor:
-        # one plane a channel: what looks at single channels is several times faster
+        # contiguous channels: operations on single channels are several times faster
         images = images.clone(memory_format=torch.contiguous_format)
-        for turn in draws.reshape(len(draws), -1, DRAWS_AN_OP).swapaxes(0, 1)[: self.rounds]:
-            # chosen on the CPU, so that a GPU need not wait for the answer
-            chosen = (turn[:, 0] * len(OPERATIONS)).astype(int)
-            for number, operation in enumerate(OPERATIONS.values()):
-                rows = np.flatnonzero(chosen == number)
+        for numbers in draws.reshape(len(draws), -1, DRAWS_PER_OP).swapaxes(0, 1)[: self.rounds]:
+            # chosen on the CPU, so that a GPU need not synchronise
+            chosen = (numbers[:, 0] * len(OPERATIONS)).astype(int)
+            for index, operation in enumerate(OPERATIONS.values()):
+                rows = np.flatnonzero(chosen == index)
                 if len(rows) and operation.apply is not _identity:
                     stronger = None if strength is None else strength[rows]
-                    by = self._amounts(operation, turn[rows], stronger)
+                    by = self._amounts(operation, numbers[rows], stronger)
                     where = torch.from_numpy(rows).to(images.device)
                     amounts = torch.from_numpy(by).to(images.device, torch.float32)
                     images[where] = operation.apply(images[where], amounts)
         return images
 
     def _amounts(self, operation: Operation, draws: np.ndarray, strength: Any) -> np.ndarray:
-        """How much of an operation each of its images gets."""
+        """Signed strength (n,) of an operation for each of its images."""
         rand = self.policy == "rand"
         shares = np.full(len(draws), self.magnitude) if rand else draws[:, 1]
         if strength is not None:
@@ -203,14 +202,14 @@ class AutoAugment:
 
 
 DRAWS = 8
-"""Numbers an image and turn: two flips, rotation, brightness, contrast, saturation, hue, spare."""
+"""Random draws per position: two flips, rotation, brightness, contrast, saturation, hue, unused."""
 SAMPLE_DRAWS = 6 + OP_DRAWS
-"""Numbers an image and showing: scale, erasing (whether, area, ratio, y, x), the operations."""
+"""Random draws per occurrence of an image: scale, erasing (if, area, ratio, y, x), operations."""
 
 ERASED_AREA = (0.02, 0.33)
 ERASED_RATIO = 3.3
-"""Height over width, at most; width over height, likewise."""
-MOST_CHANGE, MOST_TURN, MOST_HUE = 0.95, 180.0, 0.5
+"""Largest ratio of height to width, and of width to height."""
+MAX_CHANGE, MAX_ROTATION, MAX_HUE = 0.95, 180.0, 0.5
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 # RGB -> YIQ (NTSC, SMPTE 170M): hue is the angle in the I-Q plane
@@ -219,20 +218,20 @@ YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, 
 
 @dataclass(frozen=True)
 class Draws:
-    """Uniform numbers in [0, 1) for N images, float32.
+    """Random draws for N images: uniform in [0, 1), float32.
 
-    turn      (N, DRAWS), of the image's place in the epoch
-    sample    (N, SAMPLE_DRAWS), of the image itself and how often the epoch has shown it
-    strength  (N,) how much stronger than the recipe's its augmentation is, or None: as the recipe's
+    position  (N, DRAWS), by the image's position in the epoch
+    sample    (N, SAMPLE_DRAWS), by the image and its number of earlier occurrences in the epoch
+    strength  (N,) factor of the augmentation's strength, or None for 1
     """
 
-    turn: np.ndarray
+    position: np.ndarray
     sample: np.ndarray
     strength: np.ndarray | None = None
 
     def __getitem__(self, rows: slice) -> Draws:
         strength = None if self.strength is None else self.strength[rows]
-        return Draws(self.turn[rows], self.sample[rows], strength)
+        return Draws(self.position[rows], self.sample[rows], strength)
 
 
 Width = float | torch.Tensor
@@ -240,9 +239,9 @@ Width = float | torch.Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """The switches of augmentation; `augment(images, draws)` applies them.
+    """The recipe's augmentation; `augment(images, draws)` applies it.
 
-    images (N, 3, H, W) float in [0, 1], square. Gives (N, 3, H, W) in [0, 1].
+    images (N, 3, S, S) float in [0, 1]; gives (N, 3, S, S) in [0, 1].
     """
 
     hflip: float
@@ -258,7 +257,7 @@ class Augment:
 
     @classmethod
     def of(cls, recipe: Recipe) -> Augment:
-        """The augmentation that a recipe asks for."""
+        """The augmentation of a recipe."""
         names = set(cls.__dataclass_fields__) - {"auto"}
         return cls(**{name: getattr(recipe, name) for name in names}, auto=AutoAugment.of(recipe))
 
@@ -266,14 +265,14 @@ class Augment:
         def tensor(numbers: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(numbers).to(images.device, torch.float32)
 
-        turn, sample = tensor(draws.turn), tensor(draws.sample)
+        position, sample = tensor(draws.position), tensor(draws.sample)
         strength = None if draws.strength is None else tensor(draws.strength)
         if self.rotation or self.scale:
-            images = self._geometry(images, turn[:, :3], sample[:, 0], strength)
+            images = self._geometry(images, position[:, :3], sample[:, 0], strength)
         else:
-            flips = draws.turn[:, :2] < (self.hflip, self.vflip)
+            flips = draws.position[:, :2] < (self.hflip, self.vflip)
             images = _flipped(images, flips)
-        images = self._colour(images, turn[:, 3:7], strength)
+        images = self._colour(images, position[:, 3:7], strength)
         if self.auto is not None:
             images = self.auto(images, draws.sample[:, 6:], draws.strength)
         chances = draws.sample[:, 1] / (1.0 if draws.strength is None else draws.strength)
@@ -289,14 +288,14 @@ class Augment:
         self, images: torch.Tensor, draws: torch.Tensor, zoom: torch.Tensor, strength: Strength
     ) -> torch.Tensor:
         flip_x, flip_y = draws[:, 0] < self.hflip, draws[:, 1] < self.vflip
-        rotation = _stronger(self.rotation, strength, MOST_TURN)
+        rotation = _stronger(self.rotation, strength, MAX_ROTATION)
         angle = _spread(draws[:, 2], rotation * (math.pi / 180))
         sign_x, sign_y = 1 - 2 * flip_x.float(), 1 - 2 * flip_y.float()
         theta = images.new_zeros(len(images), 2, 3)
         theta[:, 0, 0], theta[:, 0, 1] = angle.cos() * sign_x, -angle.sin() * sign_y
         theta[:, 1, 0], theta[:, 1, 1] = angle.sin() * sign_x, angle.cos() * sign_y
         if self.scale:
-            size = 1 + _spread(zoom, _stronger(self.scale, strength, MOST_CHANGE))
+            size = 1 + _spread(zoom, _stronger(self.scale, strength, MAX_CHANGE))
             theta = theta / size[:, None, None]
         grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
         return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
@@ -306,12 +305,12 @@ class Augment:
     ) -> torch.Tensor:
         if not (self.brightness or self.contrast or self.saturation or self.hue):
             return images
-        brightness = 1 + _spread(draws[:, 0], _stronger(self.brightness, strength, MOST_CHANGE))
-        contrast = 1 + _spread(draws[:, 1], _stronger(self.contrast, strength, MOST_CHANGE))
-        saturation = 1 + _spread(draws[:, 2], _stronger(self.saturation, strength, MOST_CHANGE))
-        turn = _spread(draws[:, 3], 2 * math.pi * _stronger(self.hue, strength, MOST_HUE))
+        brightness = 1 + _spread(draws[:, 0], _stronger(self.brightness, strength, MAX_CHANGE))
+        contrast = 1 + _spread(draws[:, 1], _stronger(self.contrast, strength, MAX_CHANGE))
+        saturation = 1 + _spread(draws[:, 2], _stronger(self.saturation, strength, MAX_CHANGE))
+        hue = _spread(draws[:, 3], 2 * math.pi * _stronger(self.hue, strength, MAX_HUE))
         luma = LUMA.to(images.device)
-        matrix = _saturate(saturation, luma) @ _turn_hue(turn)
+        matrix = _saturate(saturation, luma) @ _rotate_hue(hue)
         matrix = matrix * (brightness * contrast)[:, None, None]
         grey = (images.mean(dim=(2, 3)) @ luma) * brightness
         offset = ((1 - contrast) * grey)[:, None].expand(-1, 3)
@@ -324,18 +323,18 @@ class Augment:
 Strength = torch.Tensor | None
 
 
-def _stronger(width: float, strength: Strength, most: float) -> Width:
-    """A switch's width, made stronger for each image, up to the most that makes sense."""
-    return width if strength is None else (width * strength).clamp(max=max(width, most))
+def _stronger(width: float, strength: Strength, largest: float) -> Width:
+    """An option's width times the strength of each image, at most `largest`."""
+    return width if strength is None else (width * strength).clamp(max=max(width, largest))
 
 
 def _spread(uniform: torch.Tensor, width: Width) -> torch.Tensor:
-    """Uniform [0, 1) to uniform [-width, width)."""
+    """Map uniform [0, 1) to uniform [-width, width)."""
     return (2 * uniform - 1) * width
 
 
 def _flipped(images: torch.Tensor, flips: np.ndarray) -> torch.Tensor:
-    """Images with some of them flipped: flips (N, 2) bool, along x and along y."""
+    """Flip images: flips (N, 2) bool, along x and along y."""
     flipped = images.clone()
     for along_x, along_y, axes in ((1, 0, (-1,)), (0, 1, (-2,)), (1, 1, (-2, -1))):
         rows = np.flatnonzero((flips[:, 0] == along_x) & (flips[:, 1] == along_y))
@@ -346,7 +345,7 @@ def _flipped(images: torch.Tensor, flips: np.ndarray) -> torch.Tensor:
 
 
 def _rectangles(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Which pixels (N, 1, H, W) lie in the rectangle that random erasing takes from each image."""
+    """Masks (N, 1, H, W) of the rectangle that random erasing takes from each image."""
     smallest, largest = ERASED_AREA
     area = smallest + (largest - smallest) * draws[:, 0]
     ratio = torch.exp(_spread(draws[:, 1], math.log(ERASED_RATIO)))
@@ -359,18 +358,18 @@ def _rectangles(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
 
 
 def _saturate(factor: torch.Tensor, luma: torch.Tensor) -> torch.Tensor:
-    """Matrices (N, 3, 3) that blend a colour with its grey."""
+    """Matrices (N, 3, 3) that change the saturation."""
     identity = torch.eye(3, device=factor.device)
     return factor[:, None, None] * identity + (1 - factor)[:, None, None] * luma.expand(3, 3)
 
 
-def _turn_hue(angle: torch.Tensor) -> torch.Tensor:
-    """Matrices (N, 3, 3) that turn the hue by an angle in radians and keep the luma."""
-    turn = torch.eye(3, device=angle.device).repeat(len(angle), 1, 1)
-    turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()
-    turn[:, 1, 2], turn[:, 2, 1] = -angle.sin(), angle.sin()
+def _rotate_hue(angle: torch.Tensor) -> torch.Tensor:
+    """Matrices (N, 3, 3) that rotate the hue by an angle in radians and keep the luma."""
+    rotation = torch.eye(3, device=angle.device).repeat(len(angle), 1, 1)
+    rotation[:, 1, 1] = rotation[:, 2, 2] = angle.cos()
+    rotation[:, 1, 2], rotation[:, 2, 1] = -angle.sin(), angle.sin()
     yiq = YIQ.to(angle.device)
-    matrices: torch.Tensor = torch.linalg.inv(yiq) @ turn @ yiq
+    matrices: torch.Tensor = torch.linalg.inv(yiq) @ rotation @ yiq
     return matrices
 
 
@@ -378,7 +377,7 @@ Mix = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 class NoMix:
-    """Images as they are, labels (N,) as one-hot shares (N, C)."""
+    """Null variant: images unchanged, labels (N,) one-hot (N, C)."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -390,7 +389,7 @@ class NoMix:
 
 
 class BatchMix:
-    """CutMix with one probability, MixUp with another, else neither: drawn once a batch."""
+    """CutMix, MixUp or neither, drawn once per batch."""
 
     def __init__(self, recipe: Recipe, num_classes: int) -> None:
         self.cutmix_prob, self.mixup_prob = recipe.cutmix_prob, recipe.mixup_prob
@@ -412,7 +411,7 @@ class BatchMix:
 
 
 def mixing(recipe: Recipe, num_classes: int, epoch: int) -> Mix:
-    """The mixing of an epoch; none where the recipe has none, nor in its last epochs."""
+    """The mixing of an epoch; none in the last `mix_off_epochs`."""
     mixes = recipe.cutmix_prob > 0 or recipe.mixup_prob > 0
     if mixes and epoch < recipe.epochs - recipe.mix_off_epochs:
         return BatchMix(recipe, num_classes)

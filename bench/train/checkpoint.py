@@ -1,16 +1,15 @@
 """Checkpoints: written atomically, verified by hash, never unpickled; their metadata.
 
-The file may come from anyone. Whatever its header holds, it is read or refused in one line before a
-model is built, and nothing of it is ever run.
+    last.pt, previous.pt   state of a training, written after each epoch and at intervals within one
+    best.safetensors       raw weights with the best val score
+    best_ema.safetensors   averaged weights with the best val score
 
-last.pt, previous.pt          all that an interrupted training needs, kept after each epoch and,
-                                  in a long one, every so many seconds
-    best.safetensors              the raw weights with the best val score
-    best_ema.safetensors          the averaged weights with the best val score
+A `.pt` file begins with the sha256 of the rest. A hash in a second file would need a second rename;
+a kill between the two would leave a valid state with the wrong hash. The metadata of a best file
+contain class order, recipe and normalisation, so that it can be used without any other file.
 
-A `.pt` begins with the sha256 of the rest: a hash in a file beside it would be a second rename, and
-a kill between the two would leave a sound state that its hash refuses. A best file's header holds
-class order, recipe and normalisation, so that it can be used without anything else.
+A best file may come from anyone. Its metadata are validated before a model is built; a fault is one
+line, and no code in the file is executed.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from bench.io import write_atomically
 from bench.job import ClassName
 from bench.recipe import Recipe
 
-MOST_CLASSES = 10_000
+MAX_CLASSES = 10_000
 CHANNELS = 3
 Positive = Annotated[float, Field(gt=0, lt=math.inf)]
 Colour = Annotated[tuple[FiniteFloat, ...], Field(min_length=CHANNELS, max_length=CHANNELS)]
@@ -45,7 +44,7 @@ Numbers = Annotated[tuple[FiniteFloat, ...], Field(min_length=NUMBERS, max_lengt
 
 
 class StoredAppearance(BaseModel):
-    """A training part's looks; see `bench.data.appearance.Appearance`."""
+    """Appearance of a training part; see `bench.data.appearance.Appearance`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,11 +54,11 @@ class StoredAppearance(BaseModel):
 
 
 class CheckpointMetadata(BaseModel):
-    """What a best file says of itself; see `bench.train.predictor.Classifier`."""
+    """Metadata of a best file; see `bench.train.predictor.Classifier`."""
 
     model_config = ConfigDict(frozen=True)
 
-    classes: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=MOST_CLASSES)]
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=MAX_CLASSES)]
     recipe: Recipe
     chain: list[dict[str, Any]]
     mean: Colour
@@ -72,49 +71,48 @@ class CheckpointMetadata(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> CheckpointMetadata:
         if len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes: one stands there twice")
+            raise ValueError("classes: a name occurs twice")
         if self.chain != recorded(preprocessing(self.recipe)):
-            raise ValueError("chain: is not the preprocessing of its recipe")
+            raise ValueError("chain: differs from the preprocessing of the recipe")
         return self
 
 
-def told_by(path: Path) -> dict[str, Any]:
-    """What a best file says, unproven. Raises ResultsError where it is no file of weights."""
+def read_raw_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a best file, not validated. Raises ResultsError for any other file."""
     try:
         with safe_open(path, framework="numpy") as stream:
             metadata = stream.metadata() or {}
         return {name: json.loads(value) for name, value in metadata.items()}
-    except Exception as error:  # whatever a damaged file makes its readers raise
+    except Exception as error:  # a damaged file can raise any exception
         raise ResultsError(f"{path}: cannot be read as a checkpoint ({error})") from error
 
 
-def read_header(path: Path) -> CheckpointMetadata:
-    """What a best file says of itself. Raises ResultsError where it is none of the bench's."""
-    told = told_by(path)
-    missing = [name for name in ("classes", "recipe", "mean", "std") if name not in told]
+def read_metadata(path: Path) -> CheckpointMetadata:
+    """The validated metadata of a best file. Raises ResultsError for any other file."""
+    raw = read_raw_metadata(path)
+    required = ("classes", "recipe", "chain", "mean", "std")
+    missing = [name for name in required if name not in raw]
     if missing:
         raise ResultsError(
-            f"{path}: its header lacks {', '.join(missing)}; give a best.safetensors or "
-            "best_ema.safetensors of this bench"
+            f"{path}: not a lesion-bench checkpoint, its metadata lack {', '.join(missing)}; give "
+            "a best.safetensors or best_ema.safetensors of a run"
         )
-    if "chain" not in told:
-        raise ResultsError(f"{path}: does not tell its preprocessing; train it again")
     try:
-        return CheckpointMetadata.model_validate(told)
+        return CheckpointMetadata.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "it"
+        location = ".".join(map(str, first["loc"])) or "metadata"
         raise ResultsError(
-            f"{path}: its header is none of this bench's: {place}: {str(first['msg']).lower()}"
+            f"{path}: not a lesion-bench checkpoint: {location}: {str(first['msg']).lower()}"
         ) from None
 
 
 HASH_BYTES = 32
-PROOF = "weights_sha256"
+WEIGHTS_HASH = "weights_sha256"
 
 
 def save_last(folder: Path, state: dict[str, Any]) -> None:
-    """Keep the state of a training; the one before stays as `previous.pt`."""
+    """Write the state of a training; the state before it stays as `previous.pt`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -125,67 +123,66 @@ def save_last(folder: Path, state: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A state that was kept, and the names of newer files that their hash refused."""
+class StoredState:
+    """A stored state of a training, and the names of newer files with a wrong hash."""
 
     state: dict[str, Any]
     refused: tuple[str, ...]
 
 
-def load_last(folder: Path) -> Kept | None:
-    """The newest state that is whole, or None; a damaged one is passed over for the one before."""
+def load_last(folder: Path) -> StoredState | None:
+    """The newest intact state, or None; a damaged file is skipped."""
     refused: list[str] = []
     for name in ("last.pt", "previous.pt"):
         try:
             stored = (folder / name).read_bytes()
         except OSError:
             continue
-        proof, content = stored[:HASH_BYTES], stored[HASH_BYTES:]
-        if hashlib.sha256(content).digest() == proof:
+        digest, content = stored[:HASH_BYTES], stored[HASH_BYTES:]
+        if hashlib.sha256(content).digest() == digest:
             try:
                 state = torch.load(io.BytesIO(content), weights_only=True)
-            except Exception:  # noqa: BLE001 - whatever stands there, it is no state of ours
+            except Exception:  # noqa: BLE001 - then it is not a state of a training
                 state = None
             if isinstance(state, dict):
-                return Kept(state, tuple(refused))
+                return StoredState(state, tuple(refused))
         refused.append(name)
     return None
 
 
-def save_best(path: Path, model: nn.Module, header: dict[str, Any]) -> None:
-    """Write a model's weights with what is needed to use them, and their hash."""
+def save_best(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> None:
+    """Write a model's weights with their metadata and hash."""
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    proven = header | {PROOF: _weights_sha256(tensors)}
-    metadata = {name: json.dumps(value) for name, value in proven.items()}
-    write_atomically(path, save(tensors, metadata))
+    complete = {**metadata, WEIGHTS_HASH: _weights_sha256(tensors)}
+    encoded = {name: json.dumps(value) for name, value in complete.items()}
+    write_atomically(path, save(tensors, encoded))
 
 
 def _weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     """sha256 over the names and bytes of weights, in the order of their names."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(tensors):
-        found.update(name.encode())
-        found.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
-def complete_header(path: Path, model: nn.Module, more: dict[str, Any]) -> None:
-    """Write a best file again with what became known after it: its temperature."""
-    save_best(path, model, told_by(path) | more)
+def add_metadata(path: Path, model: nn.Module, more: Mapping[str, Any]) -> None:
+    """Write a best file again with more metadata, such as its temperature."""
+    save_best(path, model, read_raw_metadata(path) | dict(more))
 
 
 def load_best(path: Path, model: nn.Module) -> None:
-    """Load weights that `save_best` wrote into a model of the same make.
+    """Load weights of `save_best` into a model of the same architecture.
 
-    Raises ResultsError where they are not what was written.
+    Raises ResultsError for a damaged file.
     """
     try:
         tensors = load_file(path)
         with safe_open(path, framework="pt") as stream:
-            stated = json.loads((stream.metadata() or {}).get(PROOF, "null"))
-        # files of earlier versions state no hash
-        if stated is not None and stated != _weights_sha256(tensors):
-            raise ValueError("its weights are not what its hash was made of")  # noqa: TRY301
+            stated = json.loads((stream.metadata() or {}).get(WEIGHTS_HASH, "null"))
+        if stated != _weights_sha256(tensors):
+            raise ValueError("the weights do not match their hash")  # noqa: TRY301
         model.load_state_dict(tensors)
     except Exception as error:
         raise ResultsError(

@@ -1,12 +1,12 @@
-"""Supervised contrastive pretraining and a head of prototypes.
+"""Supervised contrastive pretraining and the prototype head.
 
-The pretraining (Khosla et al. 2020, arXiv:2004.11362) shows each image of a batch in two
-augmentations and pulls together what is of one class, on the training part alone; val says after
-which epoch the features' class means classify best. The loss is pytorch-metric-learning's.
+The pretraining (Khosla et al. 2020, arXiv:2004.11362) uses two augmentations of each image and
+pulls images of one class together, on the training part alone. The epoch is selected on val, by
+the macro-F1 of a classifier by class means. The loss is pytorch-metric-learning's.
 
-The head of prototypes knows a class by one direction, to begin with the mean of its training
-images' features (Snell et al. 2017, arXiv:1703.05175, with cosines), so that a class of ten images
-starts as well off as one of thousands; from there it learns with the body.
+The prototype head has one direction per class, initially the mean of the features of its training
+images (Snell et al. 2017, arXiv:1703.05175, with cosines), so that a class of ten images starts as
+well as one of thousands. It is then trained with the body.
 """
 
 from __future__ import annotations
@@ -26,73 +26,82 @@ from bench.errors import MethodError
 from bench.method import FoldTask, Images
 from bench.train import checkpoint
 from bench.train.augment import DRAWS, SAMPLE_DRAWS, Draws, Mix
+from bench.train.batches import TrainingBatches
+from bench.train.diagnostics import FACT, StageJournal
 from bench.train.evaluate import EVALUATION_BATCH, Scale, predict_probs, val_metrics
-from bench.train.loop import StageJournal, Training
+from bench.train.loop import Training
 from bench.train.models import CosineHead
 from bench.train.optim import rate_scales
 
 STAGE = "supcon"
 VIEWS = 2
-PROJECTED = 128
+PROJECTION = 128
 COSINE_SCALE = 10.0
-PLAIN = {
+CHANGED = {
     "cutmix_prob": 0, "mixup_prob": 0, "freeze_epochs": 0, "unfreeze_epochs": 0, "layer_decay": 1,
     "body_lr_scale": 1, "ema_decay": None, "early_stopping": None, "supcon_epochs": 0,
     "class_weight_power": 0, "class_weight_beta": 0,
 }  # fmt: skip
-"""Switches that have no meaning while there are no classes to predict, or no head."""
+"""Options of the pretraining that differ from the recipe's; it has no head and no class output."""
 
 
 class Embedder(nn.Module):
-    """A body without its head, and a projection that is thrown away after the pretraining."""
+    """A body without its head, and a projection that only the pretraining uses."""
 
     def __init__(self, body: nn.Module, features: int) -> None:
         super().__init__()
         self.body = body
         self.projection = nn.Sequential(
-            nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTED)
+            nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTION)
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Projected features (N, PROJECTED) of images (N, 3, H, W)."""
+        """Projected features (N, PROJECTION) of images (N, 3, H, W)."""
         projected: torch.Tensor = self.projection(self.body(images))
         return projected
 
 
-class Contrast:
-    """The contrastive loss as the loop calls it."""
+class ContrastiveLoss:
+    """Supervised contrastive loss with the interface of `Loss`."""
 
     def __init__(self, temperature: float) -> None:
         self.loss = SupConLoss(temperature=temperature)
 
     def __call__(self, features: torch.Tensor, targets: torch.Tensor, epoch: int) -> torch.Tensor:  # noqa: ARG002
-        """Mean over the images' views; 0 where no image of a batch has a fellow."""
-        found: torch.Tensor = self.loss(features.float(), targets.argmax(dim=1))
-        return found / VIEWS  # the loop weighs a batch by its images, which are here twice
+        """Mean over the views of all images; 0 if no class occurs twice in the batch."""
+        loss: torch.Tensor = self.loss(features.float(), targets.argmax(dim=1))
+        return loss / VIEWS  # the loop weights a batch by its images, here twice as many
+
+
+class TwoViewBatches(TrainingBatches):
+    """Batches followed by the same images with another augmentation."""
+
+    views = VIEWS
+
+    def batch(
+        self, positions: np.ndarray, draws: Draws, mix: Mix
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both views of the images at positions (n,): images (2n, 3, S, S), targets (2n, C)."""
+        count = len(positions)
+        # torch is seeded for each batch, so these random draws follow from its number
+        position, sample = (torch.rand(count, width).numpy() for width in (DRAWS, SAMPLE_DRAWS))
+        other = Draws(position=position, sample=sample, strength=draws.strength)
+        images, targets = super().batch(positions, draws, mix)
+        again, same = super().batch(positions, other, mix)
+        return torch.cat([images, again]), torch.cat([targets, same])
 
 
 class Pretraining(Training):
-    """The loop, with two views of each image and the contrast of classes for a loss."""
+    """The training loop with two views of each image and the contrastive loss."""
+
+    batches_type = TwoViewBatches
 
     def __init__(self, task: FoldTask, fabric: Fabric, model: Embedder, scale: Scale) -> None:
         super().__init__(task, fabric, model, scale)
-        self.views = VIEWS
-        self.loss = Contrast(task.recipe.supcon_temperature)  # type: ignore[assignment]
-
-    def _batch(
-        self, positions: np.ndarray, numbers: Draws, mix: Mix
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch, and behind it the same images augmented anew."""
-        count = len(positions)
-        # the step is seeded by its place, so these draws follow from it, too
-        turn, sample = (torch.rand(count, width).numpy() for width in (DRAWS, SAMPLE_DRAWS))
-        other = Draws(turn=turn, sample=sample, strength=numbers.strength)
-        images, targets = super()._batch(positions, numbers, mix)
-        again, same = super()._batch(positions, other, mix)
-        return torch.cat([images, again]), torch.cat([targets, same])
+        self.loss = ContrastiveLoss(task.recipe.supcon_temperature)  # type: ignore[assignment]
 
     def _evaluate(self, epoch: int) -> dict[str, float]:
-        """How well the class means of the features call the val images."""
+        """Val metrics of a classifier by the class means of the features."""
         task = self.task
         body = cast("Embedder", self.model).body
         means = class_means(body, task.train.images, task.train.labels, self.scale, task.classes)
@@ -107,7 +116,7 @@ class Pretraining(Training):
 
 
 def start_from_classes(task: FoldTask, fabric: Fabric, model: nn.Module, scale: Scale) -> None:
-    """What the recipe asks for before the training proper: pretraining, prototypes, or both."""
+    """Pretraining and prototypes, as the recipe has them."""
     if task.recipe.supcon_epochs:
         pretrain(task, fabric, model, scale)
     if task.recipe.head == "prototypes":
@@ -115,51 +124,51 @@ def start_from_classes(task: FoldTask, fabric: Fabric, model: nn.Module, scale: 
 
 
 def pretrain(task: FoldTask, fabric: Fabric, model: nn.Module, scale: Scale) -> None:
-    """Give a model's body the weights of the best epoch of contrastive pretraining, in place.
+    """Pretrain a model's body, in place, and leave it with the weights of the best epoch.
 
-    Raises MethodError for several devices, or a model without a head that can be taken off.
+    Raises MethodError for several devices, or a model whose head is not one layer.
     """
     if task.devices > 1:
-        raise MethodError("supcon_epochs: one device alone; set --devices-per-job 1")
+        raise MethodError("supcon_epochs: supports one device only; set --devices-per-job 1")
     path, head = head_of(model)
-    rate_scales(model, task.recipe)  # refuses a wrong pattern now, not after the pretraining
-    put(model, path, nn.Identity())
+    rate_scales(model, task.recipe)  # raises for a wrong pattern before the pretraining
+    set_module(model, path, nn.Identity())
     embedder = Embedder(model, head.weight.shape[1]).to(fabric.device)
-    plain = PLAIN | {"epochs": task.recipe.supcon_epochs, "lr_scales": _of_body(embedder, task)}
+    changed = CHANGED | {"epochs": task.recipe.supcon_epochs, "lr_scales": _of_body(embedder, task)}
     stage = replace(
         task,
-        recipe=task.recipe.with_overrides(plain),
+        recipe=task.recipe.with_overrides(changed),
         folder=task.folder / STAGE,
         journal=StageJournal(task.journal, STAGE),
         tensorboard=None,
     )
     training = Pretraining(stage, fabric, embedder, scale)
     best = training.run()
-    stage.journal.fact("guards", training.guards.said)
+    stage.journal.fact(FACT, training.warnings.texts)
     checkpoint.load_best(stage.folder / f"{best.kind}.safetensors", embedder)
-    put(model, path, head)
+    set_module(model, path, head)
     task.journal.fact(f"{STAGE}_epoch", best.epoch)
     task.journal.fact(f"{STAGE}_val_score", best.score)
 
 
 def _of_body(embedder: Embedder, task: FoldTask) -> dict[str, float]:
-    """The recipe's `lr_scales` as the embedder calls its parameters; what means the head is out."""
+    """The recipe's `lr_scales` with the embedder's names, without those of the head."""
     names = [name for name, _ in embedder.named_parameters()]
-    moved = {f"body.{pattern}": scale for pattern, scale in task.recipe.lr_scales.items()}
+    renamed = {f"body.{pattern}": scale for pattern, scale in task.recipe.lr_scales.items()}
     return {
         pattern: scale
-        for pattern, scale in moved.items()
+        for pattern, scale in renamed.items()
         if any(fnmatchcase(name, pattern) for name in names)
     }
 
 
 def start_prototypes(task: FoldTask, model: nn.Module, scale: Scale) -> None:
-    """Let each class's direction begin as the mean of its training images' features."""
+    """Set each class's direction to the mean of its training images' features."""
     path, head = head_of(model)
-    put(model, path, nn.Identity())
+    set_module(model, path, nn.Identity())
     train = task.train
     means = class_means(model, train.images, train.labels, scale, task.classes)
-    put(model, path, head)
+    set_module(model, path, head)
     known = torch.from_numpy(np.unique(train.labels)).to(means.device)
     head.weight.data[known] = means[known]  # a class without images keeps its random direction
 
@@ -167,26 +176,26 @@ def start_prototypes(task: FoldTask, model: nn.Module, scale: Scale) -> None:
 def class_means(
     body: nn.Module, images: Images, labels: np.ndarray, scale: Scale, classes: tuple[str, ...]
 ) -> torch.Tensor:
-    """Means (C, F) of the normalised features of each class; zeros where it has no image."""
+    """Means (C, F) of the normalised features of each class; zeros for a class without images."""
     device = scale.mean.device
     sums: torch.Tensor | None = None
     body.eval()
     with torch.inference_mode():
         for start in range(0, len(images), EVALUATION_BATCH):
-            at = np.arange(start, min(start + EVALUATION_BATCH, len(images)))
-            batch = scale.normalise(scale.unit(images.take(at)))
+            positions = np.arange(start, min(start + EVALUATION_BATCH, len(images)))
+            batch = scale.normalise(scale.unit(images.take(positions)))
             features = functional.normalize(body(batch).float())
             if sums is None:
                 sums = torch.zeros(len(classes), features.shape[1], device=device)
-            sums.index_add_(0, torch.from_numpy(labels[at]).to(device), features)
+            sums.index_add_(0, torch.from_numpy(labels[positions]).to(device), features)
     if sums is None:
-        raise MethodError("a training part without images")
+        raise MethodError("the training part has no images")
     counts = np.bincount(labels, minlength=len(classes)).clip(1)
     return sums.clone() / torch.from_numpy(counts).to(device)[:, None]
 
 
 def head_of(model: nn.Module) -> tuple[str, nn.Linear | CosineHead]:
-    """Name and module of a model's head. Raises MethodError where it is not one layer."""
+    """Name and module of a model's head. Raises MethodError if it is not one layer."""
     head = model.get_classifier() if hasattr(model, "get_classifier") else None  # type: ignore[operator]
     if not isinstance(head, nn.Linear | CosineHead):
         raise MethodError(
@@ -195,7 +204,7 @@ def head_of(model: nn.Module) -> tuple[str, nn.Linear | CosineHead]:
     return next(name for name, module in model.named_modules() if module is head), head
 
 
-def put(model: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module in the place of the one at a path."""
+def set_module(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Replace the submodule at a path."""
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, module)

@@ -1,65 +1,104 @@
-"""Training warnings: faults that would otherwise go unnoticed, each recorded once.
+"""Training warnings: faults that a score alone does not show, each recorded once.
 
-A guard is a function that gives a sentence, or "" where nothing is wrong. What it says stands in
-the log, in the record (`facts.guards`, by the guard's name) and on every page of the row.
+Each check returns a sentence, or "" if nothing is wrong. The sentences are in the log, in the
+record (`facts.guards`, by the name of the warning) and on every page of the row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from bench.method import Images, Journal, Recipe
+from bench.predictions import Predictions
 from bench.recipe import TUNED, TrainingSetup, describe_inactive, inactive_options
+from bench.train.evaluate import macro_f1
 from bench.train.losses import class_priors, class_weights
 
-BOTH = 2
+FACT = "guards"
+"""Key of the warnings in record.json."""
+STAGE_FACTS = ("val_score", "temperature")
+PAIR = 2
 EMA_SHARE = 0.05
-"""Share of the averaged weights that may still stem from the start."""
+"""Largest accepted share of the initial weights in the averaged ones."""
 RESAMPLES = 2000
 LEVEL = 0.95
-LOOKED_AT = 512
-"""Images of a part whose looks are compared."""
-FARTHEST = 0.5
-"""Standard deviations that two parts' mean looks may be apart, beyond four standard errors."""
+COMPARED = 512
+"""Images of a part whose colours are compared."""
+MAX_DIFFERENCE = 0.5
+"""Largest accepted difference of two parts' mean colours in standard deviations, beyond four
+standard errors."""
 
 
 class TrainingWarnings:
-    """What the guards of one training have said: sentences by the guard's name."""
+    """Warnings of one training: texts by the name of the warning."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self.said: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
 
-    def say(self, guard: str, sentence: str) -> None:
-        """Let a guard speak; what it has said before is not said again."""
-        if sentence and guard not in self.said:
-            self.said[guard] = sentence
-            self.journal.note(sentence)
+    def add(self, name: str, text: str) -> None:
+        """Record a warning once; do nothing for an empty text."""
+        if text and name not in self.texts:
+            self.texts[name] = text
+            self.journal.note(text)
+
+
+class StageJournal:
+    """Journal of a training before the main one: keeps score, temperature and warnings.
+
+    Each fact gets the name of the stage as prefix. The history and the val predictions of a row
+    are those of the main training.
+    """
+
+    def __init__(self, journal: Journal, stage: str) -> None:
+        self.journal, self.stage = journal, stage
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def fact(self, name: str, value: Any) -> None:
+        """Record val score, temperature and warnings."""
+        if name in STAGE_FACTS:
+            self.journal.fact(f"{self.stage}_{name}", value)
+        if name == FACT and value:
+            warnings = {f"{self.stage}: {key}": self._text(text) for key, text in value.items()}
+            self.journal.fact(f"{self.stage}_{FACT}", warnings)
+
+    def note(self, sentence: str) -> None:
+        """Record a note under the name of the stage."""
+        self.journal.note(self._text(sentence))
+
+    def _text(self, sentence: str) -> str:
+        return f"{self.stage}: {sentence}"
+
+    def val_predictions(self, predictions: Predictions) -> None:
+        """Do nothing."""
 
 
 def double_balance(labels: np.ndarray, classes: Sequence[str], recipe: Recipe) -> str:
-    """Whether more than one switch answers the imbalance, and what prior they leave together.
+    """Warn if several options balance the classes, with the effective prior of each class.
 
-    Sampler and class weights change how much a class counts. A logit adjustment of tau takes a
-    class's share to the power of tau out of what is predicted (Menon et al. 2021).
+    Sampler and class weights change how much a class counts. Logit adjustment by tau divides the
+    predicted odds by prior^tau (Menon et al. 2021).
     """
     count = len(classes)
     weights = class_weights(labels, count, recipe)
     drawn = class_priors(labels, count, recipe.sampler_power)
     natural = class_priors(labels, count, 0)
     tau = recipe.logit_adjustment if recipe.sampler_power < 1 else 0.0
-    answers = [
+    balancing = [
         name
-        for name, answers in (
+        for name, active in (
             ("sampler", recipe.sampler_power > 0),
             ("class weights", not np.allclose(weights[drawn > 0], 1)),
             ("logit adjustment", tau > 0),
         )
-        if answers
+        if active
     ]
-    if len(answers) <= 1:
+    if len(balancing) <= 1:
         return ""
     scales = np.array([recipe.class_loss_scale.get(name, 1.0) for name in classes])
     effective = weights * scales * np.where(drawn > 0, drawn, 1) ** (1 - tau) * (drawn > 0)
@@ -69,66 +108,57 @@ def double_balance(labels: np.ndarray, classes: Sequence[str], recipe: Recipe) -
         f"{name} {share:.2g} (naturally {own:.2g})"
         for name, share, own in zip(classes, effective, natural, strict=True)
     )
-    told = (
-        f"{answers[0]} and {answers[1]} both balance"
-        if len(answers) == BOTH
-        else f"{', '.join(answers[:-1])} and {answers[-1]} all balance"
-    )
-    counts = "what is predicted takes" if tau else "the loss counts"
+    every = "both" if len(balancing) == PAIR else "all"
+    effect = "predictions follow the prior" if tau else "the loss weights the classes as"
     return (
-        f"{told}: {counts} the classes as "
+        f"{', '.join(balancing[:-1])} and {balancing[-1]} {every} balance: {effect} "
         + shares
-        + ("; rarer ones count more than the commonest, which is beyond balance" if beyond else "")
+        + ("; rare classes count more than the most frequent one: overbalanced" if beyond else "")
     )
 
 
-def idle_sentence(recipe: Recipe, start: TrainingSetup) -> str:
-    """Which switches of a recipe ask for something that never takes place."""
-    # that a recipe which wants pretrained weights starts without any is said in words of its own
+def without_effect(recipe: Recipe, setup: TrainingSetup) -> str:
+    """Warn of recipe options that change nothing; those that only tune another one are harmless."""
+    # missing pretrained weights have a separate note
     known = {"freeze_epochs", "unfreeze_epochs"} if recipe.pretrained else set()
-    idle = {
+    inactive = {
         name: why
-        for name, why in inactive_options(recipe, start).items()
+        for name, why in inactive_options(recipe, setup).items()
         if name not in TUNED and name not in known
     }
-    return f"switches that change nothing: {describe_inactive(recipe, idle)}" if idle else ""
+    if not inactive:
+        return ""
+    return f"recipe options without effect: {describe_inactive(recipe, inactive)}"
 
 
 def cut_short(recipe: Recipe, epochs: int, frozen_epochs: int) -> str:
-    """Whether a training ended before something that its recipe asks for had begun."""
+    """Warn if a training ended before a later part of its recipe began."""
     missed = []
     if epochs <= frozen_epochs < recipe.epochs:
-        missed.append(f"the head alone has learnt, since freeze_epochs={recipe.freeze_epochs}")
+        missed.append(f"only the head was trained (freeze_epochs={recipe.freeze_epochs})")
     if epochs <= recipe.class_weight_from < recipe.epochs and (
         recipe.class_weight_power or recipe.class_weight_beta
     ):
         missed.append(
-            f"class weights have rested, since class_weight_from={recipe.class_weight_from}"
+            f"class weights were never used (class_weight_from={recipe.class_weight_from})"
         )
     total = max(1, epochs - frozen_epochs)
     if recipe.warmup_epochs > total:
         missed.append(
-            f"the learning rate has never come to lr, since warmup_epochs={recipe.warmup_epochs:g}"
+            f"the learning rate never reached lr (warmup_epochs={recipe.warmup_epochs:g})"
         )
     return f"training ended after {epochs} epochs: {'; '.join(missed)}" if missed else ""
 
 
 def lagging_average(decay: Callable[[int], float], steps: int, when: str) -> str:
-    """Whether an average whose decay at a step is `decay(step)` still holds its start after all."""
+    """Warn if averaged weights with `decay(step)` still contain much of the initial weights."""
     share = float(np.prod([decay(step) for step in range(2, steps + 1)])) if steps else 1.0
     if share <= EMA_SHARE:
         return ""
     return (
-        f"the averaged weights hold {share:.0%} of their start {when} ({steps} steps): "
+        f"the averaged weights contain {share:.0%} of the initial ones {when} ({steps} steps): "
         "set ema_warmup=true, lower ema_decay, or train longer"
     )
-
-
-def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """Macro-F1 (...) of confusion counts (..., C, C), truth in rows; a class never met counts 0."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    met = confusion.sum(axis=-1) + confusion.sum(axis=-2)
-    return np.asarray((2 * hits / np.maximum(met, 1)).mean(axis=-1))
 
 
 def paired_difference(
@@ -138,90 +168,111 @@ def paired_difference(
     second: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[float, float, float]:
-    """Macro-F1 of predictions first (N, C) minus second (N, C), with a 95% percentile interval.
+    """Macro-F1 of probabilities first (N, C) minus second (N, C), with a 95% percentile interval.
 
-    Whole groups are resampled, the same ones for both: a paired cluster bootstrap.
+    Paired cluster bootstrap: the same groups are resampled for both. Resamples are sums of the
+    groups' confusion matrices, so that 2,000 of them take milliseconds.
     """
     names, group = np.unique(groups, return_inverse=True)
-    classes = first.shape[1]
-    counts = np.zeros((2, len(names), classes, classes))
+    count, classes = len(names), first.shape[1]
+    counts = np.zeros((2, count, classes, classes))
     for side, probs in enumerate((first, second)):
         np.add.at(counts[side], (group, labels, probs.argmax(axis=1)), 1)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
-    resampled = np.einsum("bg,sgij->sbij", drawn, counts, optimize=True)
-    differences = np.subtract(*macro_f1(resampled))
+    draws = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    differences = np.subtract(*macro_f1(np.einsum("bg,sgij->sbij", draws, counts, optimize=True)))
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(np.subtract(*macro_f1(counts.sum(axis=1)))), float(low), float(high)
 
 
-def parted_average(
+def average_differs(
     labels: np.ndarray,
     groups: np.ndarray,
     averaged: np.ndarray,
     raw: np.ndarray,
     rng: np.random.Generator,
 ) -> str:
-    """Whether averaged and raw weights differ on val by more than its few groups allow."""
+    """Warn if averaged and raw weights differ significantly on val."""
     difference, low, high = paired_difference(labels, groups, averaged, raw, rng)
     if low <= 0 <= high:
         return ""
     better = "better" if difference > 0 else "worse"
     return (
-        f"on val the averaged weights are {better} than the raw ones by more than chance: macro-F1 "
+        f"the averaged weights are significantly {better} than the raw ones on val: macro-F1 "
         f"{difference:+.3f} [{low:.3f}, {high:.3f}], paired bootstrap over "
         f"{len(np.unique(groups))} groups"
     )
 
 
 def never_predicted(part: str, probs: np.ndarray, classes: Sequence[str]) -> str:
-    """Which classes are the first choice for no image of a part."""
-    chosen = set(probs.argmax(axis=1).tolist())
-    never = [name for index, name in enumerate(classes) if index not in chosen]
+    """Warn of classes that are predicted for no image of a part, by probabilities (N, C)."""
+    predicted = set(probs.argmax(axis=1).tolist())
+    never = [name for index, name in enumerate(classes) if index not in predicted]
     if not never:
         return ""
     return f"never predicted on {part} ({len(probs)} images): {', '.join(never)}"
 
 
-def looks(images: Images) -> np.ndarray:
-    """Mean and standard deviation of the red, green and blue of some images: (n, 6), in 0..255."""
-    positions = np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).astype(int)
+def colour_statistics(images: Images) -> np.ndarray:
+    """Mean and standard deviation of red, green and blue of up to 512 images: (n, 6) in 0..255."""
+    positions = np.linspace(0, len(images) - 1, min(len(images), COMPARED)).astype(int)
     pixels = images.take(positions).astype(np.float32)
     return np.concatenate([pixels.mean(axis=(1, 2)), pixels.std(axis=(1, 2))], axis=1)
 
 
-def other_looks(val: Images, test: Images) -> str:
-    """Whether val and test images have gone through different transforms.
+def different_parts(val: Images, test: Images) -> str:
+    """Warn if val and test images differ in size, brightness, colour or contrast.
 
-    The bench sends both one way, so this finds what came before it: another size, or pixels whose
-    brightness, colours or contrast are too far apart for parts of one dataset.
+    The bench preprocesses both alike; a difference comes from the files.
     """
     sizes = [images.pixels.shape[1:3] for images in (val, test)]
     if sizes[0] != sizes[1]:
         return f"val images are {sizes[0]} pixels, test images {sizes[1]}: preprocess them alike"
-    mine, theirs = looks(val), looks(test)
-    spread = np.sqrt((mine.var(axis=0) + theirs.var(axis=0)) / 2) + 1e-6
-    apart = np.abs(mine.mean(axis=0) - theirs.mean(axis=0)) / spread
-    allowed = FARTHEST + 4 * np.sqrt(1 / len(mine) + 1 / len(theirs))
-    if apart.max() <= allowed:
+    first, second = colour_statistics(val), colour_statistics(test)
+    spread = np.sqrt((first.var(axis=0) + second.var(axis=0)) / 2) + 1e-6
+    difference = np.abs(first.mean(axis=0) - second.mean(axis=0)) / spread
+    allowed = MAX_DIFFERENCE + 4 * np.sqrt(1 / len(first) + 1 / len(second))
+    if difference.max() <= allowed:
         return ""
     names = [
-        f"{what} of {colour}"
-        for what in ("mean", "contrast")
+        f"{statistic} of {colour}"
+        for statistic in ("mean", "contrast")
         for colour in ("red", "green", "blue")
     ]
-    worst = int(apart.argmax())
+    worst = int(difference.argmax())
     return (
-        f"val and test images look as if they were preprocessed differently, or come from "
-        f"different places: {names[worst]} {mine.mean(axis=0)[worst]:.0f} against "
-        f"{theirs.mean(axis=0)[worst]:.0f} of 255"
+        "val and test images seem to be preprocessed differently, or to come from different "
+        f"sources: {names[worst]} {first.mean(axis=0)[worst]:.0f} against "
+        f"{second.mean(axis=0)[worst]:.0f} of 255"
     )
 
 
-def other_score(kind: str, logged: float, again: float, tolerance: float) -> str:
-    """Whether a saved checkpoint scores something else on val than was logged for it."""
+def score_differs(kind: str, logged: float, again: float, tolerance: float) -> str:
+    """Warn if a saved checkpoint does not have the val score that was logged for it."""
     if abs(logged - again) <= tolerance:
         return ""
     return (
-        f"the saved {kind} checkpoint scores {again:.4f} on val, not the {logged:.4f} that was "
-        "logged: its file is not what was trained"
+        f"the saved {kind} checkpoint has a val macro-F1 of {again:.4f}, not {logged:.4f} as "
+        "logged: the file differs from the trained weights"
     )
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Warn if a training was resumed in another environment."""
+    different = [
+        f"{name} {value} became {now.get(name)}"
+        for name, value in before.items()
+        if now.get(name) != value
+    ]
+    if not different:
+        return ""
+    return (
+        f"resumed in another environment ({'; '.join(different)}): the result may differ from that "
+        "of an uninterrupted training"
+    )
+
+
+def damaged(refused: Sequence[str]) -> str:
+    """Warn of a checkpoint whose hash was wrong."""
+    if not refused:
+        return ""
+    return f"{refused[0]} was damaged (wrong hash); resumed from the checkpoint before it"

@@ -1,4 +1,4 @@
-"""What a model says of images, and how good that is on val."""
+"""Predictions of a model for images, and metrics on val."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from sklearn.metrics import f1_score, recall_score
+from sklearn.metrics import confusion_matrix, recall_score
 from torch import nn
 
 from bench.method import Images
 from bench.train import fabric as distributed
-from bench.train import fabric as memory
 from bench.train.models import normalisation
 from bench.train.sampling import ResidentImages
 
@@ -24,9 +23,10 @@ View = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Scale:
-    """Images of the store to the tensor that a model wants: normalised, on its device.
+    """From cached images to the model's input: normalised, on its device.
 
-    layout  how images lie in memory: as the model's weights do
+    mean, std  (3, 1, 1), of RGB in [0, 1]
+    layout     memory layout, that of the model's weights
     """
 
     mean: torch.Tensor
@@ -40,7 +40,7 @@ class Scale:
         device: torch.device,
         layout: torch.memory_format = torch.channels_last,
     ) -> Scale:
-        """The normalisation that a model wants."""
+        """The normalisation of a model."""
         mean, std = (torch.tensor(values, device=device) for values in normalisation(model))
         return cls(mean[:, None, None], std[:, None, None], layout)
 
@@ -50,15 +50,15 @@ class Scale:
         return tensor.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=self.layout)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """Images in [0, 1] scaled by mean and standard deviation."""
+        """Images in [0, 1], normalised by mean and standard deviation."""
         return (images - self.mean) / self.std
 
     def original(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised images in [0, 1] again."""
+        """Normalised images back in [0, 1]."""
         return images * self.std + self.mean
 
 
-def _turned(images: torch.Tensor) -> torch.Tensor:
+def _transposed(images: torch.Tensor) -> torch.Tensor:
     return images.transpose(-1, -2)
 
 
@@ -71,9 +71,9 @@ FLIPS: tuple[View, ...] = (
 VIEWS: Mapping[str, tuple[View, ...]] = {
     "none": FLIPS[:1],
     "flips": FLIPS,
-    "dihedral": (*FLIPS, *(lambda images, flip=flip: _turned(flip(images)) for flip in FLIPS)),
+    "dihedral": (*FLIPS, *(lambda images, flip=flip: _transposed(flip(images)) for flip in FLIPS)),
 }
-"""The views of an image that test-time augmentation averages over, by the recipe's word."""
+"""Views of an image that test-time augmentation averages, by the recipe's `tta`."""
 
 
 def predict_probs(
@@ -84,10 +84,10 @@ def predict_probs(
     tta: str = "none",
     at_once: int = EVALUATION_BATCH,
 ) -> np.ndarray:
-    """Class probabilities (N, C) float32 of images, in evaluation mode, meaned over views.
+    """Class probabilities (N, C) float32 of images, in evaluation mode, averaged over views.
 
-    Several processes share the work, and each gets the whole. Raises MethodError that says how many
-    images fit where memory runs out.
+    Several processes share the work; each gets all rows. Raises MethodError with the number of
+    images that fit if memory runs out.
     """
     model.eval()
 
@@ -99,7 +99,7 @@ def predict_probs(
     own = np.arange(len(images))[distributed.own_share(fabric)]
     with torch.inference_mode(), fabric.autocast():
         batches = [
-            memory.predicting(predict, own[start : start + at_once])
+            distributed.in_memory(predict, own[start : start + at_once])
             for start in range(0, len(own), at_once)
         ]
     return distributed.gather_rows(fabric, own, np.concatenate(batches), len(images))
@@ -107,12 +107,22 @@ def predict_probs(
 
 def val_metrics(labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:
     """Macro-F1, balanced accuracy and log loss of labels (N,) and probabilities (N, C)."""
-    classes = np.arange(probs.shape[1])
-    predicted = probs.argmax(axis=1)
-    chosen = probs[np.arange(len(labels)), labels].clip(1e-12)
-    common = {"labels": classes, "average": "macro", "zero_division": 0}
+    classes, predicted = np.arange(probs.shape[1]), probs.argmax(axis=1)
+    recall = recall_score(labels, predicted, labels=classes, average="macro", zero_division=0)
+    of_truth = probs[np.arange(len(labels)), labels].clip(1e-12)
     return {
-        "val_macro_f1": float(f1_score(labels, predicted, **common)),
-        "val_balanced_accuracy": float(recall_score(labels, predicted, **common)),
-        "val_loss": float(-np.log(chosen).mean()),
+        "val_macro_f1": float(macro_f1(confusion_matrix(labels, predicted, labels=classes))),
+        "val_balanced_accuracy": float(recall),
+        "val_loss": float(-np.log(of_truth).mean()),
     }
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Macro-F1 (...) of confusion counts (..., C, C), truth in rows.
+
+    A class without images and predictions has F1 = 0, as in scikit-learn with zero_division=0.
+    scikit-learn takes one matrix at a time; a bootstrap has thousands.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    either = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    return np.asarray((2 * hits / np.maximum(either, 1)).mean(axis=-1))

@@ -1,7 +1,7 @@
-"""Features of a frozen model, computed once for all folds, seeds and methods that want the same.
+"""Features of a frozen model, computed once and cached for all folds, seeds and methods.
 
-They are kept in the cache under a hash of the model's weights and of the images themselves. No
-label is read: a feature of an image is the same whatever its part in a fold.
+The cache key hashes the model's weights and the images. No label is used, so the features of an
+image are the same in every fold.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from bench.method import FoldTask, Part
 from bench.train import sampling
 from bench.train.evaluate import EVALUATION_BATCH, Scale
 from bench.train.fabric import resolve_device
-from bench.train.fit import tell_origin
+from bench.train.fit import record_origin
 from bench.train.models import build_model
 
 BLOCK_BYTES = 1 << 24
 
 
 def frozen_features(task: FoldTask) -> Callable[[Part], np.ndarray]:
-    """What the recipe's model tells before its head: a function of a part, to (N, F) float32.
+    """Features before the head of the recipe's model: a function of a part, to (N, F) float32.
 
-    The model starts from the task's weights, else from random ones that depend on the seed alone,
-    and stays as it is. Raises MethodError for a model that is none of timm's.
+    The weights are the task's, or random ones that depend on the seed only; they are not trained.
+    Raises MethodError for a model that is not from timm.
     """
     torch.set_num_threads(task.threads)
     torch.manual_seed(sampling.derived_seed(task.seed, 0, sampling.WEIGHTS))
     model = build_model(task.recipe, len(task.classes), task.weights).eval()
     if not hasattr(model, "forward_head"):
-        raise MethodError(f"model={task.recipe.model}: only timm's models tell their features")
-    tell_origin(task)
+        raise MethodError(f"model={task.recipe.model}: frozen features need a timm model")
+    record_origin(task)
     pixels = task.train.images.pixels
     path = cache_folder() / "features" / f"{_key(model, pixels)}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def frozen_features(task: FoldTask) -> Callable[[Part], np.ndarray]:
 
 
 def _key(model: nn.Module, pixels: np.ndarray) -> str:
-    """Hash of a model's weights and of images (M, S, S, 3)."""
+    """Cache key: hash of a model's weights and of images (M, S, S, 3)."""
     digest = hashlib.sha256(str(pixels.shape).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -68,9 +68,9 @@ def _key(model: nn.Module, pixels: np.ndarray) -> str:
 @torch.inference_mode()
 def _computed(model: nn.Module, pixels: np.ndarray, device: torch.device) -> np.ndarray:
     scale = Scale.of(model, device)
-    found = []
+    batches = []
     for start in range(0, len(pixels), EVALUATION_BATCH):
         images = scale.normalise(scale.unit(np.array(pixels[start : start + EVALUATION_BATCH])))
         features = model.forward_head(model.forward_features(images), pre_logits=True)  # type: ignore[operator]
-        found.append(features.float().cpu().numpy())
-    return np.concatenate(found)
+        batches.append(features.float().cpu().numpy())
+    return np.concatenate(batches)

@@ -1,9 +1,8 @@
-"""Late fusion: what the image says and what age, sex and localization say, joined at the end.
+"""Late fusion of the image model with a classifier of age, sex and localization.
 
-The metadata has a classifier of its own: logistic regression on words, classes counting the same,
-fitted on train. Its probabilities and the model's are multiplied, each to the power of a weight
-that is fitted on val (the log pool of `bench.calibrate`). A missing value is a category, so an image
-without age, sex or site is predicted like any other.
+The metadata classifier is a logistic regression with balanced classes, fitted on train. The joint
+probabilities are the product of both models' probabilities, each to the power of a weight that is
+fitted on val (the log opinion pool of `bench.calibrate`). A missing value is a category.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from bench.method import FoldTask, Part
 
 
 class Fusion(Protocol):
-    """Joins a model's probabilities with what else is known of the images."""
+    """Combines a model's probabilities with the metadata of a part."""
 
     def __call__(self, part: Part, probs: np.ndarray) -> np.ndarray:
         """Joint probabilities (N, C) of a part from the model's (N, C)."""
 
 
 class NoFusion:
-    """The image alone."""
+    """Null variant: the image model alone."""
 
     def __call__(self, part: Part, probs: np.ndarray) -> np.ndarray:  # noqa: ARG002
-        """The probabilities as they are."""
+        """The probabilities, unchanged."""
         return probs
 
 
 class LateFusion:
-    """The image's probabilities times the metadata's, weighted by what was best on val."""
+    """Log opinion pool of the image model and the metadata classifier, weights fitted on val."""
 
     def __init__(self, task: FoldTask, val: np.ndarray) -> None:
         self.classes = len(task.classes)
@@ -54,8 +53,8 @@ class LateFusion:
         return probs
 
 
-def fusion_of(task: FoldTask, val: np.ndarray) -> Fusion:
-    """What the recipe wants joined. val: the model's probabilities (N, C) of the val part."""
+def build_fusion(task: FoldTask, val: np.ndarray) -> Fusion:
+    """The recipe's fusion. val: the image model's probabilities (N, C) of the val part."""
     return LateFusion(task, val) if task.recipe.metadata == "late" else NoFusion()
 
 

@@ -1,9 +1,8 @@
-"""Losses, and what in them answers the imbalance of the classes.
+"""Losses, class weights and logit adjustment.
 
-Targets are shares of classes (N, C), since mixing and smoothing make them so. Every loss of a
-mixed target is the mixture of the losses of its labels: sum over c of share_c weight_c loss_c. For
-cross-entropy that is what it is anyway; for focal loss and LDAM, defined for one label, it is the
-same rule that CutMix and MixUp use. Label smoothing makes targets softer before that.
+Targets are class shares (N, C), because of mixing and label smoothing. The loss of a mixed target
+is the mixture of the losses of its labels: sum over c of share_c weight_c loss_c. For cross-entropy
+this is the usual definition; focal loss and LDAM are defined for one label and use the same rule.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from torch.nn import functional
 
 from bench.method import Recipe
 
-LEAST_COUNT = 0.5
-"""Images that a class without any is taken to have where the logarithm of its share is needed."""
+MIN_COUNT = 0.5
+"""Count of a class without images, where the logarithm of its share is needed."""
 
 
 def class_priors(labels: np.ndarray, num_classes: int, sampler_power: float) -> np.ndarray:
-    """Shares (C,) of the classes among the images that a sampler of this power draws."""
+    """Class shares (C,) of the images drawn with this sampler power."""
     counts = np.bincount(labels, minlength=num_classes).astype(float)
     drawn = np.where(counts > 0, counts ** (1 - sampler_power), 0.0)
     return np.asarray(drawn / drawn.sum())
@@ -31,8 +30,8 @@ def class_priors(labels: np.ndarray, num_classes: int, sampler_power: float) -> 
 def class_weights(labels: np.ndarray, num_classes: int, recipe: Recipe) -> np.ndarray:
     """Loss weights (C,), mean 1 over the drawn images; 0 for a class without images.
 
-    prior^-power, or by effective number where the recipe has a beta. The prior is the drawn one or
-    the natural one, as the recipe says.
+    prior^-class_weight_power, or by effective number with class_weight_beta. The prior is the drawn
+    or the natural one (class_weight_prior).
     """
     drawn = class_priors(labels, num_classes, recipe.sampler_power)
     balanced = (
@@ -54,31 +53,31 @@ def effective_number(counts: np.ndarray, beta: float) -> np.ndarray:
 
 
 def log_prior(labels: np.ndarray, num_classes: int, sampler_power: float) -> np.ndarray:
-    """Log shares (C,) of the drawn classes; one without images is taken to have half of one."""
+    """Log class shares (C,) of the drawn images; a class without images counts half an image."""
     priors = class_priors(labels, num_classes, sampler_power)
-    return np.asarray(np.log(np.maximum(priors, LEAST_COUNT / len(labels))))
+    return np.asarray(np.log(np.maximum(priors, MIN_COUNT / len(labels))))
 
 
 def ldam_margins(labels: np.ndarray, num_classes: int, largest: float) -> np.ndarray:
-    """Margins (C,) ~ count^(-1/4), the rarest class's being `largest`: Cao et al. 2019."""
+    """Margins (C,) ~ count^(-1/4), `largest` for the rarest class: Cao et al. 2019."""
     counts = np.bincount(labels, minlength=num_classes).astype(float)
     margins = np.maximum(counts, 1) ** -0.25
     return np.asarray(margins * largest / margins[counts > 0].max()).clip(max=largest)
 
 
 def focal_losses(logits: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Loss (N, C) of each image for each label: (1 - p)^gamma times -log p, of the softmax.
+    """Focal loss (N, C) of each image for each label: (1 - p)^gamma times -log p.
 
-    Lin et al. 2017, arXiv:1708.02002, with the softmax instead of their sigmoid.
+    Lin et al. 2017, arXiv:1708.02002, with softmax instead of sigmoid.
     """
     log_probs = logits.float().log_softmax(dim=1)
-    # never 0, where the gradient of a root is infinite
+    # above 0; the gradient of a root is infinite at 0
     rest = (1 - log_probs.exp()).clamp_min(1e-6)
     return -(rest**gamma) * log_probs
 
 
 def ldam_losses(logits: torch.Tensor, margins: torch.Tensor) -> torch.Tensor:
-    """Loss (N, C) of each image for each label: cross-entropy with that label's logit lowered.
+    """LDAM loss (N, C) of each image for each label: cross-entropy with its logit lowered.
 
     margins (C,) in units of the logits. Cao et al. 2019, arXiv:1906.07413, equation 13.
     """
@@ -90,13 +89,16 @@ def ldam_losses(logits: torch.Tensor, margins: torch.Tensor) -> torch.Tensor:
 class Loss:
     """A recipe's loss; `loss(logits, targets, epoch)` is the mean over a batch.
 
-    logits, targets (N, C). weights, resting (C,): class weights, and those of the first epochs, in
-    which they rest; adjustment (C,) is added to the logits; margins (C,) are LDAM's.
+    logits, targets  (N, C)
+    weights          (C,), with class weights
+    plain_weights    (C,), without them, for the epochs before class_weight_from
+    adjustment       (C,), added to the logits
+    margins          (C,), of LDAM
     """
 
     recipe: Recipe
     weights: torch.Tensor
-    resting: torch.Tensor
+    plain_weights: torch.Tensor
     adjustment: torch.Tensor | None
     margins: torch.Tensor
 
@@ -104,7 +106,7 @@ class Loss:
     def of(
         cls, recipe: Recipe, labels: np.ndarray, classes: Sequence[str], device: torch.device
     ) -> Loss:
-        """The loss that a recipe asks for on these training labels (N,)."""
+        """The recipe's loss for training labels (N,)."""
         recipe.refuse_other_classes(classes)
         count = len(classes)
         weights = class_weights(labels, count, recipe)
@@ -118,7 +120,7 @@ class Loss:
         return cls(
             recipe=recipe,
             weights=tensor(weights * scales),
-            resting=tensor(scales),
+            plain_weights=tensor(scales),
             adjustment=tensor(tau * log_prior(labels, count, recipe.sampler_power))
             if tau
             else None,
@@ -127,7 +129,7 @@ class Loss:
 
     def __call__(self, logits: torch.Tensor, targets: torch.Tensor, epoch: int) -> torch.Tensor:
         recipe = self.recipe
-        weights = self.resting if epoch < recipe.class_weight_from else self.weights
+        weights = self.plain_weights if epoch < recipe.class_weight_from else self.weights
         if self.adjustment is not None:
             logits = logits + self.adjustment
         smoothing = recipe.label_smoothing

@@ -24,7 +24,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class CustomCNN(nn.Module):
     """A compact CNN: four stages of two 3x3 convolutions with batch norm, average pool, head.
 
-    Images (N, 3, H, W), H and W at least 16; gives logits (N, num_classes). 0.66 million weights.
+    Images (N, 3, H, W), H and W at least 16, to logits (N, num_classes). 0.66 million weights.
     """
 
     def __init__(self, num_classes: int, dropout: float = 0.0, width: int = 24) -> None:
@@ -43,16 +43,16 @@ class CustomCNN(nn.Module):
         return logits
 
     def get_classifier(self) -> nn.Module:
-        """The head, by the name that timm's models give it."""
+        """The head; the interface of timm's models."""
         return self.head
 
     def group_matcher(self, *, coarse: bool = False) -> dict[str, str]:  # noqa: ARG002
-        """Patterns of the layers' names, as timm's models tell them."""
+        """Patterns of the layers' names; the interface of timm's models."""
         return {"blocks": r"^stages\.(\d+)"}
 
 
 class CosineHead(nn.Module):
-    """Logits `scale` times the cosine of features and each class's direction; no bias.
+    """Logits: `scale` times the cosine of the features and each class's direction, no bias.
 
     The normalised classifier of LDAM (Cao et al. 2019).
     """
@@ -65,7 +65,7 @@ class CosineHead(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (N, num_classes) of features (N, F)."""
-        # in float32 also under mixed precision: 30 times the rounding of bfloat16 is 0.1
+        # float32 also under mixed precision; 30 times the rounding of bfloat16 is 0.1
         with torch.autocast(features.device.type, enabled=False):
             directions = functional.normalize(self.weight)
             return self.scale * functional.linear(
@@ -91,16 +91,16 @@ def build_model(
     weights: Path | None,
     own_model: Callable[[int], nn.Module] | None = None,
 ) -> nn.Module:
-    """The recipe's model, its body from `weights` where given, its head always new.
+    """The recipe's model, with the body of `weights` if given, and a new head.
 
-    own_model  builds it in place of the recipe's name, which then is OWN_MODEL
-    Raises MethodError for a name that timm does not know, or weights that do not fit.
+    own_model  builds the model instead; then the recipe's `model` is OWN_MODEL
+    Raises MethodError for a name that timm does not have, or weights that do not fit.
     """
     if (own_model is not None) != (recipe.model == OWN_MODEL):
         raise MethodError(
-            f"model={recipe.model!r}: this method builds its own model; leave `model` out"
+            f"model={recipe.model!r}: this method builds its own model; remove `model`"
             if own_model is not None
-            else f"model={OWN_MODEL!r}: was built by its method's file, which is needed for it"
+            else f"model={OWN_MODEL!r}: needs the method's file, which builds the model"
         )
     if own_model is not None:
         model = _own(own_model, num_classes)
@@ -109,19 +109,19 @@ def build_model(
     else:
         model = _timm_model(recipe, num_classes)
     if recipe.loss == "ldam":
-        _give_cosine_head(model, recipe.ldam_scale, "loss=ldam")
+        _set_cosine_head(model, recipe.ldam_scale, "loss=ldam")
     elif recipe.head == "prototypes":
-        _give_cosine_head(model, recipe.prototype_scale, "head=prototypes")
+        _set_cosine_head(model, recipe.prototype_scale, "head=prototypes")
     if weights is not None:
         load_body(model, weights, recipe.unmatched_weights)
     return model
 
 
 def _own(build: Callable[[int], nn.Module], num_classes: int) -> nn.Module:
-    """What a method's own build_model gives. Raises MethodError where it is no torch module."""
+    """The model of a method's build_model. Raises MethodError if it is not a torch module."""
     built = build(num_classes)
     if not isinstance(built, nn.Module):
-        raise MethodError(f"build_model gave {type(built).__name__}, not a torch.nn.Module")
+        raise MethodError(f"build_model returned {type(built).__name__}, not a torch.nn.Module")
     return built
 
 
@@ -131,31 +131,31 @@ def _timm_model(recipe: Recipe, num_classes: int) -> nn.Module:
     name = recipe.model
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
-        raise MethodError(f"timm has no model {name!r}; near it: {listing(near)}")
+        raise MethodError(f"timm has no model {name!r}; similar names: {listing(near)}")
     settings: dict[str, Any] = {"drop_rate": recipe.dropout}
     if recipe.drop_path is not None:
         settings["drop_path_rate"] = recipe.drop_path
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     if config is not None and config.fixed_input_size:
-        # transformers with positions are built for one image size
+        # transformers with position embeddings are built for one image size
         settings["img_size"] = recipe.image_size
     try:
         model: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=num_classes, **settings
         )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        told = ", ".join(f"{key}={value}" for key, value in settings.items())
-        raise MethodError(f"timm cannot make {name} with {told}: {error}") from None
+        given = ", ".join(f"{key}={value}" for key, value in settings.items())
+        raise MethodError(f"timm cannot build {name} with {given}: {error}") from None
     return model
 
 
-def _give_cosine_head(model: nn.Module, scale: float, switch: str) -> None:
-    """Put a head of cosines in place of the linear one."""
+def _set_cosine_head(model: nn.Module, scale: float, option: str) -> None:
+    """Replace the linear head by a cosine head."""
     if not hasattr(model, "get_classifier"):
-        raise MethodError(f"{switch}: the model has no get_classifier() that tells its head")
+        raise MethodError(f"{option}: the model has no get_classifier(), so its head is unknown")
     head = model.get_classifier()  # type: ignore[operator]
     if not isinstance(head, nn.Linear):
-        raise MethodError(f"{switch} needs a linear head; this model's is {type(head).__name__}")
+        raise MethodError(f"{option} needs a linear head; this model's is {type(head).__name__}")
     path = next(name for name, module in model.named_modules() if module is head)
     parent, _, name = path.rpartition(".")
     cosines = CosineHead(head.in_features, head.out_features, scale)
@@ -163,12 +163,12 @@ def _give_cosine_head(model: nn.Module, scale: float, switch: str) -> None:
 
 
 def memory_layout(recipe: Recipe) -> torch.memory_format:
-    """How a recipe wants weights and images to lie in memory."""
+    """Memory layout of weights and images."""
     return torch.channels_last if recipe.channels_last else torch.contiguous_format
 
 
 def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of RGB in [0, 1] that the model wants its images scaled by."""
+    """Mean and standard deviation of RGB in [0, 1] for the normalisation of the model's input."""
     settings: Mapping[str, Any] = getattr(model, "default_cfg", None) or {}
     return (
         tuple(settings.get("mean", IMAGENET_MEAN)),
@@ -177,7 +177,7 @@ def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 def head_names(model: nn.Module) -> set[str]:
-    """Names of the head's parameters and buffers; none of a model that does not tell its head."""
+    """Names of the head's parameters and buffers; empty without get_classifier()."""
     if not hasattr(model, "get_classifier"):
         return set()
     head = model.get_classifier()  # type: ignore[operator]
@@ -188,81 +188,83 @@ def head_names(model: nn.Module) -> set[str]:
 def layers(model: nn.Module, *, coarse: bool = False) -> dict[str, int]:
     """The depth of each parameter by name: 0 at the image, the largest at the head.
 
-    Coarse: by stages instead of blocks. Raises MethodError where a model does not tell its layers.
+    coarse: by stages instead of blocks. Raises MethodError for a model without group_matcher().
     """
     from timm.models import group_parameters
 
     if not hasattr(model, "group_matcher"):
         raise MethodError(
-            f"{type(model).__name__} does not tell its layers: layer_decay and unfreeze_epochs "
-            "cannot be used with it"
+            f"{type(model).__name__} has no group_matcher(); layer_decay and unfreeze_epochs "
+            "need it"
         )
     depth = group_parameters(model, model.group_matcher(coarse=coarse), reverse=True)  # type: ignore[operator]
     return {name: int(depth[name]) for name, _ in model.named_parameters()}
 
 
 def load_body(model: nn.Module, path: Path, unmatched: str = "") -> None:
-    """Load everything but the head from a file of weights.
+    """Load all weights except the head's from a file.
 
-    unmatched  patterns of keys, separated by commas, that need not fit and then stay as they are
-    Raises MethodError unless all others fit.
+    unmatched  comma-separated patterns of keys that may differ; these keep their initial weights
+    Raises MethodError if any other key differs.
     """
-    found = _adapted(read_weights(path), model)
-    faults = weight_faults(model, found)
-    named = _named(faults, unmatched)
-    unnamed = [fault for name, fault in faults.items() if name not in named]
-    if unnamed:
+    weights = _adapted(read_weights(path), model)
+    faults = weight_faults(model, weights)
+    accepted = _matching(faults, unmatched)
+    refused = [fault for name, fault in faults.items() if name not in accepted]
+    if refused:
         raise MethodError(
-            f"{path}: these weights are not the model's: {listing(unnamed, 5)}; give the file of "
-            "this very architecture, in timm's naming, or name the keys that need not match "
+            f"{path}: the weights do not fit the model: {listing(refused, 5)}; give weights of the "
+            "same architecture with timm's names, or list the keys that may differ "
             "(--set unmatched_weights=...)"
         )
     fitting = set(model.state_dict()) - head_names(model) - set(faults)
-    model.load_state_dict({name: found[name] for name in fitting}, strict=False)
+    model.load_state_dict({name: weights[name] for name in fitting}, strict=False)
 
 
-def weight_faults(model: nn.Module, found: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """What does not fit between tensors by name and a model without its head, by key."""
+def weight_faults(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Differences between weights and a model without its head, by key."""
     head = head_names(model)
-    wanted = {name: value for name, value in model.state_dict().items() if name not in head}
-    faults = {name: f"{name} is missing" for name in wanted if name not in found}
+    body = {name: value for name, value in model.state_dict().items() if name not in head}
+    faults = {name: f"{name} is missing" for name in body if name not in weights}
     faults |= {
-        name: f"{name} is {tuple(found[name].shape)}, not {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name in found and found[name].shape != value.shape
+        name: f"{name} is {tuple(weights[name].shape)}, not {tuple(value.shape)}"
+        for name, value in body.items()
+        if name in weights and weights[name].shape != value.shape
     }
-    unknown = [name for name in found if name not in wanted and name not in head]
+    unknown = [name for name in weights if name not in body and name not in head]
     return faults | {name: f"{name} is unknown" for name in unknown}
 
 
 def unmatched_weights(model: nn.Module, path: Path, unmatched: str) -> str:
-    """What a file of weights was let pass with, in a sentence; "" where all of it fits."""
+    """Warning that lists the accepted differences of a file of weights; "" if there are none."""
     faults = weight_faults(model, _adapted(read_weights(path), model)) if unmatched else {}
     if not faults:
         return ""
-    return f"weights let pass although they do not match: {listing(list(faults.values()), 5)}"
+    return (
+        f"weights accepted although they differ from the model: {listing(list(faults.values()), 5)}"
+    )
 
 
-def _named(names: Iterable[str], patterns: str) -> set[str]:
-    """The names that one of the patterns, separated by commas, fits."""
-    wanted = [pattern.strip() for pattern in patterns.split(",")]
-    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in wanted)}
+def _matching(names: Iterable[str], patterns: str) -> set[str]:
+    """The names that match one of the comma-separated patterns."""
+    each = [pattern.strip() for pattern in patterns.split(",")]
+    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in each)}
 
 
-def _adapted(found: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
-    """The same with what depends on the image size resized, as timm does it for this model."""
+def _adapted(weights: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights with the parts that depend on the image size resized by timm."""
     adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if adapt is None:
-        return found
+        return weights
     with warnings.catch_warnings():
-        # torch finds fault with how timm's interpolation indexes and searches, not with its result
+        # torch warns of the indexing in timm's interpolation; the result is right
         warnings.simplefilter("ignore", UserWarning)
-        adapted: dict[str, torch.Tensor] = adapt(found, model)
+        adapted: dict[str, torch.Tensor] = adapt(weights, model)
     return adapted
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors by name from a .safetensors, .pt or .pth file; nothing in it is executed."""
+    """Tensors by name from a .safetensors, .pt or .pth file; no code in it is executed."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -273,52 +275,49 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise MethodError(f"{path}: cannot be read as weights: {error}") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise MethodError(f"{path}: holds no tensors by name")
+        raise MethodError(f"{path}: contains no tensors by name")
     return state
 
 
 class Freezing:
-    """The freezing of a fine-tuning; none where the weights are from scratch.
+    """Freezing of layers in fine-tuning; without pretrained weights nothing is frozen.
 
-    A new head on random features teaches nothing, so freezing needs pretrained weights. In the
-    first `frozen_epochs` only the head learns. Then, over `unfreeze_epochs`, the body's stages
-    thaw one after the other from the head down. Frozen modules stay in evaluation mode, so their
-    batch norms do not move.
+    In the first `frozen_epochs` only the head learns. Over the next `unfreeze_epochs` the stages of
+    the body are unfrozen one by one from the head down. Frozen modules stay in evaluation mode, so
+    their batch-norm statistics do not change.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, *, pretrained: bool) -> None:
         self.model = model
         self.frozen_epochs = recipe.freeze_epochs if pretrained else 0
-        self.thawing_epochs = recipe.unfreeze_epochs if pretrained else 0
+        self.unfreeze_epochs = recipe.unfreeze_epochs if pretrained else 0
         if self.frozen_epochs and not head_names(model):
-            raise MethodError(
-                "freeze_epochs: the model has no get_classifier() that tells its head"
-            )
-        self.stages = layers(model, coarse=True) if self.thawing_epochs else {}
+            raise MethodError("freeze_epochs: the model has no get_classifier() for its head")
+        self.stages = layers(model, coarse=True) if self.unfreeze_epochs else {}
 
     def start_phase(self, *, head_only: bool) -> None:
-        """Say which parameters the phase's optimizer gets: the head's, or all of them."""
+        """Select the parameters of the phase's optimizer: the head's, or all."""
         head = head_names(self.model)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in head or not head_only)
 
     def enter(self, epoch: int) -> None:
-        """Put the model into training mode for an epoch, but for what is frozen in it."""
+        """Set training mode for an epoch, and evaluation mode for frozen modules."""
         if epoch < self.frozen_epochs:
             self.model.train(mode=False)
             self.model.get_classifier().train()  # type: ignore[operator]
             return
         self.model.train()
         if self.stages:
-            self._thaw_until(epoch)
+            self._unfreeze_until(epoch)
 
-    def _thaw_until(self, epoch: int) -> None:
-        """Freeze the stages whose turn has not come."""
+    def _unfreeze_until(self, epoch: int) -> None:
+        """Freeze the stages that are not yet unfrozen in this epoch."""
         depth = max(self.stages.values())
-        # with the head's group, all thaw at once after the last of these epochs
-        thawed = (epoch - self.frozen_epochs + 1) / (self.thawing_epochs + 1)
+        # counted with the head's group; all are unfrozen after the last of these epochs
+        share = (epoch - self.frozen_epochs + 1) / (self.unfreeze_epochs + 1)
         frozen = {
-            name for name, stage in self.stages.items() if depth - stage >= thawed * (depth + 1)
+            name for name, stage in self.stages.items() if depth - stage >= share * (depth + 1)
         }
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in frozen)

@@ -7,46 +7,76 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from bench.errors import MethodError, listing
 from bench.method import Recipe
 from bench.train.models import head_names, layers
 
-Optimizer = torch.optim.Optimizer
-
 ONE_CYCLE_RISE = 0.3
+"""Share of the steps in which one_cycle rises."""
 ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = ONE_CYCLE_START / 10_000
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe, lr: float) -> Optimizer:
-    """The recipe's optimizer over the parameters that learn."""
-    groups = parameter_groups(model, recipe)
-    optimizer: Optimizer
-    if recipe.optimizer == "sgd":
-        optimizer = torch.optim.SGD(
-            groups, lr=lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
-        )
-    elif recipe.optimizer == "adamw":
-        optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
-    else:
-        from timm.optim._optim_factory import create_optimizer_v2
+class Phase:
+    """Optimizer, base learning rate and schedule of the head-only epochs, or of those after them.
 
-        optimizer = create_optimizer_v2(groups, recipe.optimizer, lr=lr, momentum=recipe.momentum)
-    if recipe.lookahead:
-        from timm.optim.lookahead import Lookahead
+    epoch  the first epoch of the phase, counted from 0
+    """
 
-        optimizer = Lookahead(optimizer)  # type: ignore[no-untyped-call]
-    return optimizer
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: nn.Module,
+        recipe: Recipe,
+        epoch: int,
+        steps_per_epoch: int,
+        *,
+        head_only: bool,
+    ) -> None:
+        self.base_lr = (head_only and recipe.head_lr) or recipe.lr
+        optimizer = build_optimizer(model, recipe, self.base_lr)
+        self.optimizer: Any = fabric.setup_optimizers(optimizer)
+        self.schedule = Schedule(recipe, epoch * steps_per_epoch, steps_per_epoch)
+
+    def lr(self, step: int) -> float:
+        """Learning rate at a step counted from the start of the training."""
+        return self.base_lr * self.schedule.factor(step)
+
+    def set_rates(self, step: int) -> None:
+        """Give each parameter group its learning rate at a step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr(step) * group.get("lr_scale", 1.0)
+
+    def rates(self) -> tuple[float, ...]:
+        """The different learning rates of the parameter groups."""
+        return tuple(dict.fromkeys(group["lr"] for group in self.optimizer.param_groups))
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
+    """The recipe's optimizer over the parameters that learn, from timm's factory."""
+    from timm.optim._optim_factory import create_optimizer_v2
+
+    # timm's sgd is Nesterov's, which needs a momentum; its "momentum" is plain
+    name = "momentum" if recipe.optimizer == "sgd" and not recipe.momentum else recipe.optimizer
+    options: dict[str, Any] = {"fused": True} if name == "adamw" else {}
+    return create_optimizer_v2(
+        parameter_groups(model, recipe),
+        f"lookahead_{name}" if recipe.lookahead else name,
+        lr=lr,
+        momentum=recipe.momentum,
+        **options,
+    )
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Groups of one weight decay and one multiple of the learning rate (`lr_scale`) each.
+    """Parameter groups, each with one weight decay and one multiple of the learning rate.
 
-    Biases and norms do not decay. The multiple is the layer's power of `layer_decay`, times
-    `body_lr_scale` outside the head, times what `lr_scales` says of the name. Raises MethodError
-    where a model does not tell its layers.
+    Biases and norms do not decay. The multiple (`lr_scale`) is the layer's power of `layer_decay`,
+    times `body_lr_scale` outside the head, times the factors of `lr_scales`. Raises MethodError for
+    a model without the structure that these options need.
     """
     scales = rate_scales(model, recipe)
     learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -68,7 +98,9 @@ def rate_scales(model: nn.Module, recipe: Recipe) -> dict[str, float]:
     """The multiple of the learning rate of each parameter by name."""
     head = head_names(model)
     if not head and recipe.body_lr_scale != 1:
-        raise MethodError("body_lr_scale: the model has no get_classifier() that tells its head")
+        raise MethodError(
+            "body_lr_scale: the model has no get_classifier(), so its head is unknown"
+        )
     names = [name for name, _ in model.named_parameters()]
     scales = {name: 1.0 if name in head else recipe.body_lr_scale for name in names}
     if recipe.layer_decay != 1:
@@ -76,30 +108,30 @@ def rate_scales(model: nn.Module, recipe: Recipe) -> dict[str, float]:
         top = max(depth.values())
         scales = {name: scales[name] * recipe.layer_decay ** (top - depth[name]) for name in names}
     for pattern, factor in recipe.lr_scales.items():
-        meant = [name for name in names if fnmatchcase(name, pattern)]
-        if not meant:
+        matching = [name for name in names if fnmatchcase(name, pattern)]
+        if not matching:
             raise MethodError(
-                f"lr_scales: no parameter is called {pattern!r}; there are {listing(names)}"
+                f"lr_scales: no parameter matches {pattern!r}; the model has {listing(names)}"
             )
-        scales |= {name: scales[name] * factor for name in meant}
+        scales |= {name: scales[name] * factor for name in matching}
     return scales
 
 
-def accumulation(turn: int, batches: int, together: int) -> tuple[int, bool]:
-    """How many batches share a batch's step of the optimizer, and whether it is the last of them.
+def accumulation(batch: int, batches: int, together: int) -> tuple[int, bool]:
+    """Number of batches in the optimizer step of a batch, and whether it is the last of them.
 
-    The last step of an epoch takes what is left.
+    The last step of an epoch has fewer batches if they do not divide evenly.
     """
-    first = turn - turn % together
+    first = batch - batch % together
     share = min(together, batches - first)
-    return share, turn == first + share - 1
+    return share, batch == first + share - 1
 
 
 class Schedule:
-    """The learning rate as a factor of the base rate: warm-up, then what the recipe says.
+    """The learning rate as a factor of the base rate: warm-up, then the recipe's schedule.
 
-    `factor(step)` is what a step uses; `epoch_ended(score)` tells the val score, which only plateau
-    heeds: without a better one for `plateau_patience` epochs the factor shrinks.
+    `factor(step)` is the factor at a step. `epoch_ended(score)` takes the val score, which only
+    `plateau` uses: without a better one for `plateau_patience` epochs the factor shrinks.
     """
 
     def __init__(self, recipe: Recipe, first_step: int, steps_per_epoch: int) -> None:
@@ -134,17 +166,17 @@ class Schedule:
             self.bad_epochs = 0
 
     def state_dict(self) -> dict[str, float]:
-        """What must be kept over an interruption."""
+        """State for a checkpoint."""
         return {"scale": self.scale, "best": self.best, "bad_epochs": self.bad_epochs}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take up where `state_dict` was taken."""
+        """Continue from a state."""
         self.scale, self.best = state["scale"], state["best"]
         self.bad_epochs = int(state["bad_epochs"])
 
 
 def one_cycle(taken: int, total: int, warmup_steps: float) -> float:
-    """Smith & Topin 2019, as torch's OneCycleLR draws it: a cosine up, a cosine down."""
+    """One-cycle factor of torch's OneCycleLR: a cosine up, a cosine down (Smith & Topin 2019)."""
     peak = (warmup_steps or ONE_CYCLE_RISE * total) - 1
     if 0 < peak >= taken:
         return _between(ONE_CYCLE_START, 1, taken / peak)
@@ -152,7 +184,7 @@ def one_cycle(taken: int, total: int, warmup_steps: float) -> float:
 
 
 def _between(start: float, end: float, share: float) -> float:
-    """From start to end along half a cosine."""
+    """Interpolate from start to end along half a cosine."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
 
 
@@ -161,27 +193,27 @@ WARMUP_STEPS = 10
 
 
 class NoEma:
-    """Keeps nothing; there is no second set of weights to choose."""
+    """Null variant: no averaged weights."""
 
     module: nn.Module | None = None
 
     def update(self, model: nn.Module, step: int) -> None:
         """Do nothing."""
 
-    def get_decay(self, step: int) -> float:  # noqa: ARG002 - the same whatever the step
-        """Nothing of the past is kept."""
+    def get_decay(self, step: int) -> float:  # noqa: ARG002 - as ModelEmaV3's
+        """Always 0."""
         return 0.0
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Nothing to keep."""
+        """Empty."""
         return {}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Nothing to take up."""
+        """Do nothing."""
 
 
 def build_ema(model: nn.Module, recipe: Recipe) -> Any:
-    """The moving average that a recipe asks for: timm's, with warm-up unless switched off."""
+    """The exponential moving average of the weights (timm's ModelEmaV3), or its null variant."""
     if recipe.ema_decay is None:
         return NoEma()
     from timm.utils.model_ema import ModelEmaV3

@@ -1,8 +1,8 @@
 """Pseudo-labels for unlabelled images.
 
-A teacher is trained as the recipe says, on the fold's training part alone. What it is sure of among
-the unlabelled images (its calibrated probability) becomes a label; a student of the same recipe
-learns from both (Lee 2013; Xie et al. 2020, arXiv:1911.04252, without its noise). Val chooses for
+A teacher is trained by the recipe on the fold's training part. Unlabelled images with a calibrated
+probability of at least `pseudo_threshold` get its label; a student of the same recipe is trained on
+both (Lee 2013; Xie et al. 2020, arXiv:1911.04252, without its noise). Val selects the weights of
 both, and no test image is among the unlabelled ones (`bench.data.unlabelled`).
 """
 
@@ -16,14 +16,14 @@ import numpy as np
 from bench.errors import MethodError
 from bench.method import FoldTask, Images, LabelledPart, Part
 from bench.predictions import Predictions
-from bench.train.loop import StageJournal
+from bench.train.diagnostics import StageJournal
 
 TEACHER = "teacher"
 
 
 @dataclass(frozen=True, slots=True)
-class TwoStores(Images):
-    """Images of one store, and behind them those of another, of the same size."""
+class ConcatenatedImages(Images):
+    """Images of one cache followed by those of another, of the same size."""
 
     more: Images
 
@@ -33,24 +33,24 @@ class TwoStores(Images):
     def take(self, positions: np.ndarray) -> np.ndarray:
         """Images (n, H, W, 3) uint8 RGB at the given positions."""
         taken = np.empty((len(positions), *self.pixels.shape[1:]), np.uint8)
-        behind = positions >= len(self.rows)
-        taken[~behind] = self.pixels[self.rows[positions[~behind]]]
-        taken[behind] = self.more.take(positions[behind] - len(self.rows))
+        second = positions >= len(self.rows)
+        taken[~second] = self.pixels[self.rows[positions[~second]]]
+        taken[second] = self.more.take(positions[second] - len(self.rows))
         return taken
 
 
-def taught(task: FoldTask, fit: Callable[[FoldTask], Predictions]) -> FoldTask:
-    """The student's task: its training part with what a teacher is sure of behind it.
+def student_task(task: FoldTask, fit: Callable[[FoldTask], Predictions]) -> FoldTask:
+    """The student's task: its training part is extended by pseudo-labelled images.
 
-    fit  trains a task and predicts its test part; for the teacher that is the unlabelled images
-    Raises MethodError where the task has none.
+    fit  trains a task and predicts its test part; the teacher's are the unlabelled images
+    Raises MethodError for a task without unlabelled images.
     """
     if task.unlabelled is None:
-        raise MethodError("unlabelled is not set by hand: run --unlabelled DIR")
-    plain = task.recipe.with_overrides({"unlabelled": "", "temperature": True})
+        raise MethodError("unlabelled cannot be set by --set; use run --unlabelled DIR")
+    recipe = task.recipe.with_overrides({"unlabelled": "", "temperature": True})
     teacher = replace(
         task,
-        recipe=plain,
+        recipe=recipe,
         test=task.unlabelled,
         unlabelled=None,
         folder=task.folder / TEACHER,
@@ -62,23 +62,25 @@ def taught(task: FoldTask, fit: Callable[[FoldTask], Predictions]) -> FoldTask:
     sure = np.flatnonzero(probs.max(axis=1) >= task.recipe.pseudo_threshold)
     labels = probs[sure].argmax(axis=1).astype(np.int64)
     counts = np.bincount(labels, minlength=len(task.classes))
-    told = {name: int(count) for name, count in zip(task.classes, counts, strict=True)}
-    task.journal.fact("pseudo_labels", {"unlabelled": len(probs), **told})
+    by_class = {name: int(count) for name, count in zip(task.classes, counts, strict=True)}
+    task.journal.fact("pseudo_labels", {"unlabelled": len(probs), **by_class})
     task.journal.note(
-        f"learns from {len(sure)} of {len(probs)} unlabelled images, too, by labels of its own "
+        f"trained also on {len(sure)} of {len(probs)} unlabelled images, with pseudo-labels "
         f"(p >= {task.recipe.pseudo_threshold:g})"
     )
-    return replace(task, train=_joined(task.train, task.unlabelled, sure, labels))
+    return replace(task, train=_extended(task.train, task.unlabelled, sure, labels))
 
 
-def _joined(train: LabelledPart, more: Part, sure: np.ndarray, labels: np.ndarray) -> LabelledPart:
-    """The training part with some unlabelled images behind it, each a group of its own."""
-    records = tuple(more.records[at] for at in sure)
+def _extended(
+    train: LabelledPart, more: Part, sure: np.ndarray, labels: np.ndarray
+) -> LabelledPart:
+    """The training part followed by the chosen unlabelled images, one group each."""
+    records = tuple(more.records[position] for position in sure)
     images = Images(more.images.pixels, more.images.rows[sure])
     groups = [f"unlabelled/{record.image_id}" for record in records]
     return LabelledPart(
         records=(*train.records, *records),
-        images=TwoStores(train.images.pixels, train.images.rows, images),
+        images=ConcatenatedImages(train.images.pixels, train.images.rows, images),
         labels=np.concatenate([train.labels, labels]),
         group_ids=np.concatenate([train.group_ids, np.array(groups, dtype=object)]),
     )

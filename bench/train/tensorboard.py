@@ -1,42 +1,129 @@
-"""TensorBoard writer that continues where an interruption cut the event file.
+"""TensorBoard writer of one training, and its null variant.
 
-At the start its switches and a grid of its first augmented images; after each epoch losses, rates,
-val metrics (by class, too) and the confusion on val. What an epoch tells is written before its
-state is kept: so nothing is missing after an interruption, and what the state does not know yet is
-cut off and told again. No loss of a single step is told, since asking a GPU for it makes it wait.
+At the start: all recipe options as hyperparameters and a grid of the first augmented images. After
+each epoch: losses, learning rates, val metrics (also by class) and the confusion matrix on val.
+Steps are epochs: 0 is the start, 1 the end of the first epoch. There are no losses of single
+optimizer steps; reading one would make a GPU wait.
+
+An epoch is written before its checkpoint. After an interruption the writer starts another event
+file with `purge_step`, so TensorBoard drops the epochs that the checkpoint does not contain yet and
+shows each epoch once.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.compat.tensorflow_stub.errors import DataLossError, OutOfRangeError
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
-from tensorboard.plugins.hparams import summary_v2 as hparams
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from bench.method import Recipe
 
-GRID_IMAGES, GRID_SIDE, LARGEST = 16, 4, 128
+GRID_IMAGES, GRID_SIDE, MAX_SIDE = 16, 4, 128
 CELL, MARGIN = 44, 60
 INK, PAPER = (20, 20, 20), (255, 255, 255)
-DEEP = np.array([33, 102, 172])
-"""Colour of a cell that holds all images of its row; white holds none."""
+FULL = np.array([33, 102, 172])
+"""Colour of a cell that holds all images of its row; an empty cell is white."""
+
+
+class NoWriter:
+    """Null variant: writes nothing."""
+
+    def begin(self, epochs: int) -> bool:  # noqa: ARG002 - as TensorBoardWriter's
+        """No introduction is needed."""
+        return False
+
+    def introduce(self, recipe: Recipe, images: np.ndarray) -> None:
+        """Do nothing."""
+
+    def validation(self, prefix: str, labels: np.ndarray, probs: np.ndarray, epoch: int) -> None:
+        """Do nothing."""
+
+    def epoch(self, row: Mapping[str, float], rates: Sequence[float]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class TensorBoardWriter:
+    """Writes the event files of one training into a folder."""
+
+    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
+        self.folder, self.classes = folder, classes
+        self.writer: Any = None
+
+    def begin(self, epochs: int) -> bool:
+        """Continue after a number of finished epochs; True if the introduction is missing."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        first = epochs == 0 or not any(self.folder.glob("events.*"))
+        purge_step = 0 if first else epochs + 1
+        self.writer = SummaryWriter(str(self.folder), purge_step=purge_step)
+        return first
+
+    def introduce(self, recipe: Recipe, images: np.ndarray) -> None:
+        """Write all options, and images (N, 3, H, W) in [0, 1] as the training gets them."""
+        from torch.utils.tensorboard.summary import hparams
+
+        options = {name: _hyperparameter(value) for name, value in recipe.model_dump().items()}
+        _, session, _ = hparams(options, {})  # type: ignore[no-untyped-call]
+        self.writer.file_writer.add_summary(session)
+        self._image("training images", grid_picture(images), 0)
+        self.writer.flush()
+
+    def validation(self, prefix: str, labels: np.ndarray, probs: np.ndarray, epoch: int) -> None:
+        """Write class metrics and confusion matrix of labels (N,) and probabilities (N, C) of val.
+
+        Undefined values, such as the precision of a class that is never predicted, are left out.
+        """
+        known, predicted = np.arange(len(self.classes)), probs.argmax(axis=1)
+        metrics = precision_recall_fscore_support(
+            labels, predicted, labels=known, zero_division=np.nan
+        )
+        for metric, values in zip(("precision", "recall", "f1"), metrics[:3], strict=True):
+            for name, value in zip(self.classes, values, strict=True):
+                if np.isfinite(value):
+                    self.writer.add_scalar(f"{prefix}val_{metric}/{name}", value, epoch)
+        counts = confusion_matrix(labels, predicted, labels=known)
+        self._image(f"{prefix}val_confusion", confusion_picture(counts, self.classes), epoch)
+
+    def epoch(self, row: Mapping[str, float], rates: Sequence[float]) -> None:
+        """Write an epoch's row of the history and the learning rate of each group, to disk."""
+        epoch = int(row["epoch"])
+        values = {name: value for name, value in row.items() if name != "epoch"}
+        if len(rates) > 1:
+            values |= {f"lr_by_group/{number}": rate for number, rate in enumerate(rates)}
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, epoch)
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Write what is left and close the event file."""
+        if self.writer is not None:
+            self.writer.close()
+
+    def _image(self, tag: str, picture: Image.Image, epoch: int) -> None:
+        self.writer.add_image(tag, np.asarray(picture), epoch, dataformats="HWC")
+
+
+def open_writer(folder: Path | None, classes: Sequence[str]) -> TensorBoardWriter | NoWriter:
+    """The writer of a folder; the null variant without one."""
+    return NoWriter() if folder is None else TensorBoardWriter(folder, classes)
+
+
+def _hyperparameter(value: object) -> bool | float | str:
+    """A value of a type that TensorBoard's hyperparameters accept."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def grid_picture(images: np.ndarray) -> Image.Image:
-    """The first 16 images (N, 3, H, W) in [0, 1] in rows of four, none larger than 128 pixels."""
+    """The first 16 images (N, 3, H, W) in [0, 1] in rows of four, at most 128 pixels wide each."""
     shown = (images[:GRID_IMAGES].clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
-    side = min(LARGEST, shown.shape[1])
+    side = min(MAX_SIDE, shown.shape[1])
     rows = -(-len(shown) // GRID_SIDE)
     canvas = Image.new("RGB", (GRID_SIDE * side, rows * side), PAPER)
     for number, image in enumerate(shown):
@@ -47,7 +134,7 @@ def grid_picture(images: np.ndarray) -> Image.Image:
 
 
 def confusion_picture(counts: np.ndarray, classes: Sequence[str]) -> Image.Image:
-    """Counts (C, C), truth in rows, each row coloured by the shares of its images."""
+    """Confusion matrix (C, C) with truth in rows; the colour is the share of the row's images."""
     side = MARGIN + CELL * len(classes)
     canvas = Image.new("RGB", (side, side), PAPER)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
@@ -58,131 +145,10 @@ def confusion_picture(counts: np.ndarray, classes: Sequence[str]) -> Image.Image
         draw.text((middle, MARGIN - 8), name[:9], fill=INK, font=font, anchor="ms")
         for column, share in enumerate(shares[row]):
             left = MARGIN + column * CELL
-            colour = tuple((share * DEEP + (1 - share) * 255).astype(int).tolist())
+            colour = tuple((share * FULL + (1 - share) * 255).astype(int).tolist())
             draw.rectangle((left, start, left + CELL - 2, start + CELL - 2), fill=colour)
             ink = PAPER if share > 0.5 else INK  # noqa: PLR2004 - half-way between the colours
             count = str(counts[row, column])
             draw.text((left + CELL // 2, middle), count, fill=ink, font=font, anchor="mm")
-    draw.text((4, 12), "rows: truth\ncolumns: called", fill=INK, font=font)
+    draw.text((4, 12), "rows: truth\ncolumns: predicted", fill=INK, font=font)
     return canvas
-
-
-EVENTS = "events.out.tfevents.training"
-FRAME_BYTES = 16
-"""Of a record beside its content: length and two checksums."""
-
-
-class NoWriter:
-    """Tells nobody."""
-
-    def begin(self, epochs: int) -> bool:  # noqa: ARG002 - as Board's
-        """Nothing has to be told at the start."""
-        return False
-
-    def introduce(self, recipe: Recipe, images: np.ndarray) -> None:
-        """Hear and forget."""
-
-    def evaluated(self, prefix: str, labels: np.ndarray, probs: np.ndarray) -> None:
-        """Hear and forget."""
-
-    def epoch(self, row: Mapping[str, float], rates: Sequence[float]) -> None:
-        """Hear and forget."""
-
-
-class TensorBoardWriter:
-    """The event file of one training. Steps are epochs: 0 the start, 1 the first epoch's end."""
-
-    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
-        self.path, self.classes = folder / EVENTS, classes
-        self.gathered: list[Summary.Value] = []
-
-    def begin(self, epochs: int) -> bool:
-        """Go on after so many epochs; whether nothing at all has been told yet."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.gathered.clear()
-        whole = _bytes_until(self.path, epochs) if self.path.exists() else 0
-        with self.path.open("ab") as stream:
-            stream.truncate(whole)
-        return whole == 0
-
-    def introduce(self, recipe: Recipe, images: np.ndarray) -> None:
-        """Tell every switch, and show images (N, 3, H, W) in [0, 1] as the training sees them."""
-        switches = {name: _plain(value) for name, value in recipe.model_dump().items()}
-        # the start's time makes no difference to what was trained
-        session = hparams.hparams_pb(switches, start_time_secs=0)
-        grid = _image("training images", grid_picture(images), kind="JPEG")
-        self._write(
-            Event(wall_time=time.time(), file_version="brain.Event:2"),
-            Event(wall_time=time.time(), step=0, summary=Summary(value=[*session.value, grid])),
-        )
-
-    def evaluated(self, prefix: str, labels: np.ndarray, probs: np.ndarray) -> None:
-        """Hold ready what labels (N,) and probabilities (N, C) of val say class by class.
-
-        What is undefined, such as the precision of a class never called, is left out.
-        """
-        known, called = np.arange(len(self.classes)), probs.argmax(axis=1)
-        found = precision_recall_fscore_support(labels, called, labels=known, zero_division=np.nan)
-        for measure, values in zip(("precision", "recall", "f1"), found[:3], strict=True):
-            self.gathered += [
-                Summary.Value(tag=f"{prefix}val_{measure}/{name}", simple_value=value)
-                for name, value in zip(self.classes, values, strict=True)
-                if np.isfinite(value)
-            ]
-        counts = confusion_matrix(labels, called, labels=known)
-        self.gathered.append(
-            _image(f"{prefix}val_confusion", confusion_picture(counts, self.classes))
-        )
-
-    def epoch(self, row: Mapping[str, float], rates: Sequence[float]) -> None:
-        """Tell an epoch: its row of the history, and the learning rate of each group."""
-        told = {name: value for name, value in row.items() if name != "epoch"}
-        if len(rates) > 1:
-            told |= {f"lr_by_group/{number}": rate for number, rate in enumerate(rates)}
-        self.gathered += [Summary.Value(tag=tag, simple_value=value) for tag, value in told.items()]
-        summary = Summary(value=self.gathered)
-        self._write(Event(wall_time=time.time(), step=int(row["epoch"]), summary=summary))
-        self.gathered.clear()
-
-    def _write(self, *events: Event) -> None:
-        content = io.BytesIO()
-        for event in events:
-            RecordWriter(content).write(event.SerializeToString())
-        with self.path.open("ab") as stream:
-            stream.write(content.getvalue())
-            stream.flush()
-            os.fsync(stream.fileno())
-
-
-def open_writer(folder: Path | None, classes: Sequence[str]) -> TensorBoardWriter | NoWriter:
-    """The board of a folder; without one nobody is told."""
-    return NoWriter() if folder is None else TensorBoardWriter(folder, classes)
-
-
-def _bytes_until(path: Path, epochs: int) -> int:
-    """How many bytes of an event file are whole and tell of the first so many epochs alone."""
-    reader, whole = PyRecordReader_New(str(path)), 0
-    try:
-        while True:
-            reader.GetNext()
-            record = reader.record()
-            if Event.FromString(record).step > epochs:
-                return whole
-            whole += FRAME_BYTES + len(record)
-    except (OutOfRangeError, DataLossError):
-        return whole
-
-
-def _plain(value: object) -> bool | float | str:
-    """A switch's value as TensorBoard's hyperparameters know it."""
-    return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def _image(tag: str, picture: Image.Image, kind: str = "PNG") -> Summary.Value:
-    content = io.BytesIO()
-    picture.save(content, format=kind)
-    width, height = picture.size
-    encoded = Summary.Image(
-        width=width, height=height, colorspace=3, encoded_image_string=content.getvalue()
-    )
-    return Summary.Value(tag=tag, image=encoded)

@@ -159,7 +159,7 @@ def predict_files(
         images = dict(_decoded(files[start : start + AT_ONCE], found.faults))
         read = time.perf_counter()
         if images:
-            predictions = predictor.opinions(list(images.values()))
+            predictions = predictor.predict(list(images.values()))
             found.predictions |= dict(zip(images, predictions, strict=True))
         found.reading += read - begun
         found.inference += time.perf_counter() - read

@@ -22,7 +22,7 @@ from bench.data.images import decode, read_picture
 from bench.errors import BenchError, MethodError, ResultsError
 from bench.io import write_atomically
 from bench.settings import DISCLAIMER, ROOT
-from bench.train.predictor import EnsemblePredictor
+from bench.train.predictor import EnsemblePredictor, load_predictor
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -81,10 +81,10 @@ def asked(
     panel: EnsemblePredictor, image: np.ndarray
 ) -> tuple[dict[str, float], Image.Image | None, str]:
     """What a panel says of an image: shares by class, the heat map, warnings and origin as text."""
-    (opinion,) = panel.opinions([image])
+    (opinion,) = panel.predict([image])
     lines = [f"- **Warning: {_plain(warning)}**" for warning in opinion.warnings]
     try:
-        heat = Image.fromarray(panel.heat(image, opinion.called))
+        heat = Image.fromarray(panel.heat_map(image, opinion.predicted))
     except MethodError as error:
         heat = None
         lines.append(f"- no Grad-CAM: {_plain(str(error))}")
@@ -118,7 +118,7 @@ def serve(blocks: Any, host: str, port: int | None, *, wait: bool = True) -> str
 def folder_page(folder: Path) -> Any:
     """The page of a Space's folder: a choice for each folder below `models`."""
     choices = {
-        each.name: EnsemblePredictor.load(sorted(each.glob("*.safetensors")))
+        each.name: load_predictor(sorted(each.glob("*.safetensors")))
         for each in sorted((folder / MODELS).iterdir())
         if each.is_dir()
     }

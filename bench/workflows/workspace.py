@@ -1,53 +1,26 @@
-"""The workspace: a folder for the protocols, frozen roles, caches and settings that a user makes.
+"""Protocols of the package and of the workspace.
 
+The workspace is a folder for the protocols, frozen roles, caches and settings of a user:
 `--workspace`, else $BENCH_WORKSPACE, else `./lesion-bench/`. Protocols of the package are read
 only; roles frozen for another dataset are kept in `<workspace>/protocols/NAME.roles.toml`.
 """
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.errors import DataError, ProtocolError, listing, suggest
+from bench.errors import ProtocolError, listing, suggest
 from bench.io import write_atomically
 from bench.protocol import Protocol, RolesFile, load_protocol
 from bench.settings import PROTOCOLS, workspace
 
-CONFIG = "bench.toml"
 ROLES_SUFFIX = ".roles.toml"
 FEW = 12
 """Names that an error lists in full."""
-
-
-class Config(BaseModel):
-    """The content of bench.toml: options that commands would repeat. Flags override them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data: str | None = None
-    dataset_name: str | None = None
-    groups: str | None = None
-    columns: str | None = None
-    layout: str | None = None
-    malignant: str | None = None
-    results: str | None = None
-
-
-HELP = {
-    "data": "Folder of the dataset, or a file of arrays; relative to the folder of the workspace.",
-    "dataset_name": "Short name of the dataset, where its source has none.",
-    "groups": "CSV with image_id and patient_id (or lesion_id, group_id).",
-    "columns": "Columns of a CSV table: image=...,label=...,group=...",
-    "layout": "Metadata layout, if the folder holds several: ham10000, isic2019, ...",
-    "malignant": "Malignant classes, separated by commas.",
-    "results": "Folder of the results.",
-}
-PATHS = ("data", "groups", "results")
 
 
 class _RolesFragment(BaseModel):
@@ -56,48 +29,6 @@ class _RolesFragment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     roles: dict[str, RolesFile] = {}
-
-
-def read_config() -> Config:
-    """Options of the workspace's bench.toml; empty without one. Raises DataError if it is wrong.
-
-    Relative paths are relative to the folder that holds the workspace.
-    """
-    path = workspace() / CONFIG
-    if not path.is_file():
-        return Config()
-    try:
-        config = Config.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: {error}") from None
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
-        keys = listing(list(Config.model_fields))
-        raise DataError(f"{path}: {'; '.join(faults)}; known keys are {keys}") from None
-    base = workspace().parent
-    return config.model_copy(
-        update={key: str(base / value) for key in PATHS if (value := getattr(config, key))}
-    )
-
-
-def init(config: Config, *, replace: bool = False) -> Path:
-    """Write bench.toml with a comment for each option; give its path.
-
-    Raises DataError where there is one already, unless `replace`.
-    """
-    path = workspace() / CONFIG
-    if path.exists() and not replace:
-        raise DataError(f"{path}: exists already; edit it, or give --replace")
-    lines = [
-        "# Options that lesion-bench commands take from here; flags on the command line override",
-        "# them. Relative paths are relative to the folder that holds this workspace.",
-    ]
-    for key, help_text in HELP.items():
-        value = getattr(config, key)
-        line = f"{key} = {json.dumps(value or '', ensure_ascii=False)}"
-        lines += ["", f"# {help_text}", line if value else f"# {line}"]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
-    return path
 
 
 def own_protocols() -> Path:

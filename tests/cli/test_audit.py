@@ -27,7 +27,7 @@ def test_every_verb_that_takes_data_takes_groups_and_columns():
             options = {option for one in verb.params for option in one.opts}
             if "--data" in options:
                 takers += 1
-                assert {"--groups", "--columns", "--layout", "--name"} <= options, verb.name
+                assert {"--groups", "--columns", "--layout", "--dataset-name"} <= options, verb.name
     assert takers >= 8
 
 

@@ -85,7 +85,7 @@ def test_help_is_instant_and_names_every_verb(tmp_path):
         (["run", "--protocol", "groupkfold5", "--set", "epochs"], ["key=value"]),
         (
             ["run", "--protocol", "groupkfold5", "--set", "ema_warmup=false"],
-            ["ema_warmup=false: changes nothing in custom_cnn", "leave it out"],
+            ["ema_warmup=false: no effect in custom_cnn", "omit it"],
         ),
         (["run"], ["--protocol"]),
         (["report", "--protocol", "none"], ["unknown protocol"]),
@@ -141,7 +141,7 @@ def test_broken_metadata_is_named(folder, tmp_path, rows, header, said):
 
 def test_a_roster_that_the_roles_do_not_know_is_refused(folder, tmp_path):
     done = bench("run", "--protocol", "groupkfold5", "--data", folder, cwd=tmp_path)
-    refused(done, "frozen roles belong to another roster", "protocol freeze")
+    refused(done, "frozen roles belong to another image list", "protocol freeze")
 
 
 @pytest.fixture

@@ -137,11 +137,11 @@ class Needed(PathFinder):
 sys.meta_path[:] = [Needed if each is PathFinder else each for each in sys.meta_path]
 sys.path.insert(0, ".")
 import bench
-from bench.cli.demo_page import folder_page, asked
+from bench.workflows.demo import folder_page, asked
 from bench.data.images import decode
-from bench.train.panel import Panel
+from bench.train.predictor import load_predictor
 blocks = folder_page(Path("."))
-panel = Panel.load(sorted(Path("models/a-best.safetensors").iterdir()))
+panel = load_predictor(sorted(Path("models/a-best.safetensors").iterdir()))
 shares, heat, said = asked(panel, decode(next(Path("examples").iterdir()).read_bytes()))
 print(json.dumps([sum(shares.values()), heat.size[0], list(bench.__path__)]))
 """

@@ -55,7 +55,7 @@ def test_a_planned_job_is_done_by_its_number_and_never_told_where_labels_lie(
     assert done.returncode == 0, done.stderr
     records = [json.loads(path.read_text()) for path in tmp_path.rglob("record.json")]
     assert [record["facts"]["peeks"] for record in records] == ["nowhere"] * 2
-    refused(bench("job", "--index", "2", cwd=tmp_path), "holds 2 jobs, none with the number 2")
+    refused(bench("job", "--index", "2", cwd=tmp_path), "no job 2; the list has the jobs 0 to 1")
 
 
 def test_a_metric_that_nobody_knows_is_refused_before_anything_is_trained(

@@ -129,7 +129,7 @@ def test_pairs_known_since_are_united_by_a_new_protocol_and_named_where_left_apa
     assert "left apart" in done.stdout
     assert "ISIC_00010 and ISIC_00050 (same lesion; ham10000_duplicates_missed" in done.stdout
     done = bench(*freeze, "newer", cwd=place)
-    assert "all 1 known pairs of duplicates share a group" in done.stdout, done.stderr
+    assert "all 1 known duplicate pairs share a group" in done.stdout, done.stderr
     assert "left apart" not in bench(*verify, "newer", cwd=place).stdout
     listed.unlink()
 
@@ -164,7 +164,7 @@ def test_a_committed_list_of_duplicates_joins_groups_by_itself(protocols, place)
     listed.write_text("image_a,image_b\nISIC_00000,ISIC_00040\nISIC_00000,ISIC_99990\n")
     freeze = ("protocol", "freeze", "holdout", "--data", "data", "--as")
     done = bench(*freeze, "joined", cwd=place)
-    assert "all 1 known pairs of duplicates share a group" in done.stdout, done.stderr
+    assert "all 1 known duplicate pairs share a group" in done.stdout, done.stderr
     lines = (protocols / "joined" / "ham10000.csv").read_text().splitlines()[1:]
     group = {row["image_id"]: row["group_id"] for row in csv.DictReader(lines)}
     assert group["ISIC_00040"] == group["ISIC_00000"] == "HAM_0000"

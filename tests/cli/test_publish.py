@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.publish import publish
+from bench.cli.report import publish
 from bench.errors import DataError, ResultsError
 from bench.io import sha256_of
 from bench.run.submissions import Submission, keep_submission, row_folder

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bench.cli.sweep import combinations
 from bench.errors import MethodError
+from bench.workflows.sweep import combinations
 from tests.cli.test_bad_input import bench, refused
 
 SWEEP = (
@@ -15,7 +15,7 @@ SWEEP = (
 
 
 def test_a_grid_is_every_combination():
-    assert combinations(("lr=1e-3,1e-2", "optimizer=sgd"), ()) == (
+    assert combinations(("lr=1e-3,1e-2", "optimizer=sgd"), {}) == (
         {"lr": "1e-3", "optimizer": "sgd"},
         {"lr": "1e-2", "optimizer": "sgd"},
     )
@@ -24,10 +24,10 @@ def test_a_grid_is_every_combination():
 @pytest.mark.parametrize(
     ("grid", "settings", "said"),
     [
-        (("lr=",), (), "takes key=value,value, not 'lr='"),
-        (("=1",), (), "takes key=value,value"),
-        (("lr=1", "lr=2"), (), "--grid lr is given twice"),
-        (("lr=1",), ("lr=3",), "lr: either --set or --grid"),
+        (("lr=",), {}, "takes key=value,value, not 'lr='"),
+        (("=1",), {}, "takes key=value,value"),
+        (("lr=1", "lr=2"), {}, "--grid lr is given twice"),
+        (("lr=1",), {"lr": "3"}, "lr: either --set or --grid"),
     ],
 )
 def test_a_grid_that_is_none_is_refused(grid, settings, said):

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli.main import cli
+from bench.config import read_config
 from bench.settings import PROTOCOLS
-from bench.workflows.workspace import find_protocol, find_protocols, read_config
+from bench.workflows.workspace import find_protocol, find_protocols
 
 
 @pytest.fixture

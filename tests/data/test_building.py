@@ -33,20 +33,20 @@ from tests.real_data import HAM10000, needs_ham10000
 SLOW_BUILD = """
 import sys, time
 from pathlib import Path
-from bench.data import building, draft
+from bench.data import cache
+from bench.data.open import OpenDataset
 from bench.data.preprocess import Resize
-from bench.data.sources import Source, open_source
-from bench.manifest import Manifest
+from bench.dataset import Dataset
 from tests.conftest import CLASSES, small_records
 
-draft.BLOCK_IMAGES = 10
-make = building._make
+cache.BLOCK_IMAGES = 10
+prepare = cache._prepare
 def slowly(*args):
     time.sleep(0.05)
-    return make(*args)
-building._make = slowly
-manifest = Manifest.from_records("small", CLASSES, small_records())
-building.build_store(Source(manifest, Path(sys.argv[1])), (Resize(int(sys.argv[2])),))
+    return prepare(*args)
+cache._prepare = slowly
+dataset = Dataset.from_records("small", CLASSES, small_records())
+cache.build_cache(OpenDataset(dataset, Path(sys.argv[1])), (Resize(int(sys.argv[2])),))
 """
 
 
@@ -57,12 +57,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def drafts() -> list[Path]:
+def partial_builds() -> list[Path]:
     return list(caches_folder().glob("*.building"))
 
 
 def kill_a_build(source: OpenDataset, size: int) -> Path:
-    """Start to build a store in another process, and kill -9 it when three blocks are done."""
+    """Build an image cache in another process, and kill -9 it after three blocks."""
     words = [sys.executable, "-c", SLOW_BUILD, str(source.folder), str(size)]
     process = subprocess.Popen(words, cwd=ROOT)
     try:
@@ -75,7 +75,7 @@ def kill_a_build(source: OpenDataset, size: int) -> Path:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    return drafts()[0]
+    return partial_builds()[0]
 
 
 def test_a_killed_build_goes_on_and_ends_in_the_same_bytes(
@@ -84,13 +84,15 @@ def test_a_killed_build_goes_on_and_ends_in_the_same_bytes(
     left = kill_a_build(small_source, 8)
     assert not (left / "index.json").exists()
     made = []
-    make = cache._make
-    monkeypatch.setattr(cache, "_make", lambda path, *rest: made.append(path) or make(path, *rest))
+    make = cache._prepare
+    monkeypatch.setattr(
+        cache, "_prepare", lambda path, *rest: made.append(path) or make(path, *rest)
+    )
     advanced = []
     resumed = build_cache(small_source, (Resize(8),), lambda: advanced.append(1))
     assert 0 < len(made) <= 30
     assert len(advanced) == 60
-    assert drafts() == []
+    assert partial_builds() == []
     shutil.rmtree(resumed.folder)
     fresh = build_cache(small_source, (Resize(8),))
     assert len(made) > 60
@@ -98,7 +100,7 @@ def test_a_killed_build_goes_on_and_ends_in_the_same_bytes(
     assert fresh.index.file_sizes == {"32x24": 60}
 
 
-def test_damaged_or_torn_blocks_of_a_draft_are_made_again(
+def test_damaged_or_incomplete_blocks_of_a_partial_build_are_repeated(
     small_source, monkeypatch: pytest.MonkeyPatch
 ):
     left = kill_a_build(small_source, 9)
@@ -109,9 +111,9 @@ def test_damaged_or_torn_blocks_of_a_draft_are_made_again(
     with (left / "journal.jsonl").open("a") as journal:
         journal.write('{"first": 50, "sha')
     made = []
-    make = cache._make
+    make = cache._prepare
     monkeypatch.setattr(
-        cache, "_make", lambda path, *rest: made.append(path.stem) or make(path, *rest)
+        cache, "_prepare", lambda path, *rest: made.append(path.stem) or make(path, *rest)
     )
     resumed = build_cache(small_source, (Resize(9),))
     assert "IMG_006_0" in made
@@ -162,12 +164,12 @@ def test_a_chain_of_its_own_is_a_store_of_its_own(small_source):
 
 def test_a_full_disk_is_refused_before_any_work(small_source, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    monkeypatch.setattr(cache, "_make", lambda *_: pytest.fail("no image must be read"))
+    monkeypatch.setattr(cache, "_prepare", lambda *_: pytest.fail("no image must be read"))
     with pytest.raises(
-        DataError, match=r"too little room for 60 images of 8 px.*0\.07 GB are needed"
+        DataError, match=r"too little space for 60 images of 8 px.*0\.07 GB are needed"
     ):
         build_cache(small_source, (Resize(8),))
-    assert drafts() == []
+    assert partial_builds() == []
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="nothing can be set aside here")
@@ -178,18 +180,18 @@ def test_a_disk_that_cannot_set_the_room_aside_is_refused(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(DataError, match="could not be set aside"):
+    with pytest.raises(DataError, match="could not be reserved"):
         build_cache(small_source, (Resize(8),))
-    assert drafts() == []
+    assert partial_builds() == []
 
 
-def test_abandoned_drafts_are_swept_and_fresh_or_locked_ones_kept(small_source):
+def test_abandoned_partial_builds_are_removed_and_fresh_or_locked_ones_kept(small_source):
     root = caches_folder()
-    names = ("old.building", "busy.building", "fresh.building", "building-abc")
+    names = ("old.building", "busy.building", "fresh.building")
     for name in names:
         (root / name).mkdir(parents=True)
         (root / name / "pixels.npy").write_bytes(b"x")
-    for name in ("old.building", "busy.building", "building-abc"):
+    for name in ("old.building", "busy.building"):
         for path in (root / name / "pixels.npy", root / name):
             os.utime(path, (0, 0))
     with FileLock(root / "busy.lock"):
@@ -210,7 +212,7 @@ def test_a_file_that_changes_under_the_build_is_named(
         return known
 
     monkeypatch.setattr(cache, "_hash", hashed)
-    with pytest.raises(DataError, match="IMG_004_0.png .changed while it was read"):
+    with pytest.raises(DataError, match="IMG_004_0.png .changed during the build"):
         build_cache(small_source, (Resize(8),))
 
 

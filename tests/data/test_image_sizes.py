@@ -47,7 +47,7 @@ def test_who_is_in_the_dataset_stays(source):
 @pytest.mark.parametrize("content", [b"", b"no image at all"])
 def test_a_file_that_is_no_image_is_named(source, content):
     (source.folder / "B.jpg").write_bytes(content)
-    with pytest.raises(DataError, match=r"B\.jpg: cannot identify image file; fetch it again"):
+    with pytest.raises(DataError, match=r"B\.jpg: cannot identify image file; download it again"):
         with_image_sizes(source)
 
 
@@ -55,7 +55,7 @@ def test_a_file_whose_text_swells_is_named(source):
     text = PngInfo()
     text.add_text("comment", "x" * 2**24, zip=True)
     Image.new("RGB", (32, 64)).save(source.folder / "more" / "C.PNG", pnginfo=text)
-    with pytest.raises(DataError, match=r"C\.PNG: Decompressed data too large .*fetch it again"):
+    with pytest.raises(DataError, match=r"C\.PNG: Decompressed data too large .*download it again"):
         with_image_sizes(source)
 
 

@@ -80,8 +80,8 @@ def test_2019_joins_truth_and_details_by_id_and_counts_images_without_lesion(tmp
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("I4,1,1,0,0,0,0,0,0,0", "I4 needs 1 under one class and 0 under the others: mel '1', nv"),
-        ("I4,0,0,0,0,0,0,0,0,0", "line 5: I4 needs 1 under one class .*: no 1"),
+        ("I4,1,1,0,0,0,0,0,0,0", "I4 needs 1 in one class and 0 in the others: mel '1', nv"),
+        ("I4,0,0,0,0,0,0,0,0,0", "line 5: I4 needs 1 in one class .*: no 1"),
         ("I4,0,0.5,0,0,0,0,0,0,0", "nv '0.5'"),
         (",0,1,0,0,0,0,0,0,0", "line 5: the image id is empty"),
         ("I1,0,1,0,0,0,0,0,0,0", "more than one row: I1"),
@@ -149,7 +149,7 @@ def test_an_archive_export_asks_which_diagnosis(tmp_path):
     assert manifest.classes == ("melanoma", "nevus")
     assert manifest.native_groups.tolist() == ["IP_1", "IL_2"]
     put(folder, metadata=EXPORT.replace("Melanoma", ""))
-    with pytest.raises(DataError, match="line 3: I2 has no label; take its row out"):
+    with pytest.raises(DataError, match="line 3: I2 has no label; remove its row"):
         DatasetSpec(folder, columns={"label": "diagnosis_3"}).open()
 
 
@@ -159,7 +159,7 @@ def test_a_folder_that_fits_several_datasets_is_refused(tmp_path):
         open_dataset(tmp_path)
     for layout in ("ham10000", "isic2020"):
         assert DatasetSpec(tmp_path, layout=layout).open().manifest.name == layout
-    with pytest.raises(DataError, match="no metadata found; looked for ISIC_2019"):
+    with pytest.raises(DataError, match="no metadata found; searched for ISIC_2019"):
         DatasetSpec(tmp_path, layout="isic2019").open()
 
 

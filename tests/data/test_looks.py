@@ -42,7 +42,7 @@ def test_the_distance_is_mahalanobis_and_its_limit_a_quantile(drawn):
     assert np.allclose(
         np.linalg.inv(precision), np.cov(seen.T), atol=0.002 * seen.var(axis=0).max()
     )
-    assert Appearance(**looks.told()) == looks
+    assert Appearance(**looks.to_dict()) == looks
 
 
 def test_images_of_its_kind_are_alike_and_strangers_are_not(drawn):

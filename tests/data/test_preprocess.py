@@ -204,5 +204,5 @@ def test_an_unknown_step_or_parameter_is_named():
 
 
 def test_a_chain_without_a_size_fills_no_store():
-    with pytest.raises(DataError, match="ends with resize"):
+    with pytest.raises(DataError, match="must end with resize"):
         side_of((RemoveHair(),))

@@ -42,7 +42,7 @@ def test_a_store_is_built_once_and_rebuilt_when_damaged(small_source):
     assert rebuilt.index == first.index
     assert (np.asarray(rebuilt.pixels[-1]) == np.asarray(first.pixels[-1])).sum() > 0
     shutil.rmtree(first.folder)
-    with pytest.raises(DataError, match="no image store"):
+    with pytest.raises(DataError, match="no image cache"):
         open_cache(first.folder)
 
 

@@ -53,7 +53,7 @@ def test_folder_is_an_ordinary_one(tmp_path, few):
 @pytest.mark.usefixtures("few")
 def test_a_whole_folder_is_not_drawn_again(tmp_path, monkeypatch):
     folder = open_synthetic(tmp_path).folder
-    monkeypatch.setattr(synthetic.synthetic_pixels, "draw_images", None)
+    monkeypatch.setattr(synthetic, "draw_images", None)
     assert open_synthetic(tmp_path).folder == folder
 
 
@@ -119,7 +119,7 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
         yield from draw_images(table.head(2))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthetic.synthetic_pixels, "draw_images", interrupted)
+    monkeypatch.setattr(synthetic, "draw_images", interrupted)
     with pytest.raises(KeyboardInterrupt):
         open_synthetic(tmp_path)
     assert [path for path in (tmp_path / "synthetic").iterdir() if path.is_dir()] == []
@@ -133,7 +133,7 @@ def test_two_at_once_draw_once(tmp_path, monkeypatch):
         drawn.append(len(table))
         yield from draw_images(table)
 
-    monkeypatch.setattr(synthetic.synthetic_pixels, "draw_images", counted)
+    monkeypatch.setattr(synthetic, "draw_images", counted)
     with ThreadPoolExecutor(4) as pool:
         sources = list(pool.map(lambda _: open_synthetic(tmp_path), range(4)))
     assert drawn == [FEW]

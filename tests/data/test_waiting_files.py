@@ -65,7 +65,7 @@ def test_a_pipe_for_an_image_is_a_finding_of_the_audit_and_refused_by_the_rest(t
     assert kinds["no file"] == [f"I2 {tmp_path / 'I2.png'} is a named pipe"]
     assert "missing" not in kinds
     assert "stranger.png" in kinds["unwanted"][0]
-    with pytest.raises(DataError, match=r"no image files: .*I2\.png is a named pipe; remove"):
+    with pytest.raises(DataError, match=r"not image files: .*I2\.png is a named pipe; remove"):
         find_images(open_dataset(tmp_path))
 
 
@@ -86,7 +86,7 @@ def test_a_pipe_for_metadata_is_refused(tmp_path, name, said):
 
 
 def test_a_pipe_for_the_dataset_itself_or_its_groups_is_refused(tmp_path):
-    with pytest.raises(DataError, match="is a named pipe; give the folder it lies in"):
+    with pytest.raises(DataError, match="is a named pipe; give the folder that contains it"):
         open_dataset(pipe(tmp_path / "pipe"))
     (tmp_path / "d").mkdir()
     put(tmp_path / "d", [row(0), row(1)])

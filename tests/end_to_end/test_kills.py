@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from bench.train.checkpoint import told_by
+from bench.train.checkpoint import read_raw_metadata
 from tests.conftest import ROOT
 
 KILLS = 7
@@ -60,7 +60,7 @@ def content(path: Path) -> object:
     if path.suffix != ".safetensors":
         return path.read_bytes()
     tensors = {name: value.numpy().tobytes() for name, value in load_file(path).items()}
-    return told_by(path), tensors
+    return read_raw_metadata(path), tensors
 
 
 def same_files(mine: Path, theirs: Path) -> bool:

@@ -214,4 +214,4 @@ def test_the_tasks_log_beside_the_list_though_its_path_is_odd(cluster, tmp_path)
     cluster.wait_for(lambda: not cluster.tasks(), 120)
     (log,) = job_list.parent.glob("*.log")
     assert log.name == "sp ace.jobs.0.log"
-    assert "line 1: not of a job list" in log.read_text()
+    assert "line 1: not a line of a job list" in log.read_text()

@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 from safetensors.numpy import save
 
-from bench.data.image_checks import look_at
+from bench.data.image_checks import check_image
 from bench.data.images import loader
 from bench.data.open import DatasetSpec, read_grouping
 from bench.data.preprocess import preprocessing, recorded
@@ -25,7 +25,7 @@ from bench.recipe import Recipe, parse_overrides
 from bench.run.results import open_job, open_record, read_parquet
 from bench.run.slurm import listed_job
 from bench.run.submissions import SubmissionSpec, read_submission
-from bench.train.checkpoint import read_header
+from bench.train.checkpoint import read_metadata
 
 CLASSES = ("mel", "nv")
 IDS = np.array(["a", "b", "c", "d"], dtype=object)
@@ -97,7 +97,7 @@ def _as_dataset(name: str) -> Callable[[bytes], object]:
 
 
 def _picture(path: Path) -> object:
-    look_at("a", path)  # nothing that is wrong stops it
+    check_image("a", path)  # nothing that is wrong stops it
     return loader({"a": path})("a")
 
 
@@ -120,7 +120,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "manifest": _as_dataset("manifest.csv"),
     "arrays": _as_dataset("d.npz"),
     "picture": _as_file(_picture, ".png"),
-    "checkpoint": _as_file(read_header, ".safetensors"),
+    "checkpoint": _as_file(read_metadata, ".safetensors"),
 }
 
 
@@ -166,13 +166,13 @@ def _arrays() -> bytes:
 def checkpoint(**changed: object) -> bytes:
     """A best file of no weights, its header changed; None takes a name out."""
     recipe = Recipe(image_size=16)
-    told = {
+    stored = {
         "classes": CLASSES, "recipe": recipe.model_dump(), "mean": [0.5] * 3, "std": [0.2] * 3,
         "chain": recorded(preprocessing(recipe)), "temperature": 1.5, "epoch": 1,
         "looks": {"mean": [0.0] * 7, "precision": [[0.0] * 7] * 7, "limit": 3.0},
         "trained_on": {"dataset": "d", "seed": 0, "column": 0, "images": 3},
     } | changed  # fmt: skip
-    stated = {name: json.dumps(value) for name, value in told.items() if value is not None}
+    stated = {name: json.dumps(value) for name, value in stored.items() if value is not None}
     return save({"x": np.zeros(1, np.float32)}, stated)
 
 

@@ -57,7 +57,7 @@ def test_a_job_file_that_is_no_text_is_told_in_a_line(tmp_path):
 @pytest.mark.parametrize("folder", ["/x\0", "\ud800"])
 def test_a_job_list_that_names_no_folder_is_refused(tmp_path, folder):
     (tmp_path / "run.jobs").write_text(json.dumps({"id": "x", "folder": folder}))
-    with pytest.raises(ResultsError, match="line 1: not of a job list"):
+    with pytest.raises(ResultsError, match="line 1: not a line of a job list"):
         listed_job(tmp_path / "run.jobs", 0)
 
 
@@ -79,7 +79,7 @@ def fold(path: Path, content: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "cannot be read as a fold table"),
         (b"\xff\xfe" * 9, "cannot be read as a fold table"),
@@ -92,7 +92,7 @@ def fold(path: Path, content: bytes) -> list[int]:
         (TABLE.replace("c,,", "z,,").encode(), "images that store has not: z"),
     ],
 )
-def test_a_file_that_is_no_fold_table_is_refused(tmp_path, content, said):
+def test_a_file_that_is_no_fold_table_is_refused(tmp_path, content, message):
     assert fold(tmp_path / "fold.csv", TABLE.encode()) == [1, 1, 1]
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         fold(tmp_path / "fold.csv", content)

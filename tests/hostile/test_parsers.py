@@ -82,8 +82,8 @@ def npz(**arrays: object) -> bytes:
 def stated(shape: tuple[int, ...]) -> bytes:
     """A .npz whose arrays say that they have a shape, and hold ten bytes."""
     header, stream = io.BytesIO(), io.BytesIO()
-    told = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, told)
+    fields = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, fields)
     with zipfile.ZipFile(stream, "w") as held:
         for name in ("images", "labels"):
             held.writestr(f"{name}.npy", header.getvalue() + bytes(10))
@@ -94,7 +94,7 @@ PIXELS = np.zeros((2, 3, 3, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (npz(images=np.uint8(3), labels=np.int64(1)), r"images are uint8 of shape \(\)"),
         (npz(images=np.zeros((2, 0, 4, 3), np.uint8), labels=np.arange(2)), "of shape"),
@@ -106,8 +106,8 @@ PIXELS = np.zeros((2, 3, 3, 3), np.uint8)
         (stated((50, 3, 3, 3)), "cannot be read as .npz"),
     ],
 )
-def test_arrays_of_no_use_are_refused(content, said):
-    with pytest.raises(BenchError, match=said):
+def test_arrays_of_no_use_are_refused(content, message):
+    with pytest.raises(BenchError, match=message):
         PARSERS["arrays"](content)
 
 

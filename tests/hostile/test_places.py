@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli.predict import finished_jobs
 from bench.dataset import Dataset, Record
 from bench.errors import DataError, ProtocolError, ResultsError
 from bench.io import safe_name, text_cell
@@ -24,7 +23,8 @@ from bench.protocol import parse_protocol
 from bench.run import results
 from bench.run.integrity import merge_results
 from bench.train import checkpoint
-from bench.train.checkpoint import read_header
+from bench.train.checkpoint import read_metadata
+from bench.workflows.artifacts import finished_jobs
 from tests.conftest import CLASSES
 from tests.hostile.parsers import SOUND_TOML
 from tests.hostile.parsers import checkpoint as checkpoint_file
@@ -61,7 +61,7 @@ def test_roles_outside_of_the_protocols_are_refused(path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("unknown = 1\n", "unknown: extra inputs"),
         ('name = "again"\n', "not TOML"),
@@ -73,11 +73,11 @@ def test_roles_outside_of_the_protocols_are_refused(path):
         ('[interval]\nlevel = "0.95"\n', "interval.level"),
     ],
 )
-def test_keys_that_are_unknown_doubled_or_of_a_wrong_type_are_named(change, said):
+def test_keys_that_are_unknown_doubled_or_of_a_wrong_type_are_named(change, message):
     text = change + SOUND_TOML if "[" not in change else SOUND_TOML + change
     with pytest.raises(ProtocolError) as refused:
         parse_protocol(text, "p.toml")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @given(st.lists(st.text(max_size=300), min_size=1, max_size=3))
@@ -100,7 +100,7 @@ def test_no_cell_of_an_export_is_a_formula(text):
 @pytest.mark.parametrize("column", ["image_id", "lesion_id", "patient_id"])
 def test_an_id_that_is_a_formula_is_refused(sign, column):
     values = {"image_id": "a", "label": "nv"} | {column: f"{sign}cmd()"}
-    with pytest.raises(DataError, match="takes for formulas"):
+    with pytest.raises(DataError, match="treats as formulas"):
         Dataset.from_records("small", ("nv",), [Record(**values)])
 
 
@@ -117,7 +117,7 @@ def test_a_class_whose_name_is_no_plain_word_is_refused_wherever_it_comes_from(t
         parse_record(json.dumps(content), "record.json")
     (tmp_path / "best.safetensors").write_bytes(checkpoint_file(classes=["nv", name]))
     with pytest.raises(ResultsError, match="header is none of this bench's: classes.1: "):
-        read_header(tmp_path / "best.safetensors")
+        read_metadata(tmp_path / "best.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_words_of_a_language_may_name_a_class(name):
 def test_gradcam_draws_no_job_of_other_classes_than_the_data_s(tmp_path):
     finish(tmp_path, make_job(0, classes=("a", "b", "c")))
     own = finish(tmp_path, make_job(1))
-    manifest = SimpleNamespace(name="small", roster_sha256="roster", classes=CLASSES)
+    dataset = SimpleNamespace(name="small", roster_sha256="roster", classes=CLASSES)
     bench = SimpleNamespace(
-        source=SimpleNamespace(manifest=manifest),
+        dataset=dataset,
         protocol=SimpleNamespace(name="p"),
         roles_sha256="roles",
     )

@@ -200,6 +200,6 @@ def test_what_is_no_leakage_meter_of_ours_is_passed_over(tmp_path):
     for text in (DEEP, *map(json.dumps, ODD), *map(json.dumps, spoilt(sound))):
         board.write_text(text)
         for each in leakage_meters(here, "roster"):
-            leak(*each)  # told or passed over, never an error
+            leak(*each)  # used or ignored, never an error
     board.write_text(DEEP)
     assert list(leakage_meters(here, "roster")) == []

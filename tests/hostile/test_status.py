@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli.main import cli
-from bench.cli.run import print_failures
+from bench.cli.run import _print_failures
 from bench.cli.terminal import LineProgress
 from bench.run.status import _seconds_silent, read_status
 from bench.run.supervisor import Outcome
@@ -18,7 +18,7 @@ from tests.run.test_rows import finish, make_job
 STEERS = "\x1b]0;owned\x07\x1b[2J\x9b"
 
 
-def told(*words: object) -> str:
+def output_of(*words: object) -> str:
     asked = CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
     return asked.stdout + asked.stderr
 
@@ -58,7 +58,7 @@ def make_pipe(path: Path) -> None:
 def test_a_log_that_is_no_file_loses_no_status(tmp_path, make):
     make(undone(tmp_path) / "log.txt")
     (undone(tmp_path, 1) / "log.txt").write_text("ValueError: no such luck\n")
-    assert "failed: m seed 0 fold 1: ValueError: no such luck" in told(
+    assert "failed: m seed 0 fold 1: ValueError: no such luck" in output_of(
         "status", "--results", tmp_path
     )
     (row,) = read_status(tmp_path, {})
@@ -82,10 +82,10 @@ def test_nothing_that_stands_in_a_results_folder_steers_a_terminal(tmp_path, cap
         (folder / name).write_text('{"\\u001b]0;owned\\u0007": 1}')
     (root / "p" / "small" / "m").rename(root / "p" / "small" / f"m[red]{STEERS}")
     failed = Outcome(make_job(0), root, ok=False, fault=f"ValueError: {STEERS}")
-    print_failures([failed])
+    assert _print_failures([failed]) == 1
     LineProgress([failed.job]).ended(failed)
     text = "".join(capsys.readouterr())
-    text += told("status", "--results", root) + told("verify-results", "--results", root)
+    text += output_of("status", "--results", root) + output_of("verify-results", "--results", root)
     assert "owned" in text
     assert "m[red]" in text
     assert all(mark.isprintable() or mark == "\n" for mark in text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,9 @@ def test_every_answer_is_asked_for_and_every_item_answered_or_the_authors(study)
     for one in guidelines(study):
         for item in one.items:
             assert item.answer or item.fill
+            assert not re.search(
+                r"[a-z%]\.[A-Z“\d]|  |\n", item.answer
+            )  # no space between sentences
             assert (item.state == AUTHORS) == (not item.answer)
         assert one.count(ANSWERED) > len(one.items) / 3
 
@@ -135,6 +139,11 @@ def test_answers_of_a_full_board_name_its_rows_and_settings(study):
     assert "3 trained by this bench" in known["15a"]
     assert "torch 2.13.0" in known["13"]
     assert "resized to a square and normalised" in known["14"]
+
+
+def test_the_answers_name_the_roles_file_without_a_path_of_this_machine(files):
+    assert "groupkfold5/synthetic.csv" in files["dataset.json"]
+    assert str(ROOT) not in "".join(files.values())
 
 
 def test_the_table_to_fill_in_has_an_item_a_line(study, files):

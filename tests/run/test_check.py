@@ -52,7 +52,7 @@ def test_a_sound_method_is_green_throughout(tmp_path, checked):
     file.write_text(SOUND)
     verdicts = checked(str(file))
     assert list(verdicts) == ["imports", *CHECKS]
-    assert {name: v.said for name, v in verdicts.items() if v.passed is not True} == {}
+    assert {name: v.message for name, v in verdicts.items() if v.passed is not True} == {}
 
 
 @pytest.mark.parametrize("wrong", BROKEN)
@@ -62,21 +62,21 @@ def test_a_broken_method_fails_the_check_meant_for_it_and_no_other(tmp_path, che
     file.write_text(source)
     verdicts = checked(str(file), seconds=12, memory_gib=1.5)
     assert failed(verdicts) == {meant} | ALSO.get(wrong, set())
-    assert ";" in verdicts[meant].said or meant == "imports"
+    assert ";" in verdicts[meant].message or meant == "imports"
 
 
-def test_a_probe_that_ends_as_it_is_told_to_stop_has_ended_by_itself(tmp_path):
+def test_a_probe_that_ends_just_before_the_signal_counts_as_finished(tmp_path):
     file = tmp_path / "sound.py"
     file.write_text(SOUND)
     probe = Checkup(str(file), BASELINES, tmp_path / "check")._probe("import")
 
-    def gone() -> bool:
+    def ended() -> bool:
         while not (probe.folder / OUTCOME).exists():
             time.sleep(0.05)
         time.sleep(1)  # the process still ends, and the server it was forked from reaps it
         return True
 
-    assert watch(probe, gone).ok
+    assert watch(probe, ended).ok
 
 
 LARGE = {path.stem for path in BASELINES.glob("*.py")} - {"custom_cnn"}
@@ -97,5 +97,5 @@ SECONDS = 300
 def test_every_baseline_and_example_is_green(checked, name):
     verdicts = checked(name, seconds=SECONDS)
     for verdict in verdicts.values():
-        print(f"{name:20}  {verdict.check:36}  {verdict.said}")
-    assert {name: v.said for name, v in verdicts.items() if v.passed is not True} == {}
+        print(f"{name:20}  {verdict.check:36}  {verdict.message}")
+    assert {name: v.message for name, v in verdicts.items() if v.passed is not True} == {}

@@ -50,8 +50,8 @@ def test_installed_packages_are_sound_and_without_a_pin_any_version_will_do(tmp_
 def test_a_missing_package_is_a_fault_and_another_version_a_note(tmp_path):
     fault, note = packages(requirements(tmp_path, "no-such-package==1.0", "numpy==0.1"))
     assert (fault.state, note.state) == ("FAULT", "note")
-    assert fault.told == "not installed: no-such-package"
-    assert f"numpy {metadata.version('numpy')} (pinned 0.1)" in note.told
+    assert fault.message == "not installed: no-such-package"
+    assert f"numpy {metadata.version('numpy')} (pinned 0.1)" in note.message
     assert fault.cure == note.cure == "python -m pip install -r requirements.txt"
 
 
@@ -66,28 +66,31 @@ def test_what_cannot_be_imported_is_a_fault_that_says_why(tmp_path, monkeypatch)
     text = "raise RuntimeError('operator torchvision::nms does not exist')"
     found = broken(tmp_path, monkeypatch, text)
     assert found.state == "FAULT"
-    assert found.told.endswith("RuntimeError: operator torchvision::nms does not exist")
+    assert found.message.endswith("RuntimeError: operator torchvision::nms does not exist")
 
 
 def test_a_library_that_takes_its_process_along_is_a_fault(tmp_path, monkeypatch):
     found = broken(tmp_path, monkeypatch, "import os; os.kill(os.getpid(), 9)")
-    assert (found.state, found.told) == ("FAULT", "cannot be loaded: ended by itself, -9")
+    assert (found.state, found.message) == (
+        "FAULT",
+        "cannot be loaded: its process crashed (exit code -9)",
+    )
 
 
 def test_a_library_that_loads_for_ever_is_a_fault(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "PROBE_SECONDS", 0.5)
     found = broken(tmp_path, monkeypatch, "import time; time.sleep(60)")
     assert found.state == "FAULT"
-    assert "not loaded within 0.5 s" in found.told
+    assert "not loaded within 0.5 s" in found.message
 
 
 @pytest.mark.parametrize(
     ("gpus", "seen", "state", "words"),
     [
-        ("[false, []]", 0, "ok", "there is no CUDA device"),
+        ("[false, []]", 0, "ok", "no CUDA device"),
         ("[false, []]", 2, "note", "the driver shows 2 GPUs, but torch sees none"),
         ('[true, [["A", 8589934592]]]', 1, "ok", "A (8.0 GiB); amp in bfloat16"),
-        ('[false, [["B", 1073741824]]]', 1, "ok", "B (1.0 GiB); amp in 32 bits"),
+        ('[false, [["B", 1073741824]]]', 1, "ok", "B (1.0 GiB); amp in float32"),
     ],
 )
 def test_devices_are_named_as_torch_sees_them(monkeypatch, gpus, seen, state, words):
@@ -95,7 +98,7 @@ def test_devices_are_named_as_torch_sees_them(monkeypatch, gpus, seen, state, wo
     monkeypatch.setattr(doctor, "gpu_count", lambda: seen)
     found = training()
     assert found.state == state
-    assert words in found.told
+    assert words in found.message
 
 
 def test_a_place_is_probed_without_a_trace(tmp_path):
@@ -108,7 +111,7 @@ def test_a_place_that_cannot_be_a_folder_is_a_fault(tmp_path):
     (tmp_path / "file").write_text("")
     found = place("results", tmp_path / "file")
     assert found.state == "FAULT"
-    assert "cannot be written and locked" in found.told
+    assert "cannot be written and locked" in found.message
 
 
 def test_a_file_system_without_locks_is_a_fault(tmp_path, monkeypatch):
@@ -118,7 +121,7 @@ def test_a_file_system_without_locks_is_a_fault(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "FileLock", refuse)
     found = place("results", tmp_path)
     assert found.state == "FAULT"
-    assert found.told.endswith("(FileSystem does not appear to support flock)")
+    assert found.message.endswith("(FileSystem does not appear to support flock)")
 
 
 def test_a_small_disk_and_little_memory_are_noted(tmp_path, monkeypatch):
@@ -130,22 +133,22 @@ def test_a_small_disk_and_little_memory_are_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: Little())
     monkeypatch.setattr(psutil, "virtual_memory", Little)
     assert place("results", tmp_path).state == machine().state == "note"
-    assert "0.5 GiB free" in place("results", tmp_path).told
-    assert "1.0 GiB of memory, 0.5 GiB of it free" in machine().told
+    assert "0.5 GiB free" in place("results", tmp_path).message
+    assert "1.0 GiB of memory, 0.5 GiB of it free" in machine().message
 
 
 def test_what_commands_take_without_being_told_is_named(tmp_path):
-    assert "the synthetic set" in data("").told
+    assert "the synthetic set" in data("").message
     assert data(str(tmp_path)).state == "ok"
     gone = data(str(tmp_path / "gone"))
-    assert (gone.state, "no such file or folder" in gone.told) == ("FAULT", True)
+    assert (gone.state, "no such file or folder" in gone.message) == ("FAULT", True)
 
 
 def test_an_extra_is_missing_by_name_and_never_a_fault():
     lacking = Extra("demo", "Gradio", "install it", ("no-such-package",), ("no-such-program",))
     found = extra(lacking)
     assert found.state == "missing"
-    assert found.told == "needs Gradio; not here: no-such-package, no-such-program"
+    assert found.message == "needs Gradio; not installed: no-such-package, no-such-program"
     assert extra(Extra("x", "Python", "", programs=("sh",))) == Finding("ok", "x", "sh")
 
 
@@ -155,4 +158,4 @@ def test_a_sound_machine_has_no_fault_and_every_extra_is_spoken_of(tmp_path):
     named = [one.what for one in found]
     assert named[-len(EXTRAS) :] == [each.what for each in EXTRAS]
     cache = next(one for one in found if one.what.startswith("cache"))
-    assert os.environ["BENCH_CACHE"] in cache.told
+    assert os.environ["BENCH_CACHE"] in cache.message

@@ -28,8 +28,8 @@ def test_seeds_that_one_member_alone_has_are_left_out():
 def test_members_without_a_whole_seed_in_common_are_told_what_each_lacks():
     with pytest.raises(PredictionError) as refusal:
         shared_slots([row("one", (0, 0), (0, 1), (0, 2)), row("other", (0, 0), (1, 0))])
-    told = str(refusal.value)
-    assert "one lacks seed 1 fold 0; other lacks seed 0 fold 1, 2; run what is missing" in told
+    message = str(refusal.value)
+    assert "one lacks seed 1 fold 0; other lacks seed 0 fold 1, 2; run the missing folds" in message
 
 
 def test_a_member_without_predictions_of_val_is_refused():

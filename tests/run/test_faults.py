@@ -265,9 +265,9 @@ def test_a_signal_ends_a_job_of_any_method_and_it_goes_on(
     job = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert job.stdout.readline() == "begun\n"
     job.send_signal(number)
-    _, said = job.communicate(timeout=60)
+    _, message = job.communicate(timeout=60)
     assert job.returncode == code
-    assert "the same command goes on from here" in said
+    assert "the same command goes on from here" in message
     assert not results.is_locked(folder)
     assert verified(tmp_path / "results").sound
     assert all(each.ok for each in run_local(files, BENCH, [""], SilentWatcher()))

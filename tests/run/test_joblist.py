@@ -28,7 +28,7 @@ def test_every_line_is_a_job_and_status_says_that_it_waits(files, tmp_path):
     assert [listed_job(job_list, index) for index in (0, 1)] == files
     (row,) = read_status(tmp_path / "results", {})
     assert row.count("waiting") == 2
-    with pytest.raises(ResultsError, match="holds 2 jobs, none with the number 2"):
+    with pytest.raises(ResultsError, match="no job 2; the list has the jobs 0 to 1"):
         listed_job(job_list, 2)
 
 
@@ -37,7 +37,7 @@ def test_a_job_planned_anew_or_gone_is_refused(files, tmp_path):
     write_job_list(job_list, files)
     job = files[0].job.model_copy(update={"threads": 2})
     results.prepare(files[0].model_copy(update={"id": job.id, "job": job}))
-    with pytest.raises(ResultsError, match="another job than the one planned; plan again"):
+    with pytest.raises(ResultsError, match="not the planned job; plan again"):
         listed_job(job_list, 0)
     Path(files[1].place.folder, "job.json").unlink()
     with pytest.raises(ResultsError, match="plan again"):
@@ -47,7 +47,7 @@ def test_a_job_planned_anew_or_gone_is_refused(files, tmp_path):
 @pytest.mark.parametrize("line", ["", "{", "[1]", '{"id": "x"}', json.dumps({"folder": 3})])
 def test_a_line_that_is_none_is_refused(tmp_path, line):
     (tmp_path / "run.jobs").write_text(line + "\n")
-    with pytest.raises(ResultsError, match="line 1: not of a job list"):
+    with pytest.raises(ResultsError, match="line 1: not a line of a job list"):
         listed_job(tmp_path / "run.jobs", 0)
 
 

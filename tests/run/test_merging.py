@@ -52,9 +52,9 @@ def predict_otherwise(folder: Path) -> None:
 
 def flip(folder: Path) -> None:
     path = folder / results.PREDICTIONS
-    told = bytearray(path.read_bytes())
-    told[len(told) // 2] ^= 1
-    path.write_bytes(told)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
 
 
 def lose(folder: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_passport_is_no_part_of_the_methods_source(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("x = 1", "defines no METHOD"),
         ("x = ", "m.py, line 1"),
@@ -153,10 +153,10 @@ def test_a_passport_is_no_part_of_the_methods_source(tmp_path):
         ),
     ],
 )
-def test_a_broken_method_file_says_what_is_wrong(tmp_path, source, said):
+def test_a_broken_method_file_says_what_is_wrong(tmp_path, source, message):
     file = tmp_path / "m.py"
     file.write_text(source)
-    with pytest.raises(MethodError, match=said):
+    with pytest.raises(MethodError, match=message):
         load_method(str(file), tmp_path)
 
 

@@ -19,20 +19,20 @@ if task.column == 2 and tried == 1: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-class Heard(SilentWatcher):
-    """A watcher that remembers."""
+class Recorder(SilentWatcher):
+    """A watcher that records its calls."""
 
     def __init__(self):
-        self.said = []
+        self.calls = []
 
     def started(self, job):
-        self.said.append((job.fold, "started"))
+        self.calls.append((job.fold, "started"))
 
     def epoch(self, job, row):
-        self.said.append((job.fold, f"epoch {row['epoch']}"))
+        self.calls.append((job.fold, f"epoch {row['epoch']}"))
 
     def ended(self, outcome):
-        self.said.append((outcome.job.fold, "ended"))
+        self.calls.append((outcome.job.fold, "ended"))
 
 
 def test_a_lost_job_is_done_again_and_a_failed_one_is_not(small_source, tmp_path):
@@ -41,13 +41,13 @@ def test_a_lost_job_is_done_again_and_a_failed_one_is_not(small_source, tmp_path
     tries = tmp_path / "tries.txt"
     method = write_method(tmp_path, "m", TRIES.format(tries=str(tries)))
     files = plan(small_source, tmp_path / "results", method, folds=3)
-    watcher = Heard()
+    watcher = Recorder()
     outcomes = run_ray(files, BENCH, watcher, address=None, needs=Needs(1, 0, None))
-    told = {outcome.job.fold: outcome for outcome in outcomes}
-    assert {fold: outcome.ok for fold, outcome in told.items()} == {0: True, 1: False, 2: True}
-    assert told[1].fault == "RuntimeError: no such luck"
+    by_fold = {outcome.job.fold: outcome for outcome in outcomes}
+    assert {fold: outcome.ok for fold, outcome in by_fold.items()} == {0: True, 1: False, 2: True}
+    assert by_fold[1].fault == "RuntimeError: no such luck"
     assert sorted(tries.read_text().split()) == ["0", "1", "2", "2"]
-    assert [said for fold, said in watcher.said if fold == 0] == ["started", "epoch 1", "ended"]
+    assert [call for fold, call in watcher.calls if fold == 0] == ["started", "epoch 1", "ended"]
     checked = verified(tmp_path / "results")
     assert checked.sound
     assert checked.records == 2

@@ -49,16 +49,16 @@ def test_a_file_with_fit_predict_is_called_itself(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("x = 1", "defines no METHOD .* nor RECIPE, build_model"),
         ("METHOD = 'mine'", "defines no METHOD"),
         ("RECIPE = {'epochs': 3}", "RECIPE is a dict, not a Recipe"),
-        ("def build_model(n): pass\ndef fit_predict(t): pass", "leave one out"),
+        ("def build_model(n): pass\ndef fit_predict(t): pass", "remove one"),
     ],
 )
-def test_a_file_that_is_no_method_says_what_is_missing(tmp_path, source, said):
-    with pytest.raises(MethodError, match=said):
+def test_a_file_that_is_no_method_says_what_is_missing(tmp_path, source, message):
+    with pytest.raises(MethodError, match=message):
         written(tmp_path, source)
 
 

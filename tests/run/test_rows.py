@@ -300,8 +300,8 @@ def test_a_guard_that_spoke_in_several_jobs_is_shown_once_and_counted(tmp_path):
     teacher = {"teacher: other looks": "teacher: darker"}
     finish(tmp_path, make_job(2), facts={"guards": {}, "teacher_guards": teacher})
     ((_, facts),) = collect(tmp_path)
-    told = {"never predicted": "nv, of 7 (one of 2 jobs that say so)"}
-    assert facts.guards == told | teacher
+    warnings = {"never predicted": "nv, of 7 (one of 2 jobs that say so)"}
+    assert facts.guards == warnings | teacher
     assert facts.notes == ("a note",)
 
 

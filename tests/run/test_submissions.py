@@ -1,4 +1,4 @@
-"""Submissions: a sound file is a row with the numbers it has; a broken one is told why."""
+"""A sound submission is a row with its numbers; a broken one is refused with the reason."""
 
 from __future__ import annotations
 
@@ -133,15 +133,15 @@ BROKEN = {
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_file_is_refused_with_the_offender_and_the_cure(tmp_path, fault):
-    damage, said = BROKEN[fault]
+    damage, message = BROKEN[fault]
     with pytest.raises(PredictionError) as refusal:
         read(damage(table()), tmp_path)
-    assert said.replace("\\\\", "\\") in str(refusal.value)
+    assert message.replace("\\\\", "\\") in str(refusal.value)
     assert "\x1b" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "no rows"),
         (b"\xff\xfe\x00", "is UTF-16 text, not UTF-8; save it as UTF-8"),
@@ -162,10 +162,10 @@ def test_a_broken_file_is_refused_with_the_offender_and_the_cure(tmp_path, fault
         (b"PAR1 is no such file", "cannot be read as Parquet"),
     ],
 )
-def test_a_file_that_is_no_table_is_refused(tmp_path, content, said):
+def test_a_file_that_is_no_table_is_refused(tmp_path, content, message):
     path = tmp_path / "preds.csv"
     path.write_bytes(content)
-    with pytest.raises(PredictionError, match=said) as refusal:
+    with pytest.raises(PredictionError, match=message) as refusal:
         read_submission(path, wanted())
     assert len(str(refusal.value).splitlines()) == 1
 
@@ -193,8 +193,8 @@ def test_sums_are_told_with_the_digits_that_make_them_wrong(tmp_path):
 def test_one_fault_is_told_in_one_line(tmp_path):
     with pytest.raises(PredictionError) as refusal:
         read(table().loc[lambda f: f["image_id"] != "I5"], tmp_path)
-    told = "preds.csv: I5 is missing; every test image needs a row"
-    assert str(refusal.value).endswith(told)
+    message = "preds.csv: I5 is missing; every test image needs a row"
+    assert str(refusal.value).endswith(message)
     assert len(str(refusal.value).splitlines()) == 1
 
 

@@ -79,7 +79,7 @@ def drawn_weights(groups: int, resamples: int, seed: int) -> np.ndarray:
     return np.concatenate(batches, axis=1)[:, :resamples]
 
 
-def make_manifest(lesions: int = 120, views: int = 2) -> Dataset:
+def make_dataset(lesions: int = 120, views: int = 2) -> Dataset:
     """Lesions with several views each, classes in turn, so that every fold has all of them."""
     records = [
         Record(
@@ -112,9 +112,9 @@ def make_protocol(
     )
 
 
-def make_roles(manifest: Dataset, protocol: Protocol) -> Roles:
+def make_roles(dataset: Dataset, protocol: Protocol) -> Roles:
     """Lesions dealt to folds in blocks of one of each class, in another order each repeat."""
-    names, lesion = np.unique(manifest.native_groups, return_inverse=True)
+    names, lesion = np.unique(dataset.native_groups, return_inverse=True)
     columns = []
     for repeat in range(protocol.split.repeats):
         order = np.random.default_rng(repeat).permutation(len(names) // len(CLASSES))
@@ -125,13 +125,13 @@ def make_roles(manifest: Dataset, protocol: Protocol) -> Roles:
             part[(block % protocol.folds == (fold + 1) % protocol.folds) & (block % 2 == 0)] = 2
             columns.append(part)
     parts = np.stack(columns, axis=1).astype(np.uint8)
-    return Roles(manifest.roster_sha256, manifest.image_ids, manifest.native_groups, parts)
+    return Roles(dataset.roster_sha256, dataset.image_ids, dataset.native_groups, parts)
 
 
 def make_row(
     name: str,
     protocol: Protocol,
-    manifest: Dataset,
+    dataset: Dataset,
     roles: Roles,
     skill: float = 1.5,
     seeds: Sequence[int] = (0,),
@@ -143,14 +143,14 @@ def make_row(
     tests, vals = {}, {}
     for seed in seeds:
         for column in range(protocol.folds * protocol.split.repeats):
-            slot = TrainingKey(seed, column // protocol.folds, column % protocol.folds)
+            training = TrainingKey(seed, column // protocol.folds, column % protocol.folds)
             for part, into in (("test", tests), ("val", vals)):
                 rng = np.random.default_rng([len(name), *name.encode(), seed, column, len(part)])
                 rows = rng.permutation(roles.rows(column, part))
                 logits = rng.normal(size=(len(rows), len(CLASSES)))
-                logits[np.arange(len(rows)), manifest.labels[rows]] += skill
+                logits[np.arange(len(rows)), dataset.labels[rows]] += skill
                 probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-                into[slot] = Predictions(roles.image_ids[rows], probs, CLASSES)
+                into[training] = Predictions(roles.image_ids[rows], probs, CLASSES)
     return RowPredictions(name, name, kind, tests, vals if val else {})
 
 
@@ -159,14 +159,14 @@ class World:
 
     def __init__(self, lesions=120, **settings):
         self.protocol = make_protocol(**settings)
-        self.manifest = make_manifest(lesions)
-        self.roles = make_roles(self.manifest, self.protocol)
+        self.dataset = make_dataset(lesions)
+        self.roles = make_roles(self.dataset, self.protocol)
 
     def row(self, name, skill=1.5, **rest):
-        return make_row(name, self.protocol, self.manifest, self.roles, skill, **rest)
+        return make_row(name, self.protocol, self.dataset, self.roles, skill, **rest)
 
     def references(self, seeds=(0,)):
-        return references(self.protocol, self.manifest, self.roles, seeds)
+        return references(self.protocol, self.dataset, self.roles, seeds)
 
     def score(self, *rows, **facts):
-        return score(self.protocol, self.manifest, self.roles, rows, facts)
+        return score(self.protocol, self.dataset, self.roles, rows, facts)

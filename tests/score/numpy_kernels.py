@@ -92,8 +92,8 @@ def interpolate(places: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarra
     """
     for lane in range(x.shape[1]):
         known = np.isfinite(y[:, lane])
-        drawn = known[-1] and np.isfinite(x[-1, lane])
-        out[:, lane] = np.interp(places, x[known, lane], y[known, lane]) if drawn else np.nan
+        replicates = known[-1] and np.isfinite(x[-1, lane])
+        out[:, lane] = np.interp(places, x[known, lane], y[known, lane]) if replicates else np.nan
 
 
 def influence(
@@ -139,10 +139,10 @@ def influence(
     )
 
 
-def _running(drawn: np.ndarray) -> np.ndarray:
+def _running(replicates: np.ndarray) -> np.ndarray:
     """Sums of the first 0, 1, ... rows of drawn (L, 64): (L + 1, 64) float64, exact."""
-    out = np.zeros((len(drawn) + 1, BATCH))
-    np.cumsum(drawn, axis=0, out=out[1:])
+    out = np.zeros((len(replicates) + 1, BATCH))
+    np.cumsum(replicates, axis=0, out=out[1:])
     return out
 
 
@@ -154,18 +154,18 @@ def _ranking(
     sizes = np.diff(ends.ravel(), prepend=0).reshape(ends.shape)
     kind = np.repeat(np.tile(np.arange(4), len(ends)), sizes.ravel())
     tied = kind > SINGLE
-    drawn = weights[rank_items[begin : cuts[-1, 3]]]
+    replicates = weights[rank_items[begin : cuts[-1, 3]]]
     positive = kind % 2 == 1
-    pos = _running(np.where(positive[:, None], drawn, 0))
-    neg = _running(np.where(positive[:, None], 0, drawn))
+    pos = _running(np.where(positive[:, None], replicates, 0))
+    neg = _running(np.where(positive[:, None], 0, replicates))
     # where each image's tie begins and ends; an image of its own score is a tie of one
     place, segment = np.arange(len(kind)), np.repeat(np.arange(len(ends)), sizes.sum(axis=1))
     tie_from = np.where(tied, ends[segment, 1], place)
     tie_to = np.where(tied, ends[segment, 3], place + 1)
     met = pos[tie_to[positive]] + neg[tie_to[positive]]
-    precision = drawn[positive] * pos[tie_to[positive]] / np.maximum(met, 1)
+    precision = replicates[positive] * pos[tie_to[positive]] / np.maximum(met, 1)
     above = (pos[tie_from[~positive]] + pos[tie_to[~positive]]) / 2
-    below = (drawn[~positive] * above).sum(axis=0)
+    below = (replicates[~positive] * above).sum(axis=0)
     return np.stack([pos[-1], neg[-1], below, precision.sum(axis=0)])
 
 

@@ -35,7 +35,7 @@ class ArmWorld(World):
     def one_arm(self, name, arm, **rest):
         """A row of one arm alone, in a protocol of its own; same draws as `row` makes."""
         protocol, roles = arm_view(self.protocol, self.roles, arm)
-        return protocol, roles, make_row(name, protocol, self.manifest, roles, **rest)
+        return protocol, roles, make_row(name, protocol, self.dataset, roles, **rest)
 
 
 def in_arms(world, **by_arm):
@@ -44,8 +44,8 @@ def in_arms(world, **by_arm):
     for arm, part in by_arm.items():
         columns = world.protocol.split.arm_columns[{"whole": "100%", "half": "50%"}[arm]]
         for into, found in ((test, part.test), (val, part.val)):
-            for slot, predictions in found.items():
-                into[TrainingKey(slot.seed, 0, columns[slot.fold])] = predictions
+            for training, predictions in found.items():
+                into[TrainingKey(training.seed, 0, columns[training.fold])] = predictions
     return replace(part, name="a", test=test, val=val)
 
 
@@ -68,7 +68,7 @@ def test_each_arm_has_the_numbers_it_would_have_alone(world, parts):
     by_arm = {row.arm: row for row in board.arms.rows}
     for arm, part in zip(("100%", "50%"), ("whole", "half"), strict=True):
         protocol, roles = arm_view(world.protocol, world.roles, arm)
-        alone = score(protocol, world.manifest, roles, [parts[part]], {}).rows[0]
+        alone = score(protocol, world.dataset, roles, [parts[part]], {}).rows[0]
         assert by_arm[arm].table == alone.table
         assert by_arm[arm].complete
     assert board.rows[0].table == by_arm["100%"].table, "the first arm is the one that is ranked"
@@ -80,27 +80,27 @@ def test_the_difference_is_paired_on_the_same_resampled_groups(world, parts):
     """Accuracy drawn by hand: weights of the plan, image by image."""
     board = world.score(in_arms(world, **parts))
     found = board.arms.rows[1].difference.metrics["accuracy"]
-    group = np.unique(world.manifest.native_groups, return_inverse=True)[1]
+    group = np.unique(world.dataset.native_groups, return_inverse=True)[1]
     weights = drawn_weights(group.max() + 1, 300, world.protocol.split.seed)[group].astype(float)
-    place = {name: at for at, name in enumerate(world.manifest.image_ids)}
-    drawn, by_seed = [], []
+    place = {name: at for at, name in enumerate(world.dataset.image_ids)}
+    replicates, by_seed = [], []
     for seed in (0, 1):
         right = {}
         for part in ("whole", "half"):
             right[part] = np.zeros(len(place))
-            for slot, one in parts[part].test.items():
-                if slot.seed == seed:
+            for training, one in parts[part].test.items():
+                if training.seed == seed:
                     rows = [place[name] for name in one.image_ids]
-                    right[part][rows] = one.probs.argmax(1) == world.manifest.labels[rows]
+                    right[part][rows] = one.probs.argmax(1) == world.dataset.labels[rows]
         apart = right["half"] - right["whole"]
         by_seed.append(apart.mean())
-        drawn.append((apart[:, None] * weights).sum(axis=0) / weights.sum(axis=0))
+        replicates.append((apart[:, None] * weights).sum(axis=0) / weights.sum(axis=0))
     assert found.value == pytest.approx(np.mean(by_seed))
     assert board.arms.rows[1].by_seed["accuracy"] == pytest.approx(by_seed)
     spread = board.arms.rows[1].over_seeds["accuracy"]
     test = ttest_1samp(by_seed, 0).confidence_interval()
     assert (spread.low, spread.high) == pytest.approx((test.low, test.high))
-    wanted = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
+    wanted = np.quantile(np.mean(replicates, axis=0), [0.025, 0.975])
     assert (found.low, found.high) == pytest.approx(tuple(wanted))
     assert found.high < 0, "the arm of less skill is worse"
 
@@ -115,7 +115,7 @@ def test_one_seed_tells_nothing_of_the_training():
 def test_classes_have_differences_of_their_own(world, parts):
     board = world.score(in_arms(world, **parts))
     first, other = board.arms.rows
-    for label in world.manifest.classes:
+    for label in world.dataset.classes:
         recall = other.difference.per_class[label]["recall"]
         apart = other.table.per_class[label]["recall"].value
         apart -= first.table.per_class[label]["recall"].value
@@ -128,7 +128,9 @@ def test_classes_have_differences_of_their_own(world, parts):
 def test_a_row_is_compared_on_what_its_arms_have_in_common(world, parts):
     row = in_arms(world, **parts)
     for missing in (TrainingKey(1, 0, 4), TrainingKey(0, 0, 5)):
-        row = replace(row, test={slot: one for slot, one in row.test.items() if slot != missing})
+        row = replace(
+            row, test={training: one for training, one in row.test.items() if training != missing}
+        )
     first, other = world.score(row).arms.rows
     assert not other.complete
     assert first.table.metrics["accuracy"].n == other.table.metrics["accuracy"].n
@@ -161,15 +163,15 @@ def test_what_an_arm_trains_on_is_counted(world):
         assert arm.train_images == pytest.approx(np.mean([len(rows) for rows in trains]))
         assert arm.train_groups == pytest.approx(np.mean(groups))
     assert whole.train_groups < whole.train_images
-    assert whole.test_images == half.test_images == len(world.manifest)
-    assert board.tested == (len(world.manifest), 120)
+    assert whole.test_images == half.test_images == len(world.dataset)
+    assert board.tested == (len(world.dataset), 120)
 
 
 def test_folds_that_no_arm_has_are_refused(world, parts):
     row = in_arms(world, **parts)
-    strange = replace(row, test=row.test | {TrainingKey(0, 0, 6): row.test[TrainingKey(0, 0, 0)]})
+    unknown = replace(row, test=row.test | {TrainingKey(0, 0, 6): row.test[TrainingKey(0, 0, 0)]})
     with pytest.raises(PredictionError, match="folds that the protocol has not"):
-        world.score(strange)
+        world.score(unknown)
 
 
 def test_the_rows_of_a_meter_are_not_ranked(parts):

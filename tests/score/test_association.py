@@ -118,15 +118,15 @@ def test_the_interval_is_the_bias_corrected_percentile_of_the_groups_drawn(monke
     found = associate("x", value, label, group, np.random.default_rng(5)).estimate
     code = np.unique(value, return_inverse=True)[1]
     rng = np.random.default_rng(5)
-    drawn = []
+    replicates = []
     for _ in range(400):
         times = np.bincount(rng.integers(60, size=60), minlength=60)
         table = np.zeros((3, 3), dtype=int)
         np.add.at(table, (label, code), times[group])
-        drawn.append(stats.contingency.association(table, "cramer"))
-    z0 = stats.norm.ppf(np.mean(np.array(drawn) < found.value))
+        replicates.append(stats.contingency.association(table, "cramer"))
+    z0 = stats.norm.ppf(np.mean(np.array(replicates) < found.value))
     assert abs(z0) > 0.3
-    ends = np.quantile(drawn, stats.norm.cdf(2 * z0 + stats.norm.ppf([0.025, 0.975])))
+    ends = np.quantile(replicates, stats.norm.cdf(2 * z0 + stats.norm.ppf([0.025, 0.975])))
     assert (found.low, found.high) == pytest.approx(tuple(ends))
 
 

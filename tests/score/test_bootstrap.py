@@ -100,8 +100,8 @@ def test_rows_beside_each_other_change_no_bit():
     runs = [make_run(seed=seed) for seed in (1, 2)]
     plan = Plan(runs[0].groups, 100, seed=4)
     both = distributions([[sort_scores(run)] for run in runs], plan)
-    for run, drawn in zip(runs, both, strict=True):
-        assert np.array_equal(drawn, spread(run, plan), equal_nan=True)
+    for run, replicates in zip(runs, both, strict=True):
+        assert np.array_equal(replicates, spread(run, plan), equal_nan=True)
 
 
 def test_a_row_of_two_runs_is_the_mean_of_their_metrics():
@@ -115,22 +115,22 @@ def test_a_row_of_two_runs_is_the_mean_of_their_metrics():
 def test_a_resample_is_what_scikit_learn_makes_of_the_drawn_groups():
     run = make_run(seed=3)
     plan = Plan(run.groups, 40, seed=8)
-    drawn = spread(run, plan)
+    replicates = spread(run, plan)
     weights = drawn_weights(run.groups, 40, seed=8)
     place = {key: row for row, key in enumerate(keys(run.classes))}
     for resample in range(40):
         weight = weights[run.group, resample].astype(float)
-        f1 = oracle.f1_score(run.truth, run.called, average="macro", sample_weight=weight)
+        f1 = oracle.f1_score(run.truth, run.predicted, average="macro", sample_weight=weight)
         auc = oracle.roc_auc_score(run.truth == 1, run.probs[:, 1], sample_weight=weight)
-        assert drawn[place["macro_f1", None], resample] == pytest.approx(f1, abs=1e-12)
-        assert drawn[place["auc_pooled", 1], resample] == pytest.approx(auc, abs=1e-12)
+        assert replicates[place["macro_f1", None], resample] == pytest.approx(f1, abs=1e-12)
+        assert replicates[place["auc_pooled", 1], resample] == pytest.approx(auc, abs=1e-12)
 
 
 def test_one_group_can_only_be_drawn_whole():
     run = make_run(images=30, groups=1, folds=1)
-    drawn = spread(run, Plan(1, 70, seed=1))
+    replicates = spread(run, Plan(1, 70, seed=1))
     point = point_values([sort_scores(run)], 1)[0]
-    assert np.array_equal(drawn, np.repeat(point[:, None], 70, axis=1), equal_nan=True)
+    assert np.array_equal(replicates, np.repeat(point[:, None], 70, axis=1), equal_nan=True)
 
 
 def test_the_distribution_is_centred_on_the_estimate_and_as_wide_as_theory():
@@ -139,10 +139,10 @@ def test_the_distribution_is_centred_on_the_estimate_and_as_wide_as_theory():
     truth = rng.integers(0, 2, 400)
     own = np.where(rng.uniform(size=400) < 0.8, 0.7, 0.3)
     probs = np.where(np.eye(2)[truth] == 1, own[:, None], 1 - own[:, None])
-    drawn = spread(run_of(truth, probs), Plan(400, 4000, seed=1))[0]
+    replicates = spread(run_of(truth, probs), Plan(400, 4000, seed=1))[0]
     share = (own > 0.5).mean()
-    assert drawn.mean() == pytest.approx(share, abs=0.002)
-    assert drawn.std() == pytest.approx(np.sqrt(share * (1 - share) / 400), rel=0.05)
+    assert replicates.mean() == pytest.approx(share, abs=0.002)
+    assert replicates.std() == pytest.approx(np.sqrt(share * (1 - share) / 400), rel=0.05)
 
 
 def test_whole_groups_are_drawn_so_copies_of_an_image_bring_nothing():
@@ -207,9 +207,9 @@ def test_parts_of_a_run_are_drawn_as_each_would_be_by_itself(seed):
     part[(run.fold == 1) & (part == 0)] = 1  # so part 0 needs no threshold of fold 1
     part[part == parts - 1] -= seed % 2  # and the last part may be empty
     whole, plan = sort_scores(run, part, parts), Plan(run.groups, 150, 3, chunk=64)
-    (drawn,) = distributions([[whole]], plan)
+    (replicates,) = distributions([[whole]], plan)
     points = point_values([whole], run.groups).reshape(-1, parts)
-    for number, table in enumerate(np.split(drawn, parts, axis=1)):
+    for number, table in enumerate(np.split(replicates, parts, axis=1)):
         if not (part == number).any():
             assert np.isnan(table).all()
             assert np.isnan(points[:, number]).all()

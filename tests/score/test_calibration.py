@@ -28,7 +28,7 @@ def found(run):
 
 
 def test_ece_of_equal_mass_is_over_fifteen_bins_of_forty_images(run, found):
-    top, right = run.probs.max(axis=1), run.called == run.truth
+    top, right = run.probs.max(axis=1), run.predicted == run.truth
     bins = (scipy.stats.rankdata(top) - 1) // 40
     assert equal_mass_bins(top).tolist() == bins.tolist()
     expected = sum(abs((top - right)[bins == b].sum()) for b in range(15)) / 600
@@ -46,7 +46,7 @@ def test_log_loss_is_scikit_learns(run, found):
 
 
 def test_the_reliability_of_the_top_label_is_scikit_learns(run, found):
-    top, right = run.probs.max(axis=1), run.called == run.truth
+    top, right = run.probs.max(axis=1), run.predicted == run.truth
     shares, means = calibration_curve(right, top, n_bins=BINS)
     assert [point.x for point in found.reliability] == pytest.approx(means.tolist())
     assert [point.y for point in found.reliability] == pytest.approx(shares.tolist())

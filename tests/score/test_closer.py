@@ -29,7 +29,13 @@ from bench.score.metrics import (
     sensitive_thresholds,
     thresholds_from_val,
 )
-from bench.score.row_report import confusion_shares, mistakes, parse_costs, partial_auc, top_two
+from bench.score.row_report import (
+    confusion_shares,
+    expected_costs,
+    parse_costs,
+    partial_auc,
+    top_two,
+)
 from bench.score.thresholds import (
     THRESHOLDS,
     decision_curve,
@@ -61,27 +67,27 @@ def found(run, plan):
 def test_resamples_of_a_ledger_are_those_of_its_groups_weights(run):
     weights = drawn_weights(run.groups, 70, 5).astype(float)
     value = run.probs[:, 0]
-    ledger = MetricSums(run.groups, 4, run.group, run.truth, 3, run.group, run.fold, value)
-    drawn = resampled([ledger], lambda sums: sums, Plan(run.groups, 70, 5))
+    metric_sums = MetricSums(run.groups, 4, run.group, run.truth, 3, run.group, run.fold, value)
+    replicates = resampled([metric_sums], lambda sums: sums, Plan(run.groups, 70, 5))
     for at in range(70):
         per_image = weights[run.group, at]
-        assert drawn[:4, at].tolist() == np.bincount(run.truth, per_image, 4).tolist()
-        assert drawn[4:, at] == pytest.approx(np.bincount(run.fold, per_image * value, 3))
+        assert replicates[:4, at].tolist() == np.bincount(run.truth, per_image, 4).tolist()
+        assert replicates[4:, at] == pytest.approx(np.bincount(run.fold, per_image * value, 3))
 
 
 def test_what_is_drawn_once_is_what_is_drawn_each_time():
     once, anew = DrawnOnce(50, 200, 3), Plan(50, 200, 3)
     for first, count in ((0, 200), (64, 100), (128, 72)):
         kept = [batch.copy() for batch in once.batches(first, count)]
-        drawn = [batch.copy() for batch in anew.batches(first, count)]
-        assert np.array_equal(kept, drawn)
+        replicates = [batch.copy() for batch in anew.batches(first, count)]
+        assert np.array_equal(kept, replicates)
 
 
 def test_a_proportions_bca_interval_is_the_engines_own(run, plan):
     from bench.score.bootstrap import accelerations, distributions, sort_scores
     from bench.score.row import interval_of, score_run
 
-    right = (run.called == run.truth).astype(int)
+    right = (run.predicted == run.truth).astype(int)
     (mine,) = estimates(
         [MetricSums(run.groups, 2, run.group, right)],
         lambda sums: ratio(sums[1], sums.sum(axis=0))[None],
@@ -90,9 +96,9 @@ def test_a_proportions_bca_interval_is_the_engines_own(run, plan):
         INTERVAL,
     )
     scored = score_run(run)
-    drawn = distributions([[sort_scores(run)]], plan)[0][0]
+    replicates = distributions([[sort_scores(run)]], plan)[0][0]
     pull = accelerations([run], [scored.sums])[0]
-    low, high, method = interval_of("accuracy", scored.values[0], drawn, pull, 200, INTERVAL)
+    low, high, method = interval_of("accuracy", scored.values[0], replicates, pull, 200, INTERVAL)
     assert (mine.value, mine.method) == (scored.values[0], method)
     assert (mine.low, mine.high) == pytest.approx((low, high), abs=1e-12)
 
@@ -118,7 +124,7 @@ def test_calibration_errors_are_torchmetrics_own(run, found):
 def test_ece_of_equal_mass_is_its_definition(run, found):
     top = run.probs.max(axis=1)
     bins = equal_mass_bins(top)
-    right = run.called == run.truth
+    right = run.predicted == run.truth
     expected = sum(
         abs(top[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean()
         for b in np.unique(bins)
@@ -177,10 +183,10 @@ def test_net_benefit_is_its_definition(run, plan):
 
 
 def test_net_benefit_at_another_temperature_is_that_of_its_probabilities(run, plan):
-    pair, warm = (two_classes(one, [1]) for one in (run, tempered(run, np.full(3, 3.0))))
-    curve = decision_curve([pair], [warm], plan, 0.95)
+    pair, calibrated = (two_classes(one, [1]) for one in (run, tempered(run, np.full(3, 3.0))))
+    curve = decision_curve([pair], [calibrated], plan, 0.95)
     for point in curve.tempered:
-        acted, truth = warm.probs[:, 1] >= point.x, warm.truth == 1
+        acted, truth = calibrated.probs[:, 1] >= point.x, calibrated.truth == 1
         odds = point.x / (1 - point.x)
         expected = (acted & truth).mean() - (acted & ~truth).mean() * odds
         assert point.y == pytest.approx(expected, abs=1e-12)
@@ -189,7 +195,7 @@ def test_net_benefit_at_another_temperature_is_that_of_its_probabilities(run, pl
 
 def test_risk_at_a_coverage_is_the_error_of_the_surest(run, plan):
     curve = risk_coverage([run], plan, 0.95)
-    top, wrong = run.probs.max(axis=1), run.called != run.truth
+    top, wrong = run.probs.max(axis=1), run.predicted != run.truth
     for share, point in zip(np.arange(1, 21) / 20, curve, strict=True):
         least = np.sort(top)[::-1][round(share * 600) - 1]
         kept = top >= least
@@ -232,9 +238,9 @@ def test_partial_auc_is_scikit_learns_by_fold_and_in_every_resample(run, plan):
 
     assert found.value == pytest.approx(expected(np.ones(600)), abs=1e-12)
     weights = drawn_weights(pair.groups, 200, 5)
-    drawn = [expected(weights[pair.group, at]) for at in range(200)]
-    assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=1e-9)
-    assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=1e-9)
+    replicates = [expected(weights[pair.group, at]) for at in range(200)]
+    assert found.low == pytest.approx(np.quantile(replicates, 0.025), abs=1e-9)
+    assert found.high == pytest.approx(np.quantile(replicates, 0.975), abs=1e-9)
 
 
 @pytest.mark.parametrize(("groups", "marks"), [(100, ("few lesions",)), (400, ())])
@@ -278,13 +284,13 @@ def test_operating_points_are_those_of_vals_thresholds(run, plan):
     ]
     for point, choose in zip(points, choices, strict=True):
         cut = np.array([choose(mine.val[f].truth, mine.val[f].probs)[2] for f in range(3)])
-        called = run.probs[:, 2] > cut[run.fold]
-        assert point.sensitivity.value == pytest.approx(oracle.recall_score(own, called))
-        assert point.specificity.value == pytest.approx(oracle.recall_score(~own, ~called))
-        assert point.precision.value == pytest.approx(oracle.precision_score(own, called))
+        predicted = run.probs[:, 2] > cut[run.fold]
+        assert point.sensitivity.value == pytest.approx(oracle.recall_score(own, predicted))
+        assert point.specificity.value == pytest.approx(oracle.recall_score(~own, ~predicted))
+        assert point.precision.value == pytest.approx(oracle.precision_score(own, predicted))
         assert point.sensitivity.n == own.sum()
         assert point.specificity.n == (~own).sum()
-        assert point.precision.n == called.sum()
+        assert point.precision.n == predicted.sum()
     assert len({point.specificity.value for point in points}) == 3
 
 
@@ -294,8 +300,8 @@ def test_an_image_at_the_threshold_is_not_called(plan):
     mine = replace(run, val={0: Val(run.place, run.truth, run.probs)})
     point = operating_points([mine], 2, "c", plan, INTERVAL)[0]
     below = np.sort(run.probs[run.truth != 2, 2])
-    called = np.count_nonzero(below > below[-(-len(below) * 9 // 10) - 1])
-    assert point.specificity.value == pytest.approx(1 - called / len(below))
+    predicted = np.count_nonzero(below > below[-(-len(below) * 9 // 10) - 1])
+    assert point.specificity.value == pytest.approx(1 - predicted / len(below))
     assert point.specificity.value >= 0.9
 
 
@@ -335,14 +341,16 @@ def test_bands_are_the_quantiles_of_scikit_learns_curves_under_the_plans_weights
     x = np.array([point.x for point in curves.roc])
     recalls = np.array([point.x for point in curves.precision_recall])
     up, right = [], []
-    for drawn in weights.T:
-        false, hit, _ = oracle.roc_curve(own, score, sample_weight=drawn, drop_intermediate=False)
+    for replicates in weights.T:
+        false, hit, _ = oracle.roc_curve(
+            own, score, sample_weight=replicates, drop_intermediate=False
+        )
         up.append(np.interp(x, false, hit))
-        precision, recall, _ = oracle.precision_recall_curve(own, score, sample_weight=drawn)
+        precision, recall, _ = oracle.precision_recall_curve(own, score, sample_weight=replicates)
         met = slice(None, -1)  # scikit-learn adds a point of recall 0 and precision 1
         right.append(np.interp(recalls, recall[met][::-1], precision[met][::-1]))
-    for curve, drawn in ((curves.roc, up), (curves.precision_recall, right)):
-        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+    for curve, replicates in ((curves.roc, up), (curves.precision_recall, right)):
+        low, high = np.quantile(replicates, [0.05, 0.95], axis=0)
         assert [point.low for point in curve] == pytest.approx(low.tolist(), abs=1e-9)
         assert [point.high for point in curve] == pytest.approx(high.tolist(), abs=1e-9)
 
@@ -362,15 +370,15 @@ def test_a_class_that_is_absent_or_alone_has_no_curve(run, plan):
 
 def test_shares_of_calls_are_scikit_learns_normalised_confusion(run, plan):
     found = confusion_shares([run], plan, Interval(resamples=200, method="percentile"))
-    theirs = oracle.confusion_matrix(run.truth, run.called, normalize="true")
+    theirs = oracle.confusion_matrix(run.truth, run.predicted, normalize="true")
     assert np.array([[one.value for one in line] for line in found]) == pytest.approx(theirs)
     assert [line[0].n for line in found] == np.bincount(run.truth).tolist()
     weights = drawn_weights(run.groups, plan.resamples, plan.seed)[run.group].astype(float)
-    drawn = [
-        oracle.confusion_matrix(run.truth, run.called, sample_weight=one, normalize="true")
+    replicates = [
+        oracle.confusion_matrix(run.truth, run.predicted, sample_weight=one, normalize="true")
         for one in weights.T
     ]
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    low, high = np.quantile(replicates, [0.025, 0.975], axis=0)
     assert np.array([[one.low for one in line] for line in found]) == pytest.approx(low)
     assert np.array([[one.high for one in line] for line in found]) == pytest.approx(high)
 
@@ -388,9 +396,9 @@ COSTS = "truth,a,b,c,d\na,0,1,1,1\nb,10,0,5,5\nc,1,1,0,1\nd,1,2,1,0\n"
 
 def test_cost_is_the_mean_over_images_of_what_each_call_costs(run, plan):
     costs = parse_costs(COSTS, LABELS, "costs.csv")
-    found = mistakes([run], costs, plan, INTERVAL)
+    found = expected_costs([run], costs, plan, INTERVAL)
     assert found["cost"].value == pytest.approx(
-        np.mean([costs[t, c] for t, c in zip(run.truth, run.called, strict=True)])
+        np.mean([costs[t, c] for t, c in zip(run.truth, run.predicted, strict=True)])
     )
     cheapest = [np.argmin([p @ costs[:, c] for c in range(4)]) for p in run.probs]
     assert found["cost_aware"].value == pytest.approx(

@@ -9,7 +9,7 @@ import pytest
 import sklearn.metrics as oracle
 
 from bench.score.derived_rows import temperatures, tempered
-from bench.score.join import cohort, join
+from bench.score.join import build_cohort, join
 from bench.score.row_report import row_reports
 from tests.score.cohorts import World
 
@@ -17,7 +17,7 @@ from tests.score.cohorts import World
 @pytest.fixture(scope="module")
 def world():
     world = World(lesions=120, resamples=100)
-    world.manifest = replace(world.manifest, malignant=("mel",))
+    world.dataset = replace(world.dataset, malignant=("mel",))
     return world
 
 
@@ -28,34 +28,34 @@ def row(world):
 
 @pytest.fixture(scope="module")
 def found(world, row):
-    return look(world, row)
+    return reporter(world, row)
 
 
-def look(world, row):
-    return row_reports(world.protocol, world.manifest, world.roles, [row])[row.name]
+def reporter(world, row):
+    return row_reports(world.protocol, world.dataset, world.roles, [row])[row.name]
 
 
 @pytest.fixture(scope="module")
 def run(world, row):
-    return join(row, list(row.test), cohort(world.protocol, world.manifest, world.roles))
+    return join(row, list(row.test), build_cohort(world.protocol, world.dataset, world.roles))
 
 
 def test_malignant_and_benign_stand_under_their_names(run, found):
-    malignant, called = run.truth == 1, run.probs[:, 1] > 0.5
+    malignant, predicted = run.truth == 1, run.probs[:, 1] > 0.5
     table = found.malignant.per_class
-    recall = oracle.recall_score(malignant, called)
+    recall = oracle.recall_score(malignant, predicted)
     assert table["malignant"]["recall"].value == pytest.approx(recall)
     assert table["benign"]["recall"].value == pytest.approx(
-        oracle.recall_score(~malignant, ~called)
+        oracle.recall_score(~malignant, ~predicted)
     )
     assert table["malignant"]["support"].value == malignant.sum()
 
 
 def test_what_is_tempered_is_of_tempered_probabilities(run, found):
-    plain, warm = found.calibration
+    plain, calibrated = found.calibration
     heated = tempered(run, temperatures(run))
-    assert (plain.tempered, warm.tempered) == (False, True)
-    for one, probs in ((plain, run.probs), (warm, heated.probs)):
+    assert (plain.tempered, calibrated.tempered) == (False, True)
+    for one, probs in ((plain, run.probs), (calibrated, heated.probs)):
         loss = oracle.log_loss(run.truth, probs, labels=range(4))
         assert one.metrics["log_loss"].value == pytest.approx(loss)
     assert found.temperature == pytest.approx(temperatures(run).tolist())
@@ -73,13 +73,15 @@ def test_its_resamples_are_the_leaderboards_own(world, row, found):
 
 def test_without_the_val_of_one_seed_nothing_is_tempered():
     world = World(seeds=(0, 1), resamples=64)
-    world.manifest = replace(world.manifest, malignant=("mel",))
+    world.dataset = replace(world.dataset, malignant=("mel",))
     row = world.row("a", seeds=(0, 1))
     for seed in (0, 1):
-        half = replace(row, val={slot: one for slot, one in row.val.items() if slot.seed == seed})
-        found = look(world, half)
+        half = replace(
+            row, val={training: one for training, one in row.val.items() if training.seed == seed}
+        )
+        found = reporter(world, half)
         assert found.temperature == ()
         assert [one.tempered for one in found.calibration] == [False]
         assert found.decision.tempered == ()
         assert found.operating == ()
-    assert np.isfinite(look(world, row).temperature).all()
+    assert np.isfinite(reporter(world, row).temperature).all()

@@ -103,15 +103,15 @@ def test_the_interval_of_a_difference_is_paired():
 
 
 def test_undefined_resamples_are_left_out_of_a_difference():
-    drawn = np.concatenate([np.linspace(0, 1, 100), np.full(50, NAN)])
-    assert difference_interval(drawn, np.zeros(150), 0.95) == pytest.approx((0.025, 0.975))
+    replicates = np.concatenate([np.linspace(0, 1, 100), np.full(50, NAN)])
+    assert difference_interval(replicates, np.zeros(150), 0.95) == pytest.approx((0.025, 0.975))
     assert np.isnan(difference_interval(np.full(9, NAN), np.zeros(9), 0.95)).all()
 
 
 def test_identical_rows_have_no_interval_and_no_difference():
-    drawn = np.random.default_rng(1).normal(size=50)
+    replicates = np.random.default_rng(1).normal(size=50)
     folds = np.array([0.4, 0.5, 0.6])
-    rows = [Contender(name, 0.5, drawn, folds) for name in "ab"]
+    rows = [Contender(name, 0.5, replicates, folds) for name in "ab"]
     (only,) = compare_rows(rows, "macro_f1", 0.95, 0.25)
     assert math.isnan(only.low)
     assert only.difference == 0

@@ -64,8 +64,8 @@ def test_acceleration_equals_the_leave_one_group_out_jackknife():
 
 def test_acceleration_of_a_mean_is_its_skewness_over_six_root_n():
     rng = np.random.default_rng(0)
-    drawn = rng.exponential(size=500)
-    centred = drawn - drawn.mean()
+    replicates = rng.exponential(size=500)
+    centred = replicates - replicates.mean()
     skewness = (centred**3).mean() / (centred**2).mean() ** 1.5
     assert acceleration(centred) == pytest.approx(skewness / (6 * np.sqrt(500)))
 

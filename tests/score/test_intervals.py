@@ -32,10 +32,10 @@ def test_clopper_pearson_equals_statsmodels(level):
 
 @pytest.mark.parametrize("size", [1, 2, 99, 1000])
 def test_quantiles_equal_numpy(size):
-    drawn = np.sort(np.random.default_rng(size).normal(size=size))
+    replicates = np.sort(np.random.default_rng(size).normal(size=size))
     for shares in ([0.025, 0.975], [0.0, 1.0], [0.31, 0.32]):
-        theirs = np.quantile(drawn, shares)
-        assert quantiles(drawn, np.array(shares)) == pytest.approx(tuple(theirs), abs=1e-14)
+        theirs = np.quantile(replicates, shares)
+        assert quantiles(replicates, np.array(shares)) == pytest.approx(tuple(theirs), abs=1e-14)
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
@@ -44,42 +44,44 @@ def test_bca_equals_scipy_on_one_image_groups(level):
     rng = np.random.default_rng(4)
     values = rng.exponential(size=300)
     weights = drawn_weights(300, 2000, seed=2)
-    drawn = (values[:, None] * weights).sum(axis=0) / 300
+    replicates = (values[:, None] * weights).sum(axis=0) / 300
     theirs = scipy.stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=0,
         confidence_level=level,
         method="BCa",
-        bootstrap_result=scipy.stats._resampling.BootstrapResult(None, drawn, None),
+        bootstrap_result=scipy.stats._resampling.BootstrapResult(None, replicates, None),
     ).confidence_interval
-    ours = bca(drawn, values.mean(), acceleration(values - values.mean()), level)
+    ours = bca(replicates, values.mean(), acceleration(values - values.mean()), level)
     assert ours == pytest.approx((theirs.low, theirs.high), abs=1e-6)
 
 
 def test_bca_without_bias_and_acceleration_is_the_percentile_interval():
-    drawn = np.linspace(-1, 1, 4001)
-    assert bca(drawn, 0.0, 0.0, LEVEL) == pytest.approx(percentile(drawn, LEVEL), abs=1e-9)
+    replicates = np.linspace(-1, 1, 4001)
+    assert bca(replicates, 0.0, 0.0, LEVEL) == pytest.approx(
+        percentile(replicates, LEVEL), abs=1e-9
+    )
 
 
 def test_bca_moves_against_the_bias():
-    drawn = np.linspace(-1, 1, 4001)
-    low, high = percentile(drawn, LEVEL)
-    moved = bca(drawn, 0.3, 0.0, LEVEL)
+    replicates = np.linspace(-1, 1, 4001)
+    low, high = percentile(replicates, LEVEL)
+    moved = bca(replicates, 0.3, 0.0, LEVEL)
     assert moved[0] > low
     assert moved[1] > high
 
 
 def test_resamples_equal_to_the_estimate_count_half():
-    drawn = np.repeat([0.0, 0.5, 1.0], 1000)
-    assert bca(drawn, 0.5, 0.0, LEVEL) == pytest.approx(percentile(drawn, LEVEL))
+    replicates = np.repeat([0.0, 0.5, 1.0], 1000)
+    assert bca(replicates, 0.5, 0.0, LEVEL) == pytest.approx(percentile(replicates, LEVEL))
 
 
 def test_bca_is_refused_where_it_is_not_defined():
-    drawn = np.linspace(0, 1, 100)
-    assert bca(drawn, 1.5, 0.0, LEVEL) is None
-    assert bca(drawn, 0.5, 1.0, LEVEL) is None
-    assert bca(drawn, 0.5, float("nan"), LEVEL) is None
+    replicates = np.linspace(0, 1, 100)
+    assert bca(replicates, 1.5, 0.0, LEVEL) is None
+    assert bca(replicates, 0.5, 1.0, LEVEL) is None
+    assert bca(replicates, 0.5, float("nan"), LEVEL) is None
 
 
 def test_where_all_resamples_agree_a_proportion_gets_clopper_pearson_on_groups():
@@ -118,11 +120,11 @@ def test_where_all_resamples_agree_on_anything_else_there_is_no_interval(metric,
 
 
 def test_undefined_resamples_are_left_out_and_an_undefined_value_has_no_interval():
-    drawn = np.concatenate([np.linspace(0, 1, 100), np.full(50, np.nan)])
-    low, high, method = interval_of("f1", 0.5, drawn, 0.0, 73, Interval())
+    replicates = np.concatenate([np.linspace(0, 1, 100), np.full(50, np.nan)])
+    low, high, method = interval_of("f1", 0.5, replicates, 0.0, 73, Interval())
     assert (low, high) == pytest.approx((0.025, 0.975))
     assert method == "bca"
-    assert interval_of("f1", np.nan, drawn, 0.0, 73, Interval())[2] == ""
+    assert interval_of("f1", np.nan, replicates, 0.0, 73, Interval())[2] == ""
     assert interval_of("f1", 0.5, np.full(9, np.nan), 0.0, 73, Interval())[2] == ""
 
 
@@ -130,16 +132,16 @@ def test_undefined_resamples_are_left_out_and_an_undefined_value_has_no_interval
     "metric", ["ece", "ece_equal_mass", "classwise_ece", "brier_reliability", "brier_resolution"]
 )
 def test_what_resampling_moves_is_percentile(metric):
-    drawn = np.linspace(0, 1, 100)
-    assert interval_of(metric, 0.4, drawn, 0.0, 73, Interval())[2] == "percentile"
-    assert interval_of("brier", 0.4, drawn, 0.0, 73, Interval())[2] == "bca"
+    replicates = np.linspace(0, 1, 100)
+    assert interval_of(metric, 0.4, replicates, 0.0, 73, Interval())[2] == "percentile"
+    assert interval_of("brier", 0.4, replicates, 0.0, 73, Interval())[2] == "bca"
 
 
 def test_everything_is_percentile_when_the_protocol_says_so():
-    drawn = np.linspace(0, 1, 100)
+    replicates = np.linspace(0, 1, 100)
     asked = Interval(method="percentile")
-    assert interval_of("f1", 0.4, drawn, 0.0, 73, asked)[2] == "percentile"
-    outside = interval_of("f1", 1.4, drawn, 0.0, 73, Interval())
+    assert interval_of("f1", 0.4, replicates, 0.0, 73, asked)[2] == "percentile"
+    outside = interval_of("f1", 1.4, replicates, 0.0, 73, Interval())
     assert outside[2] == "percentile"
 
 

@@ -12,7 +12,7 @@ from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.protocol import Metrics
 from bench.score.leaderboard import score
 from bench.score.row import partly_undefined
-from tests.score.cohorts import World, make_manifest, make_protocol
+from tests.score.cohorts import World, make_dataset, make_protocol
 
 
 def test_few_lesions_are_marked_where_the_smallest_part_has_fewer_than_50():
@@ -35,11 +35,11 @@ def test_fifty_lesions_are_not_few():
 
 
 def test_one_percent_of_resamples_without_a_value_is_told():
-    drawn = np.zeros(1000)
-    drawn[:9] = np.nan
-    assert partly_undefined(drawn) == ()
-    drawn[:10] = np.nan
-    assert partly_undefined(drawn) == ("undefined in 1% of resamples",)
+    replicates = np.zeros(1000)
+    replicates[:9] = np.nan
+    assert partly_undefined(replicates) == ()
+    replicates[:10] = np.nan
+    assert partly_undefined(replicates) == ("undefined in 1% of resamples",)
 
 
 def make_world_row(lesions):
@@ -73,7 +73,9 @@ def test_without_val_predictions_sens_at_spec_90_is_undefined_and_says_so():
 def test_without_the_val_of_one_seed_sens_at_spec_90_says_so_too():
     world = World(seeds=(0, 1))
     row = world.row("a", seeds=(0, 1))
-    half = replace(row, val={slot: one for slot, one in row.val.items() if slot.seed == 0})
+    half = replace(
+        row, val={training: one for training, one in row.val.items() if training.seed == 0}
+    )
     table = world.score(half).rows[0].table.per_class["mel"]
     assert np.isnan(table["sens_at_spec_90"].value)
     assert table["sens_at_spec_90"].marks == ("no val predictions",)
@@ -81,7 +83,7 @@ def test_without_the_val_of_one_seed_sens_at_spec_90_says_so_too():
 
 def test_a_threshold_that_val_cannot_give_says_so():
     world = World()
-    others = (world.manifest.labels != 1) & (world.roles.parts[:, 1] == 2)
+    others = (world.dataset.labels != 1) & (world.roles.parts[:, 1] == 2)
     world.roles.parts[others, 1] = 0
     table = world.score(world.row("a")).rows[0].table.per_class
     assert table["mel"]["sens_at_spec_90"].marks == ("val holds no other class",)
@@ -89,7 +91,7 @@ def test_a_threshold_that_val_cannot_give_says_so():
 
 def test_a_class_missing_from_a_fold_names_the_folds_of_its_mean():
     world = World()
-    gone = (world.manifest.labels == 3) & (world.roles.parts[:, 1] == 3)
+    gone = (world.dataset.labels == 3) & (world.roles.parts[:, 1] == 3)
     world.roles.parts[gone, 1] = 0
     table = world.score(world.row("a")).rows[0].table
     assert "2 of 3 folds (0, 2)" in table.per_class["vasc"]["auc"].marks
@@ -102,7 +104,7 @@ def test_a_class_missing_from_a_fold_names_the_folds_of_its_mean():
 
 def test_a_fold_of_one_class_alone_has_an_average_precision_and_no_auc():
     world = World()
-    gone = (world.manifest.labels != 3) & (world.roles.parts[:, 1] == 3)
+    gone = (world.dataset.labels != 3) & (world.roles.parts[:, 1] == 3)
     world.roles.parts[gone, 1] = 0
     table = world.score(world.row("a")).rows[0].table
     assert "2 of 3 folds (0, 2)" in table.per_class["vasc"]["auc"].marks
@@ -113,7 +115,7 @@ def test_a_fold_of_one_class_alone_has_an_average_precision_and_no_auc():
 
 def test_support_is_of_the_repeat_that_tests_most():
     world = World(repeats=2)
-    gone = (world.manifest.labels == 3) & (world.roles.parts[:, 1] == 3)
+    gone = (world.dataset.labels == 3) & (world.roles.parts[:, 1] == 3)
     world.roles.parts[gone, 1] = 0
     table = world.score(world.row("a")).rows[0].table.per_class["vasc"]
     assert (table["support"].value, table["groups"].value) == (60, 30)
@@ -122,7 +124,7 @@ def test_support_is_of_the_repeat_that_tests_most():
 def test_a_class_missing_altogether_makes_macros_undefined_and_is_named():
     world = World()
     for column in range(3):
-        gone = (world.manifest.labels == 3) & (world.roles.parts[:, column] == 3)
+        gone = (world.dataset.labels == 3) & (world.roles.parts[:, column] == 3)
         world.roles.parts[gone, column] = 0
     board = world.score(world.row("a"), world.row("b"), *world.references())
     table = next(row for row in board.rows if row.name == "a").table
@@ -140,26 +142,26 @@ def test_a_class_missing_altogether_makes_macros_undefined_and_is_named():
 def test_predictions_of_other_images_are_refused_with_row_and_slot():
     world = World()
     row = world.row("a")
-    slot = TrainingKey(0, 0, 1)
-    one = row.test[slot]
+    training = TrainingKey(0, 0, 1)
+    one = row.test[training]
     fewer = Predictions(one.image_ids[1:], one.probs[1:], one.classes)
     with pytest.raises(PredictionError, match=r"row a, seed 0, repeat 0, fold 1 \(test\).*IMG_"):
-        world.score(replace(row, test={**row.test, slot: fewer}))
-    swapped = {**row.test, slot: row.test[TrainingKey(0, 0, 2)]}
+        world.score(replace(row, test={**row.test, training: fewer}))
+    swapped = {**row.test, training: row.test[TrainingKey(0, 0, 2)]}
     with pytest.raises(PredictionError, match=r"fold 1 \(test\): 80 images without prediction"):
         world.score(replace(row, test=swapped))
     with pytest.raises(PredictionError, match=r"fold 1 \(val\)"):
-        world.score(replace(row, val={**row.val, slot: row.val[TrainingKey(0, 0, 2)]}))
+        world.score(replace(row, val={**row.val, training: row.val[TrainingKey(0, 0, 2)]}))
 
 
 def test_predictions_of_other_classes_or_folds_are_refused():
     world = World()
     row = world.row("a")
-    slot = TrainingKey(0, 0, 0)
-    one = row.test[slot]
+    training = TrainingKey(0, 0, 0)
+    one = row.test[training]
     renamed = Predictions(one.image_ids, one.probs, ("bkl", "mel", "vasc", "nv"))
     with pytest.raises(PredictionError, match="row a.*classes bkl, mel, vasc, nv"):
-        world.score(replace(row, test={**row.test, slot: renamed}))
+        world.score(replace(row, test={**row.test, training: renamed}))
     with pytest.raises(PredictionError, match="row a: predictions of folds that the protocol"):
         world.score(replace(row, test={**row.test, TrainingKey(0, 0, 3): one}))
     with pytest.raises(PredictionError, match="row a: predictions of folds that the protocol"):
@@ -172,15 +174,15 @@ def test_predictions_of_other_classes_or_folds_are_refused():
 
 def test_roles_of_other_images_or_too_few_folds_are_refused():
     world = World()
-    other = make_manifest(60)
+    other = make_dataset(60)
     with pytest.raises(RolesError):
         score(world.protocol, other, world.roles, [world.row("a")], {})
     with pytest.raises(RolesError, match="3 fold columns.*needs 6"):
-        score(make_protocol(repeats=2), world.manifest, world.roles, [world.row("a")], {})
+        score(make_protocol(repeats=2), world.dataset, world.roles, [world.row("a")], {})
 
 
 def test_a_metric_that_is_none_is_refused():
     world = World()
     wrong = world.protocol.model_copy(update={"metrics": Metrics(primary="f2")})
     with pytest.raises(ProtocolError, match="f2"):
-        score(wrong, world.manifest, world.roles, [world.row("a")], {})
+        score(wrong, world.dataset, world.roles, [world.row("a")], {})

@@ -22,22 +22,24 @@ from tests.score.cohorts import make_run, run_of, weighted
 
 def by_scikit_learn(run, weights):
     """What scikit-learn makes of the same images, each weighted as its group."""
-    truth, called, probs = run.truth, run.called, run.probs
+    truth, predicted, probs = run.truth, run.predicted, run.probs
     weight = weights[run.group].astype(float)
     labels = np.arange(run.classes)
     given = {"sample_weight": weight, "labels": labels}
-    recall = oracle.recall_score(truth, called, average=None, **given, zero_division=np.nan)
-    precision = oracle.precision_score(truth, called, average=None, **given, zero_division=np.nan)
-    f1 = oracle.f1_score(truth, called, average=None, **given, zero_division=np.nan)
+    recall = oracle.recall_score(truth, predicted, average=None, **given, zero_division=np.nan)
+    precision = oracle.precision_score(
+        truth, predicted, average=None, **given, zero_division=np.nan
+    )
+    f1 = oracle.f1_score(truth, predicted, average=None, **given, zero_division=np.nan)
     found = {
-        ("accuracy", None): oracle.accuracy_score(truth, called, sample_weight=weight),
+        ("accuracy", None): oracle.accuracy_score(truth, predicted, sample_weight=weight),
         ("balanced_accuracy", None): recall.mean(),
         ("macro_f1", None): f1.mean(),
         ("weighted_f1", None): oracle.f1_score(
-            truth, called, average="weighted", **given, zero_division=0
+            truth, predicted, average="weighted", **given, zero_division=0
         ),
-        ("mcc", None): oracle.matthews_corrcoef(truth, called, sample_weight=weight),
-        ("kappa", None): oracle.cohen_kappa_score(truth, called, **given),
+        ("mcc", None): oracle.matthews_corrcoef(truth, predicted, sample_weight=weight),
+        ("kappa", None): oracle.cohen_kappa_score(truth, predicted, **given),
         ("log_loss", None): oracle.log_loss(truth, probs, **given),
         ("brier", None): oracle.brier_score_loss(truth, probs, **given, scale_by_half=False),
     }
@@ -47,8 +49,8 @@ def by_scikit_learn(run, weights):
         found["recall", code] = recall[code]
         found["precision", code] = precision[code]
         found["f1", code] = f1[code]
-        found["specificity", code] = oracle.recall_score(~own, called != code, **flags)
-        found["npv", code] = oracle.precision_score(~own, called != code, **flags)
+        found["specificity", code] = oracle.recall_score(~own, predicted != code, **flags)
+        found["npv", code] = oracle.precision_score(~own, predicted != code, **flags)
         above = probs[:, code] > run.thresholds[run.fold, code]
         found["sens_at_spec_90", code] = oracle.recall_score(own, above, **flags)
         found["auc_pooled", code] = rank_score(oracle.roc_auc_score, own, probs[:, code], weight)
@@ -150,7 +152,9 @@ def test_an_absent_class_is_undefined_and_so_is_every_macro():
         assert not math.isnan(found[metric, 0])
     for metric in ("balanced_accuracy", "macro_f1", "macro_auc", "macro_ap", "macro_auc_pooled"):
         assert math.isnan(found[metric, None])
-    assert found["accuracy", None] == pytest.approx((lost.called == lost.truth).mean(), abs=1e-15)
+    assert found["accuracy", None] == pytest.approx(
+        (lost.predicted == lost.truth).mean(), abs=1e-15
+    )
 
 
 def test_an_absent_class_has_no_weight_in_weighted_f1():
@@ -158,7 +162,7 @@ def test_an_absent_class_has_no_weight_in_weighted_f1():
     keep = run.truth != 3
     lost = run_of(run.truth[keep], run.probs[keep], group=run.group[keep], fold=run.fold[keep])
     found = weighted(lost, np.ones(lost.groups, dtype=int))["weighted_f1", None]
-    theirs = oracle.f1_score(lost.truth, lost.called, average="weighted", zero_division=0)
+    theirs = oracle.f1_score(lost.truth, lost.predicted, average="weighted", zero_division=0)
     assert found == pytest.approx(theirs, abs=1e-12)
 
 
@@ -223,10 +227,10 @@ def test_the_threshold_is_the_roc_curves_best_point_at_90_percent(negatives):
     score = np.round(rng.uniform(size=len(truth)) + 0.2 * truth, 2)
     probs = np.stack([-score, score], axis=1)
     threshold = thresholds_from_val(truth, probs)[1]
-    called = score > threshold
+    predicted = score > threshold
     fpr, tpr, _ = oracle.roc_curve(truth, score, drop_intermediate=False)
-    assert called[truth == 0].mean() <= 0.1 + 1e-12
-    assert called[truth == 1].mean() == tpr[fpr <= 0.1 + 1e-12].max()
+    assert predicted[truth == 0].mean() <= 0.1 + 1e-12
+    assert predicted[truth == 1].mean() == tpr[fpr <= 0.1 + 1e-12].max()
 
 
 def test_a_class_without_val_negatives_has_no_threshold():

@@ -53,15 +53,15 @@ def ranges(metric):
 @QUICK
 def test_values_and_intervals_are_ordered_and_within_the_metrics_range(run):
     sorted_scores = sort_scores(run)
-    (drawn,) = distributions([[sorted_scores]], Plan(run.groups, 128, seed=1))
+    (replicates,) = distributions([[sorted_scores]], Plan(run.groups, 128, seed=1))
     points = point_values([sorted_scores], run.groups)[0]
     pulls = accelerations([run], [point_sums(sorted_scores, run.groups)])
     for place, (metric, _) in enumerate(keys(run.classes)):
         least, most = ranges(metric)
-        inside = drawn[place][np.isfinite(drawn[place])]
+        inside = replicates[place][np.isfinite(replicates[place])]
         assert ((inside >= least - 1e-9) & (inside <= most + 1e-9)).all(), metric
         low, high, method = interval_of(
-            metric, float(points[place]), drawn[place], pulls[place], run.groups, Interval()
+            metric, float(points[place]), replicates[place], pulls[place], run.groups, Interval()
         )
         assert method or np.isnan([low, high]).all()
         if method:
@@ -129,8 +129,8 @@ def test_holm_never_lowers_a_p_value_nor_changes_their_order(p_values):
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1))
 @QUICK
 def test_ranks_lie_between_one_and_the_number_of_rows(rows, seed):
-    drawn = np.random.default_rng(seed).integers(0, 3, (rows, 40)).astype(float)
-    ranks = rank_rows(list(drawn[:, 0]), drawn, 0.95, higher=True)
+    replicates = np.random.default_rng(seed).integers(0, 3, (rows, 40)).astype(float)
+    ranks = rank_rows(list(replicates[:, 0]), replicates, 0.95, higher=True)
     assert all(1 <= rank.low <= rank.high <= rows for rank in ranks)
     assert np.isclose(sum(rank.p_best for rank in ranks), 1)
 
@@ -142,8 +142,8 @@ def test_copies_of_a_lesions_images_narrow_an_interval_less_than_new_lesions_do(
     widths = []
     for group in (same, new):
         grown = run_of(run.truth[twice], run.probs[twice], group=group)
-        (drawn,) = distributions([[sort_scores(grown)]], Plan(grown.groups, 2000, seed=3))
-        widths.append(np.ptp(np.quantile(drawn[0], [0.025, 0.975])))
+        (replicates,) = distributions([[sort_scores(grown)]], Plan(grown.groups, 2000, seed=3))
+        widths.append(np.ptp(np.quantile(replicates[0], [0.025, 0.975])))
     assert widths[1] < 0.8 * widths[0]
 
 
@@ -179,12 +179,12 @@ def test_a_seed_gives_equal_results_on_every_run(run, seed):
 def test_an_interval_of_a_smooth_metric_contains_its_estimate(seed, groups):
     run = make_run(images=2 * groups, groups=groups, folds=1, seed=seed)
     sorted_scores = sort_scores(run)
-    (drawn,) = distributions([[sorted_scores]], Plan(run.groups, 512, seed=6))
+    (replicates,) = distributions([[sorted_scores]], Plan(run.groups, 512, seed=6))
     points = point_values([sorted_scores], run.groups)[0]
     pulls = accelerations([run], [point_sums(sorted_scores, run.groups)])
     places = {key: place for place, key in enumerate(keys(run.classes))}
     for metric in ("accuracy", "log_loss", "brier"):
         at = places[metric, None]
         point = float(points[at])
-        low, high, _ = interval_of(metric, point, drawn[at], pulls[at], run.groups, Interval())
+        low, high, _ = interval_of(metric, point, replicates[at], pulls[at], run.groups, Interval())
         assert low <= point <= high, metric

@@ -9,14 +9,14 @@ from bench.errors import RolesError
 from bench.predictions import TrainingKey
 from bench.score.leaderboard import score
 from bench.score.reference_rows import references
-from tests.score.cohorts import make_manifest, make_protocol, make_roles
+from tests.score.cohorts import make_dataset, make_protocol, make_roles
 
 
 @pytest.fixture
 def world():
     protocol = make_protocol(repeats=2)
-    manifest = make_manifest()
-    return protocol, manifest, make_roles(manifest, protocol)
+    dataset = make_dataset()
+    return protocol, dataset, make_roles(dataset, protocol)
 
 
 def test_there_are_three_and_each_is_complete(world):
@@ -34,17 +34,17 @@ def test_there_are_three_and_each_is_complete(world):
 
 
 def test_prior_gives_the_training_parts_class_shares(world):
-    _, manifest, roles = world
+    _, dataset, roles = world
     prior = references(*world, seeds=[0])[1]
-    for slot, predictions in prior.test.items():
-        train = roles.rows(slot.repeat * 3 + slot.fold, "train")
-        shares = np.bincount(manifest.labels[train], minlength=4) / len(train)
+    for training, predictions in prior.test.items():
+        train = roles.rows(training.repeat * 3 + training.fold, "train")
+        shares = np.bincount(dataset.labels[train], minlength=4) / len(train)
         assert np.array_equal(predictions.probs, np.tile(shares, (len(predictions), 1)))
 
 
 def test_majority_is_the_training_parts_most_frequent_class(world):
-    _, manifest, roles = world
-    few = (manifest.labels != 2) & (np.arange(len(manifest)) % 5 == 0)
+    _, dataset, roles = world
+    few = (dataset.labels != 2) & (np.arange(len(dataset)) % 5 == 0)
     roles.parts[few & (roles.parts[:, 4] == 1), 4] = 0
     majority = references(*world, seeds=[0])[0]
     assert (majority.test[TrainingKey(0, 1, 1)].probs == np.eye(4)[2]).all()
@@ -53,7 +53,9 @@ def test_majority_is_the_training_parts_most_frequent_class(world):
 def test_uniform_draws_every_class_alike_from_its_seed(world):
     uniform, again = (references(*world, seeds=[0, 1])[2] for _ in range(2))
     first, second = (
-        np.concatenate([one.probs for slot, one in uniform.test.items() if slot.seed == seed])
+        np.concatenate(
+            [one.probs for training, one in uniform.test.items() if training.seed == seed]
+        )
         for seed in (0, 1)
     )
     assert np.array_equal(
@@ -67,8 +69,8 @@ def test_uniform_draws_every_class_alike_from_its_seed(world):
 
 def test_uniform_draws_anew_in_every_fold(world):
     uniform = references(*world, seeds=[0])[2]
-    drawn = [one.probs[:40].argmax(axis=1).tolist() for one in uniform.test.values()]
-    assert len({tuple(each) for each in drawn}) == len(drawn)
+    replicates = [one.probs[:40].argmax(axis=1).tolist() for one in uniform.test.values()]
+    assert len({tuple(each) for each in replicates}) == len(replicates)
 
 
 def test_a_fold_without_training_images_is_refused(world):

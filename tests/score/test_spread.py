@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.score.join import cohort
+from bench.score.join import build_cohort
 from bench.score.row import read_row
-from bench.score.significance import RESAMPLES, Parts, parts_of, spread
+from bench.score.significance import RESAMPLES, SeedFoldValues, seed_fold_values, spread
 from tests.score.cohorts import World, drawn_weights
 
 
@@ -17,18 +17,18 @@ def world():
 
 
 @pytest.fixture(scope="module")
-def who(world):
-    return cohort(world.protocol, world.manifest, world.roles)
+def cohort(world):
+    return build_cohort(world.protocol, world.dataset, world.roles)
 
 
 @pytest.fixture(scope="module")
-def row(world, who):
-    return read_row(world.row("a", seeds=(0, 1)), world.protocol, who)
+def row(world, cohort):
+    return read_row(world.row("a", seeds=(0, 1)), world.protocol, cohort)
 
 
 @pytest.fixture(scope="module")
-def parts(row, who):
-    (found,) = parts_of([row], "accuracy", who, 11)
+def parts(row, cohort):
+    (found,) = seed_fold_values([row], "accuracy", cohort, 11)
     return found
 
 
@@ -36,7 +36,7 @@ def right_in(row, column, seed):
     """Group of every image of a fold column and whether it is called right in the pass."""
     run = dict(zip(row.passes, row.counted, strict=True))[seed, column // 3].run
     here = run.fold == column % 3
-    return run.group[here], (run.called == run.truth)[here]
+    return run.group[here], (run.predicted == run.truth)[here]
 
 
 def test_values_are_those_of_every_seed_and_fold_column(row, parts):
@@ -45,9 +45,9 @@ def test_values_are_those_of_every_seed_and_fold_column(row, parts):
     assert parts.values.mean(axis=0) == pytest.approx(row.by_fold[0])
 
 
-def test_resamples_are_of_each_columns_own_images_and_a_mean_over_seeds(row, who, parts):
-    weights = drawn_weights(who.groups, 50, 11).astype(float)
-    assert parts.drawn.shape == (6, RESAMPLES)
+def test_resamples_are_of_each_columns_own_images_and_a_mean_over_seeds(row, cohort, parts):
+    weights = drawn_weights(cohort.groups, 50, 11).astype(float)
+    assert parts.replicates.shape == (6, RESAMPLES)
     for column in range(6):
         by_seed = [
             np.average(
@@ -55,7 +55,7 @@ def test_resamples_are_of_each_columns_own_images_and_a_mean_over_seeds(row, who
             )
             for group, right in (right_in(row, column, seed) for seed in (0, 1))
         ]
-        assert parts.drawn[column, :50] == pytest.approx(np.mean(by_seed, axis=0))
+        assert parts.replicates[column, :50] == pytest.approx(np.mean(by_seed, axis=0))
 
 
 def test_the_difference_of_a_row_to_itself_has_no_spread(parts):
@@ -65,12 +65,12 @@ def test_the_difference_of_a_row_to_itself_has_no_spread(parts):
 
 def test_the_split_is_its_definition():
     rng = np.random.default_rng(0)
-    values, drawn = rng.normal(0, [[0.1, 0.5, 0.9]] * 2), rng.normal(0, 0.05, (3, 40))
+    values, replicates = rng.normal(0, [[0.1, 0.5, 0.9]] * 2), rng.normal(0, 0.05, (3, 40))
     values[1] += [0.3, 0.0, 0.2]
     seed = np.mean([(one[0] - one[1]) ** 2 / 2 for one in values.T])
-    lesions = np.mean([np.var(one, ddof=1) for one in drawn])
+    lesions = np.mean([np.var(one, ddof=1) for one in replicates])
     between = np.var(values.mean(axis=0), ddof=1)
-    found = spread(Parts(values, drawn))
+    found = spread(SeedFoldValues(values, replicates))
     assert found.seed**2 == pytest.approx(seed)
     assert found.lesions**2 == pytest.approx(lesions)
     assert found.between**2 == pytest.approx(between)

@@ -13,7 +13,7 @@ from bench.dataset import Dataset, Record
 from bench.leaderboard import Estimate, Subgroup
 from bench.score.bootstrap import DrawnOnce
 from bench.score.derived_rows import two_classes
-from bench.score.join import cohort, join
+from bench.score.join import build_cohort, join
 from bench.score.row import FEW_GROUPS
 from bench.score.subgroups import (
     MALIGNANT,
@@ -28,20 +28,20 @@ from bench.score.subgroups import (
 from tests.score.cohorts import World
 
 
-def dressed(manifest, **columns):
-    return replace(manifest, table=manifest.table.assign(**columns))
+def dressed(dataset, **columns):
+    return replace(dataset, table=dataset.table.assign(**columns))
 
 
 @pytest.fixture(scope="module")
 def world():
     world = World(lesions=400, resamples=200)
-    lesion = np.arange(len(world.manifest)) // 2
-    world.manifest = dressed(
-        world.manifest,
+    lesion = np.arange(len(world.dataset)) // 2
+    world.dataset = dressed(
+        world.dataset,
         sex=np.where(lesion % 10 < 5, "female", "male"),
         age=np.where(lesion < 30, 15.0, np.where(lesion < 200, 45.0, np.nan)),
         source="one",
-        localization=np.where(world.manifest.labels == 3, "back", "face"),
+        localization=np.where(world.dataset.labels == 3, "back", "face"),
     )
     return world
 
@@ -49,21 +49,21 @@ def world():
 @pytest.fixture(scope="module")
 def run(world):
     row = world.row("a", skill=1.0)
-    return join(row, list(row.test), cohort(world.protocol, world.manifest, world.roles))
+    return join(row, list(row.test), build_cohort(world.protocol, world.dataset, world.roles))
 
 
 @pytest.fixture(scope="module")
 def found(world, run):
     plan = DrawnOnce(run.groups, 200, 1)
-    known = attributes(world.manifest)
+    known = attributes(world.dataset)
     return subgroups([run], [two_classes(run, [1])], known, plan, world.protocol.interval)
 
 
 def test_ages_are_put_in_bands_and_missing_ones_kept_apart():
     ages = [0, 19.5, 20, 79, 80, 95, np.nan]
     records = [Record(f"I{i}", "nv", age=age) for i, age in enumerate(ages)]
-    manifest = Dataset.from_records("ages", ("nv",), records)
-    assert attributes(manifest)["age"].tolist() == [
+    dataset = Dataset.from_records("ages", ("nv",), records)
+    assert attributes(dataset)["age"].tolist() == [
         "0 to 19",
         "0 to 19",
         "20 to 39",
@@ -75,14 +75,14 @@ def test_ages_are_put_in_bands_and_missing_ones_kept_apart():
 
 
 def test_each_subgroups_numbers_are_those_of_its_images(world, run, found):
-    sex = world.manifest.table["sex"].to_numpy()[run.place]
+    sex = world.dataset.table["sex"].to_numpy()[run.place]
     for group in found[0]:
         if group.attribute == "sex":
             own = sex == group.value
-            accuracy = oracle.accuracy_score(run.truth[own], run.called[own])
+            accuracy = oracle.accuracy_score(run.truth[own], run.predicted[own])
             assert group.metrics["accuracy"].value == pytest.approx(accuracy, abs=1e-12)
             assert group.metrics["balanced_accuracy"].value == pytest.approx(
-                oracle.balanced_accuracy_score(run.truth[own], run.called[own]), abs=1e-12
+                oracle.balanced_accuracy_score(run.truth[own], run.predicted[own]), abs=1e-12
             )
             assert group.metrics["accuracy"].n == group.images == own.sum()
             assert group.metrics["accuracy"].low < accuracy < group.metrics["accuracy"].high
@@ -97,7 +97,7 @@ def test_of_fewer_than_fifty_groups_nothing_is_said(found):
 
 @pytest.mark.parametrize(("lesions", "few"), [(49, True), (50, False)])
 def test_fifty_groups_are_enough_to_be_spoken_of(world, run, lesions, few):
-    lesion = np.arange(len(world.manifest)) // 2
+    lesion = np.arange(len(world.dataset)) // 2
     known = {"sex": pd.Categorical(np.where(lesion < lesions, "female", "male"))}
     plan = DrawnOnce(run.groups, 64, 1)
     (female, _), gaps = subgroups([run], [], known, plan, world.protocol.interval)
@@ -116,7 +116,7 @@ def test_a_class_average_is_undefined_where_a_class_is_absent(found):
 
 
 def test_attributes_that_split_nothing_say_why(world):
-    why = unsplit(attributes(world.manifest))
+    why = unsplit(attributes(world.dataset))
     assert why["source"] == "the same in all images: one"
     assert why["dx_type"] == "not in the metadata"
     assert why["image_size"] == "not looked up: report --image-sizes reads it from the files"
@@ -129,8 +129,8 @@ def test_sizes_that_few_groups_have_are_one_subgroup():
         Record(f"I{i:03}", "nv", lesion_id=lesion, image_size=size)
         for i, (lesion, size) in enumerate(zip(lesions, sizes, strict=True))
     ]
-    manifest = Dataset.from_records("sizes", ("nv",), records)
-    assert attributes(manifest)["image_size"].tolist() == ["600x450"] * 50 + ["other sizes"] * 129
+    dataset = Dataset.from_records("sizes", ("nv",), records)
+    assert attributes(dataset)["image_size"].tolist() == ["600x450"] * 50 + ["other sizes"] * 129
 
 
 def test_a_gap_names_the_worst_and_lies_within_its_interval(found):
@@ -164,7 +164,7 @@ def test_of_few_malignant_lesions_nothing_is_said_and_nothing_enters_a_gap(world
     """Of a class of a few hundred images, some subgroups hold fewer than fifty lesions."""
     unsaid = said = 0
     for group in found[0]:
-        mine = attributes(world.manifest)[group.attribute][run.place] == group.value
+        mine = attributes(world.dataset)[group.attribute][run.place] == group.value
         malignant = mine & np.isin(run.truth, [1])
         few = len(np.unique(run.group[malignant])) < FEW_GROUPS
         for name in MALIGNANT:
@@ -193,9 +193,9 @@ def test_a_gap_is_no_wider_than_its_metric(metric, widest, worst):
             Subgroup(
                 "age", name, 60, 60, too_few=False, metrics={metric: Estimate(widest * value)}
             ),
-            {metric: widest * drawn},
+            {metric: widest * replicates},
         )
-        for name, value, drawn in (
+        for name, value, replicates in (
             ("old", 0.02, np.tile([0.0, 0.2], 50)),
             ("young", 0.98, np.tile([0.8, 1.0], 50)[::-1]),
         )
@@ -215,9 +215,9 @@ def test_a_subgroup_too_often_undefined_is_left_out_of_a_gap_by_name():
             Subgroup(
                 "age", name, 60, 60, too_few=False, metrics={"macro_f1": Estimate(value, n=n)}
             ),
-            {"macro_f1": drawn},
+            {"macro_f1": replicates},
         )
-        for name, value, n, drawn in (
+        for name, value, n, replicates in (
             ("child", 0.1, 5, often),
             ("young", 0.5, 7, rarely),
             ("old", 0.4, 11, rarely - 0.1),
@@ -237,30 +237,30 @@ def test_calibration_errors_of_subgroups_are_marked_biased(found):
 
 def test_max_t_of_one_pair_is_about_a_normal_interval():
     rng = np.random.default_rng(0)
-    drawn = rng.normal(0.3, 0.1, (1, 20_000))
-    critical, spread = max_t(np.array([0.3]), drawn, 0.95)
+    replicates = rng.normal(0.3, 0.1, (1, 20_000))
+    critical, spread = max_t(np.array([0.3]), replicates, 0.95)
     assert critical == pytest.approx(1.96, abs=0.03)
     assert spread[0] == pytest.approx(0.1, rel=0.02)
 
 
 def test_max_t_of_many_independent_pairs_is_sidaks():
     rng = np.random.default_rng(0)
-    drawn = rng.normal(0, 1, (20, 40_000))
-    critical, _ = max_t(np.zeros(20), drawn, 0.95)
+    replicates = rng.normal(0, 1, (20, 40_000))
+    critical, _ = max_t(np.zeros(20), replicates, 0.95)
     assert critical == pytest.approx(3.016, abs=0.04)  # normal quantile of (1 + 0.95**(1/20)) / 2
 
 
 def test_a_picked_gap_that_is_chance_is_called_beyond_chance_rarely():
     """Six equal subgroups, 200 data sets: the largest of 15 gaps is seldom called real."""
     rng = np.random.default_rng(1)
-    called = 0
+    predicted = 0
     for _ in range(200):
         wrong = [rng.random(100) < 0.3 for _ in range(6)]
         means = np.array([one.mean() for one in wrong])
-        drawn = np.stack([rng.choice(one, (400, 100)).mean(axis=1) for one in wrong])
+        replicates = np.stack([rng.choice(one, (400, 100)).mean(axis=1) for one in wrong])
         pairs = [(a, b) for a in range(6) for b in range(a)]
         points = np.array([means[a] - means[b] for a, b in pairs])
-        apart = np.stack([drawn[a] - drawn[b] for a, b in pairs])
+        apart = np.stack([replicates[a] - replicates[b] for a, b in pairs])
         critical, spread = max_t(points, apart, 0.95)
-        called += bool((np.abs(points) > critical * spread).any())
-    assert called <= 20
+        predicted += bool((np.abs(points) > critical * spread).any())
+    assert predicted <= 20

@@ -19,11 +19,11 @@ def test_of_several_runs_value_and_resamples_are_means():
     plan = DrawnOnce(200, 200, 5)
     each = [top_two([run], plan, INTERVAL) for run in runs]
     assert top_two(runs, plan, INTERVAL).value == pytest.approx(np.mean([e.value for e in each]))
-    ledgers = [MetricSums(run.groups, 4, run.group, run.truth) for run in runs]
+    all_sums = [MetricSums(run.groups, 4, run.group, run.truth) for run in runs]
     totals = [np.bincount(run.truth, minlength=4) for run in runs]
-    assert values_of(ledgers, lambda sums: sums) == pytest.approx(np.mean(totals, axis=0))
-    alone = [resampled([one], lambda sums: sums, plan) for one in ledgers]
-    assert resampled(ledgers, lambda sums: sums, plan) == pytest.approx(np.mean(alone, axis=0))
+    assert values_of(all_sums, lambda sums: sums) == pytest.approx(np.mean(totals, axis=0))
+    alone = [resampled([one], lambda sums: sums, plan) for one in all_sums]
+    assert resampled(all_sums, lambda sums: sums, plan) == pytest.approx(np.mean(alone, axis=0))
 
 
 @pytest.mark.parametrize(

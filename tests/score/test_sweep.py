@@ -21,11 +21,11 @@ def candidate(name, skill=1.5, world=WORLD):
 
 
 def sweep(candidates, world=WORLD):
-    return choose("m", candidates, world.protocol, world.manifest, world.roles)
+    return choose("m", candidates, world.protocol, world.dataset, world.roles)
 
 
 def macro_f1(predictions):
-    code = dict(zip(WORLD.manifest.image_ids, WORLD.manifest.labels, strict=True))
+    code = dict(zip(WORLD.dataset.image_ids, WORLD.dataset.labels, strict=True))
     truth = [code[image_id] for image_id in predictions.image_ids]
     return f1_score(truth, predictions.probs.argmax(1), labels=range(4), average="macro")
 
@@ -33,10 +33,10 @@ def macro_f1(predictions):
 def test_each_fold_chooses_its_best_by_val():
     candidates = [candidate(name) for name in "abcd"]
     found = sweep(candidates)
-    assert [choice.slot for choice in found.choices] == SLOTS
+    assert [choice.training for choice in found.choices] == SLOTS
     for choice in found.choices:
-        val = {each.row: macro_f1(each.val[choice.slot]) for each in candidates}
-        test = {each.row: macro_f1(each.test[choice.slot]) for each in candidates}
+        val = {each.row: macro_f1(each.val[choice.training]) for each in candidates}
+        test = {each.row: macro_f1(each.test[choice.training]) for each in candidates}
         assert choice.candidate.row == max(val, key=val.get)
         assert choice.val == pytest.approx(max(val.values()))
         assert choice.test == pytest.approx(test[choice.candidate.row])
@@ -55,7 +55,7 @@ def test_test_predictions_have_no_say_in_the_choice():
         return Predictions(predictions.image_ids, rng.permutation(predictions.probs), CLASSES)
 
     others = [
-        replace(each, test={slot: muddled(p) for slot, p in each.test.items()})
+        replace(each, test={training: muddled(p) for training, p in each.test.items()})
         for each in candidates
     ]
     chosen = [[c.candidate.row for c in sweep(those).choices] for those in (candidates, others)]
@@ -77,11 +77,11 @@ def test_choosing_among_many_alike_is_optimistic_and_choosing_one_adds_nothing()
 
 def test_what_is_not_done_cannot_be_chosen():
     good, bad = candidate("good", 5.0), candidate("bad", 0.0)
-    slot = SLOTS[1]
-    partial = replace(good, val={s: p for s, p in good.val.items() if s != slot})
+    training = SLOTS[1]
+    partial = replace(good, val={s: p for s, p in good.val.items() if s != training})
     found = sweep([partial, bad])
-    assert {c.slot: c.candidate.row for c in found.choices} == {
-        s: "bad" if s == slot else "good" for s in SLOTS
+    assert {c.training: c.candidate.row for c in found.choices} == {
+        s: "bad" if s == training else "good" for s in SLOTS
     }
     assert [c.among for c in found.choices] == [2, 1, 2, 2, 2, 2]
     nothing = Candidate({}, "none", {}, {})

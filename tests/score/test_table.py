@@ -19,18 +19,18 @@ from tests.score.cohorts import CLASSES, World, make_row
 
 def without(row, *dropped):
     """The row less some slots."""
-    test = {slot: one for slot, one in row.test.items() if slot not in dropped}
+    test = {training: one for training, one in row.test.items() if training not in dropped}
     return replace(row, test=test)
 
 
 def pooled(world, row, seed=0, repeat=0):
     """Truth and probabilities of one pass, put together image by image."""
     truth, probs = [], []
-    where = {name: place for place, name in enumerate(world.manifest.image_ids)}
-    for slot, predictions in row.test.items():
-        if (slot.seed, slot.repeat) == (seed, repeat):
+    where = {name: place for place, name in enumerate(world.dataset.image_ids)}
+    for training, predictions in row.test.items():
+        if (training.seed, training.repeat) == (seed, repeat):
             for image, own in zip(predictions.image_ids, predictions.probs, strict=True):
-                truth.append(world.manifest.labels[where[image]])
+                truth.append(world.dataset.labels[where[image]])
                 probs.append(own)
     return np.array(truth), np.array(probs)
 
@@ -40,16 +40,16 @@ def test_values_are_those_of_the_pooled_predictions_joined_by_image_id():
     row = world.row("a")
     board = world.score(row)
     truth, probs = pooled(world, row)
-    called = probs.argmax(axis=1)
+    predicted = probs.argmax(axis=1)
     table = board.rows[0].table
     assert table.metrics["macro_f1"].value == pytest.approx(
-        oracle.f1_score(truth, called, average="macro"), abs=1e-12
+        oracle.f1_score(truth, predicted, average="macro"), abs=1e-12
     )
     assert table.per_class["mel"]["auc_pooled"].value == pytest.approx(
         oracle.roc_auc_score(truth == 1, probs[:, 1]), abs=1e-12
     )
-    assert np.array_equal(board.rows[0].confusion, oracle.confusion_matrix(truth, called))
-    assert table.metrics["accuracy"].n == len(world.manifest)
+    assert np.array_equal(board.rows[0].confusion, oracle.confusion_matrix(truth, predicted))
+    assert table.metrics["accuracy"].n == len(world.dataset)
 
 
 def test_every_metric_stands_under_its_name():
@@ -66,23 +66,23 @@ def test_fold_values_are_those_of_each_folds_predictions_alone():
     world = World()
     row = world.row("a")
     by_fold = world.score(row).rows[0].by_fold
-    labels = dict(zip(world.manifest.image_ids, world.manifest.labels, strict=True))
-    for slot, predictions in row.test.items():
+    labels = dict(zip(world.dataset.image_ids, world.dataset.labels, strict=True))
+    for training, predictions in row.test.items():
         truth = np.array([labels[image] for image in predictions.image_ids])
-        called = predictions.probs.argmax(axis=1)
+        predicted = predictions.probs.argmax(axis=1)
         one_hot = np.eye(4)[truth]
         expected = {
-            "accuracy": (called == truth).mean(),
-            "macro_f1": oracle.f1_score(truth, called, average="macro"),
-            "mcc": oracle.matthews_corrcoef(truth, called),
+            "accuracy": (predicted == truth).mean(),
+            "macro_f1": oracle.f1_score(truth, predicted, average="macro"),
+            "mcc": oracle.matthews_corrcoef(truth, predicted),
             "log_loss": oracle.log_loss(truth, predictions.probs),
             "brier": ((predictions.probs - one_hot) ** 2).sum(axis=1).mean(),
-            "ece": fifteen_bins(predictions.probs.max(axis=1), called == truth),
+            "ece": fifteen_bins(predictions.probs.max(axis=1), predicted == truth),
             "macro_auc": oracle.roc_auc_score(one_hot, predictions.probs, average="macro"),
             "macro_ap": oracle.average_precision_score(one_hot, predictions.probs),
         }
         for metric, value in expected.items():
-            assert by_fold[metric][slot.fold] == pytest.approx(value, abs=1e-12), metric
+            assert by_fold[metric][training.fold] == pytest.approx(value, abs=1e-12), metric
 
 
 def fifteen_bins(top, right):
@@ -145,7 +145,7 @@ def test_an_incomplete_row_is_made_of_whole_passes_where_it_has_any():
     world = World(seeds=(0, 1))
     part = without(world.row("part", seeds=(0, 1)), TrainingKey(1, 0, 2))
     board = world.score(part)
-    alone = World().score(make_row("part", world.protocol, world.manifest, world.roles))
+    alone = World().score(make_row("part", world.protocol, world.dataset, world.roles))
     ours, theirs = board.rows[0].table.metrics, alone.rows[0].table.metrics
     assert ours["macro_f1"].value == theirs["macro_f1"].value
     assert "incomplete: 3 of 6 folds" in ours["macro_f1"].marks
@@ -167,8 +167,10 @@ def test_of_passes_without_a_common_fold_the_longest_counts():
     world = World(seeds=(0, 1))
     row = world.row("part", seeds=(0, 1))
     parts = {
-        slots: without(row, *(set(row.test) - {TrainingKey(*slot) for slot in slots}))
-        for slots in (
+        trainings: without(
+            row, *(set(row.test) - {TrainingKey(*training) for training in trainings})
+        )
+        for trainings in (
             ((0, 0, 0), (1, 0, 1), (1, 0, 2)),
             ((0, 0, 1), (0, 0, 2), (1, 0, 0)),
         )
@@ -252,7 +254,9 @@ def test_for_a_loss_the_interval_must_lie_below_the_best_reference():
 def test_what_a_row_lacks_is_told_of_the_protocols_seeds_and_of_its_own():
     world = World(seeds=(0, 1))
     row = world.row("part", seeds=(0,))
-    more = {slot._replace(seed=2): one for slot, one in row.test.items() if slot.fold != 1}
+    more = {
+        training._replace(seed=2): one for training, one in row.test.items() if training.fold != 1
+    }
     part, whole = (
         world.score(one).rows[0]
         for one in (replace(row, test={**row.test, **more}), world.row("whole", seeds=(0, 1)))
@@ -320,7 +324,7 @@ def test_the_same_rows_give_the_same_board_in_any_order():
 def test_a_row_that_lacks_the_protocols_seed_is_incomplete():
     world = World()
     asked = world.protocol.model_copy(update={"run": Run(seeds=[7])})
-    board = score(asked, world.manifest, world.roles, [world.row("a", seeds=(0, 1))], {})
+    board = score(asked, world.dataset, world.roles, [world.row("a", seeds=(0, 1))], {})
     assert not board.rows[0].complete
     assert board.rows[0].seeds == (0, 1)
     marks = board.rows[0].table.metrics["macro_f1"].marks

@@ -21,9 +21,9 @@ from bench.protocol import PARTS
 from bench.report.comparison_page import standfirst
 from bench.score.arms import arm_view
 from bench.score.comparison import ComparisonRequest, compare_rows_in_full, find_row, sign_flip
-from bench.score.join import cohort
+from bench.score.join import build_cohort
 from bench.score.significance import (
-    Parts,
+    SeedFoldValues,
     belief,
     detectable_difference,
     holm,
@@ -49,10 +49,10 @@ def rows(world):
     return [world.row("strong", 2.0), world.row("weak", 0.7), world.row("twin", 2.0)]
 
 
-def compare(world, rows, *names, facts=None, **question):
-    asked = ComparisonRequest(question.pop("metric", "macro_f1"), **question)
+def compare(world, rows, *names, facts=None, **request):
+    asked = ComparisonRequest(request.pop("metric", "macro_f1"), **request)
     return compare_rows_in_full(
-        world.protocol, world.manifest, world.roles, rows, facts or {}, names, asked
+        world.protocol, world.dataset, world.roles, rows, facts or {}, names, asked
     )
 
 
@@ -101,7 +101,7 @@ def test_all_compared_rows_and_what_was_tested_are_counted(world, rows):
     assert found.family.keys() == {"strong", "weak", "twin"}
     assert found.tested == (240, 120)
     by_fold = [np.array(world.score(row).rows[0].by_fold["macro_f1"]) for row in rows[:2]]
-    ratio = cohort(world.protocol, world.manifest, world.roles).test_train_ratio
+    ratio = build_cohort(world.protocol, world.dataset, world.roles).test_train_ratio
     of_three = detectable_difference(np.zeros(2), by_fold[0] - by_fold[1], ratio, 0.95, pairs=3)
     assert found.pairs[0].detectable.test == pytest.approx(of_three.test)
 
@@ -109,7 +109,7 @@ def test_all_compared_rows_and_what_was_tested_are_counted(world, rows):
 def test_the_ratio_of_the_test_is_images_tested_to_images_trained_on(world):
     parts = world.roles.parts
     tested, trained = ((parts == PARTS.index(part)).sum(axis=0) for part in ("test", "train"))
-    found = cohort(world.protocol, world.manifest, world.roles).test_train_ratio
+    found = build_cohort(world.protocol, world.dataset, world.roles).test_train_ratio
     assert found == pytest.approx((tested / trained).mean())
     assert found < 1
 
@@ -123,7 +123,7 @@ def test_further_seeds_enter_no_comparison(world):
     rows = [world.row(name, skill, seeds=(0, 1)) for name, skill in (("a", 2.0), ("b", 1.0))]
     found = compare(world, rows, "a", "b")
     assert found.trainings == (3, 3)
-    alone = [row.only({slot for slot in row.test if not slot.seed}) for row in rows]
+    alone = [row.only({training for training in row.test if not training.seed}) for row in rows]
     assert found.pairs[0].comparison == compare(world, alone, "a", "b").pairs[0].comparison
     assert found.pairs[0].spread.seeds == 1
 
@@ -132,22 +132,22 @@ def test_disagreements_are_counted_image_by_image(world, rows):
     (pair,) = compare(world, rows, "strong", "weak").pairs
     label_of = dict(
         zip(
-            world.manifest.image_ids,
-            np.array(world.manifest.classes)[world.manifest.labels],
+            world.dataset.image_ids,
+            np.array(world.dataset.classes)[world.dataset.labels],
             strict=True,
         )
     )
     right, said = [], []
     for row in rows[:2]:
-        called = {}
+        predicted = {}
         for predictions in row.test.values():
             tops = np.array(predictions.classes)[predictions.probs.argmax(axis=1)]
-            called.update(zip(predictions.image_ids, tops, strict=True))
-        right.append({image for image, top in called.items() if top == label_of[image]})
-        said.append(called)
+            predicted.update(zip(predictions.image_ids, tops, strict=True))
+        right.append({image for image, top in predicted.items() if top == label_of[image]})
+        said.append(predicted)
     only_a, only_b = right[0] - right[1], right[1] - right[0]
     *classes, every = pair.disagreements
-    assert (every.label, every.images) == ("", len(world.manifest))
+    assert (every.label, every.images) == ("", len(world.dataset))
     assert (every.only_a, every.only_b) == (len(only_a), len(only_b))
     for line in classes:
         assert line.only_a == sum(label_of[image] == line.label for image in only_a)
@@ -162,15 +162,15 @@ def test_disagreements_are_counted_image_by_image(world, rows):
 
 def test_disagreements_are_tested_image_by_image_and_group_by_group(world, rows):
     (pair,) = compare(world, rows, "strong", "weak").pairs
-    who = cohort(world.protocol, world.manifest, world.roles)
+    cohort = build_cohort(world.protocol, world.dataset, world.roles)
     a, b = (right_or_wrong(world, row) for row in rows[:2])
     apart = a - b
     for line in pair.disagreements:
-        own = [line.label in ("", world.manifest.classes[code]) for code in who.labels]
-        by_group = pd.Series(apart[own]).groupby(who.group[own])
+        own = [line.label in ("", world.dataset.classes[code]) for code in cohort.labels]
+        by_group = pd.Series(apart[own]).groupby(cohort.group[own])
         only_a, only_b = int((apart[own] > 0).sum()), int((apart[own] < 0).sum())
         theirs = mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue
-        icc = pair_correlation(apart[own], who.group[own])
+        icc = pair_correlation(apart[own], cohort.group[own])
         assert line.groups == by_group.ngroups
         assert line.p_images == pytest.approx(theirs)
         assert line.p_groups == pytest.approx(sign_flip(by_group.sum().to_numpy(dtype=int)))
@@ -180,11 +180,11 @@ def test_disagreements_are_tested_image_by_image_and_group_by_group(world, rows)
 
 def right_or_wrong(world, row):
     """1 or 0 for every image of the roster."""
-    right = np.zeros(len(world.manifest))
-    place = {image: at for at, image in enumerate(world.manifest.image_ids)}
+    right = np.zeros(len(world.dataset))
+    place = {image: at for at, image in enumerate(world.dataset.image_ids)}
     for predictions in row.test.values():
         at = [place[image] for image in predictions.image_ids]
-        right[at] = predictions.probs.argmax(axis=1) == world.manifest.labels[at]
+        right[at] = predictions.probs.argmax(axis=1) == world.dataset.labels[at]
     return right
 
 
@@ -209,7 +209,7 @@ def test_identical_rows_are_told_so(world, rows):
 
 
 def test_rows_are_compared_on_the_trainings_that_all_have(world, rows):
-    part = rows[1].only({slot for slot in rows[1].test if slot.fold != 2})
+    part = rows[1].only({training for training in rows[1].test if training.fold != 2})
     found = compare(world, [rows[0], part], "strong", "weak")
     assert found.trainings == (2, 3)
     assert found.folds == 2
@@ -223,7 +223,7 @@ def test_rows_are_compared_on_the_trainings_that_all_have(world, rows):
 
 def test_of_rows_that_lack_folds_p_is_adjusted_over_the_ranked_rows_on_what_they_have(world, rows):
     """Less to go by must not make a pair surer: dropping a fold drops no other row."""
-    part = rows[1].only({slot for slot in rows[1].test if slot.fold != 2})
+    part = rows[1].only({training for training in rows[1].test if training.fold != 2})
     found = compare(world, [rows[0], part, rows[2]], "strong", "weak")
     assert found.family.keys() == {"strong", "weak", "twin"}
     assert found.notes == ("weak is not ranked: incomplete: 2 of 3 folds",)
@@ -234,7 +234,7 @@ def test_of_rows_that_lack_folds_p_is_adjusted_over_the_ranked_rows_on_what_they
         np.array(world.score(row).rows[0].by_fold["macro_f1"])[folds]
         for row in (rows[0], rows[1], rows[2])
     ]
-    ratio = cohort(world.protocol, world.manifest, world.roles).test_train_ratio
+    ratio = build_cohort(world.protocol, world.dataset, world.roles).test_train_ratio
     p = [nadeau_bengio(values[a] - values[b], ratio) for a, b in ((0, 1), (0, 2), (1, 2))]
     assert one.p == pytest.approx(p[0])
     assert one.p_adjusted == pytest.approx(holm(p)[0])
@@ -243,13 +243,15 @@ def test_of_rows_that_lack_folds_p_is_adjusted_over_the_ranked_rows_on_what_they
 def test_of_passes_cut_short_the_whole_ones_are_compared_by_interval_and_test_alike():
     world = World(repeats=3, folds=3, resamples=200)
     whole, other = world.row("a", 1.2), world.row("b", 0.9)
-    cut = other.only({slot for slot in other.test if slot.fold or not slot.repeat})
+    cut = other.only({training for training in other.test if training.fold or not training.repeat})
     found = compare(world, [whole, cut], "a", "b")
     assert found.trainings == (3, 9)
-    first = {slot for slot in whole.test if not slot.repeat}
+    first = {training for training in whole.test if not training.repeat}
     alone = compare(world, [whole.only(first), other.only(first)], "a", "b")
     assert found.pairs[0].comparison == alone.pairs[0].comparison
-    none_whole = other.only({slot for slot in other.test if slot.fold != slot.repeat % 2})
+    none_whole = other.only(
+        {training for training in other.test if training.fold != training.repeat % 2}
+    )
     found = compare(world, [whole, none_whole], "a", "b")
     assert found.trainings == (3, 9)  # fold 2 of every repeat
     assert found.pairs[0].comparison.difference == pytest.approx(
@@ -262,7 +264,8 @@ def test_of_passes_without_a_common_fold_the_longest_is_compared():
     for kept in ({(0, 0), (1, 1), (1, 2)}, {(0, 1), (0, 2), (1, 0)}):
         rows = [world.row(name, seeds=(0, 1)) for name in "ab"]
         parts = [
-            row.only({slot for slot in row.test if (slot.seed, slot.fold) in kept}) for row in rows
+            row.only({training for training in row.test if (training.seed, training.fold) in kept})
+            for row in rows
         ]
         found = compare(world, parts, "a", "b")
         assert found.trainings == (2, 6)
@@ -296,7 +299,7 @@ def test_of_a_protocol_with_arms_the_first_is_compared_and_named():
         for name, skill in (("a", 2.5), ("b", 0.5))
     ]
     same = compare_rows_in_full(
-        protocol, world.manifest, roles, alone, {}, ("a", "b"), ComparisonRequest("macro_f1")
+        protocol, world.dataset, roles, alone, {}, ("a", "b"), ComparisonRequest("macro_f1")
     )
     assert found.pairs[0].comparison == same.pairs[0].comparison
 
@@ -364,14 +367,14 @@ def _comparison(difference, low, high, metric="macro_f1"):
 def test_non_inferiority_needs_interval_and_test():
     by_fold = np.array([0.010, -0.004, 0.003, 0.001, -0.006])
     one = _comparison(0.001, -0.012, 0.014)
-    drawn = np.linspace(-0.012, 0.014, 50)
-    found = non_inferiority(one, drawn, by_fold, 0.0, 0.95, 0.02)
+    replicates = np.linspace(-0.012, 0.014, 50)
+    found = non_inferiority(one, replicates, by_fold, 0.0, 0.95, 0.02)
     theirs = scipy.stats.ttest_1samp(by_fold, -0.02, alternative="greater").pvalue
     assert found.p == pytest.approx(theirs)
     assert found.shown
-    assert not non_inferiority(one, drawn, by_fold, 0.0, 0.95, 0.011).shown
-    assert not non_inferiority(one, drawn, by_fold * 20, 0.0, 0.95, 0.02).shown
-    assert not non_inferiority(one, drawn, by_fold, NAN, 0.95, 0.02).shown
+    assert not non_inferiority(one, replicates, by_fold, 0.0, 0.95, 0.011).shown
+    assert not non_inferiority(one, replicates, by_fold * 20, 0.0, 0.95, 0.02).shown
+    assert not non_inferiority(one, replicates, by_fold, NAN, 0.95, 0.02).shown
 
 
 def test_non_inferiority_in_a_loss_is_that_of_its_negative():
@@ -385,8 +388,8 @@ def test_non_inferiority_in_a_loss_is_that_of_its_negative():
 
 def test_non_inferiority_is_one_sided_at_half_of_what_the_interval_leaves_out():
     by_fold = np.array([0.02, -0.02, 0.01, -0.01, 0.0])
-    drawn = np.linspace(-0.01, 0.01, 50)
-    found = non_inferiority(_comparison(0.0, -0.01, 0.01), drawn, by_fold, 0.0, 0.95, 0.0165)
+    replicates = np.linspace(-0.01, 0.01, 50)
+    found = non_inferiority(_comparison(0.0, -0.01, 0.01), replicates, by_fold, 0.0, 0.95, 0.0165)
     assert 0.025 < found.p < 0.05
     assert not found.shown
 
@@ -404,17 +407,17 @@ def test_where_all_resamples_agree_on_a_difference_it_is_the_bound(metric, bound
 def test_the_detectable_difference_is_found_four_times_in_five():
     """Simulated: the interval of a normal estimate, and the t test, at what is said to show."""
     rng = np.random.default_rng(0)
-    drawn = rng.normal(0, 0.01, 200_000)
+    replicates = rng.normal(0, 0.01, 200_000)
     by_fold = rng.normal(0, 0.02, 25)
-    found = detectable_difference(drawn, by_fold, 0.0, 0.95)
+    found = detectable_difference(replicates, by_fold, 0.0, 0.95)
     estimates = rng.normal(found.interval, 0.01, 20_000)
     assert (np.abs(estimates) > 1.96 * 0.01).mean() == pytest.approx(0.8, abs=0.01)
     folds = rng.normal(found.test, by_fold.std(ddof=1), (20_000, 25))
     p = scipy.stats.ttest_1samp(folds, 0, axis=1).pvalue
     assert (p < 0.05).mean() == pytest.approx(0.8, abs=0.02)
-    assert math.isnan(detectable_difference(drawn, by_fold, NAN, 0.95).test)
+    assert math.isnan(detectable_difference(replicates, by_fold, NAN, 0.95).test)
     assert math.isnan(detectable_difference(np.full(100, 0.1), by_fold, 0.0, 0.95).interval)
-    many = detectable_difference(drawn, by_fold, 0.0, 0.95, pairs=28)
+    many = detectable_difference(replicates, by_fold, 0.0, 0.95, pairs=28)
     assert many.interval == found.interval
     folds = rng.normal(many.test, by_fold.std(ddof=1), (20_000, 25))
     p = scipy.stats.ttest_1samp(folds, 0, axis=1).pvalue
@@ -438,14 +441,14 @@ def test_the_spread_finds_what_was_put_in():
     lesions, training, seed = 0.02, 0.03, 0.01
     fold = rng.normal(0, lesions, folds) + rng.normal(0, training, folds)
     values = 0.5 + fold + rng.normal(0, seed, (seeds, folds))
-    drawn = rng.normal(0, lesions, (folds, 200))
-    found = spread(Parts(values, drawn))
+    replicates = rng.normal(0, lesions, (folds, 200))
+    found = spread(SeedFoldValues(values, replicates))
     assert found.lesions == pytest.approx(lesions, rel=0.05)
     assert found.training == pytest.approx(training, rel=0.05)
     assert found.seed == pytest.approx(seed, rel=0.05)
-    assert math.isnan(spread(Parts(values[:1], drawn)).seed)
-    assert math.isnan(spread(Parts(values[:, :1], drawn[:1])).lesions)
-    assert spread(Parts(values * 0 + 0.5, drawn)).training == 0
+    assert math.isnan(spread(SeedFoldValues(values[:1], replicates)).seed)
+    assert math.isnan(spread(SeedFoldValues(values[:, :1], replicates[:1])).lesions)
+    assert spread(SeedFoldValues(values * 0 + 0.5, replicates)).training == 0
 
 
 def _verdicts(names, apart):

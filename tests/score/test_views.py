@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from bench.dataset import Dataset, Record
 from bench.score.bootstrap import Plan
 from bench.score.derived_rows import averaged, subset, temperatures, tempered, two_classes
-from bench.score.join import cohort, join
+from bench.score.join import build_cohort, join
 from bench.score.metrics import keys, sensitive_thresholds, thresholds_from_val
 from bench.score.row import read_row, score_run
 from bench.score.row_report import unit_codes, unit_tables
@@ -26,14 +26,14 @@ def world():
 
 
 @pytest.fixture(scope="module")
-def who(world):
-    return cohort(world.protocol, world.manifest, world.roles)
+def cohort(world):
+    return build_cohort(world.protocol, world.dataset, world.roles)
 
 
 @pytest.fixture(scope="module")
-def run(world, who):
+def run(world, cohort):
     row = world.row("a", skill=1.2)
-    return join(row, list(row.test), who)
+    return join(row, list(row.test), cohort)
 
 
 def values_of(run):
@@ -41,24 +41,24 @@ def values_of(run):
 
 
 def test_lesions_are_scored_on_their_mean_probabilities(world, run):
-    lesions = world.manifest.table["lesion_id"].to_numpy()
+    lesions = world.dataset.table["lesion_id"].to_numpy()
     frame = pd.DataFrame(run.probs).assign(lesion=lesions[run.place], truth=run.truth)
     means = frame.groupby("lesion").mean()
-    called = means[[0, 1, 2, 3]].to_numpy().argmax(axis=1)
+    predicted = means[[0, 1, 2, 3]].to_numpy().argmax(axis=1)
     own = averaged(run, np.unique(lesions, return_inverse=True)[1])
     found = values_of(own)
     truth = means["truth"].astype(int)
-    assert len(own.truth) == world.manifest.table["lesion_id"].nunique()
+    assert len(own.truth) == world.dataset.table["lesion_id"].nunique()
     assert found["balanced_accuracy", None] == pytest.approx(
-        oracle.balanced_accuracy_score(truth, called), abs=1e-12
+        oracle.balanced_accuracy_score(truth, predicted), abs=1e-12
     )
     assert found["macro_f1", None] == pytest.approx(
-        oracle.f1_score(truth, called, average="macro"), abs=1e-12
+        oracle.f1_score(truth, predicted, average="macro"), abs=1e-12
     )
 
 
 def test_thresholds_of_lesions_come_from_lesions_of_val(world, run):
-    lesions = np.unique(world.manifest.table["lesion_id"], return_inverse=True)[1]
+    lesions = np.unique(world.dataset.table["lesion_id"], return_inverse=True)[1]
     own = averaged(run, lesions)
     part = run.val[0]
     means = pd.DataFrame(part.probs).groupby(lesions[part.place]).mean().to_numpy()
@@ -93,14 +93,14 @@ def test_a_patient_of_two_diagnoses_counts_once_for_each():
         Record(f"I{i}", label, lesion_id=f"L{label}", patient_id="P")
         for i, label in enumerate(labels)
     ]
-    manifest = Dataset.from_records("two", ("mel", "nv"), records)
+    dataset = Dataset.from_records("two", ("mel", "nv"), records)
     world = World()
     row = world.row("a")
-    run = join(row, list(row.test), cohort(world.protocol, world.manifest, world.roles))
+    run = join(row, list(row.test), build_cohort(world.protocol, world.dataset, world.roles))
     chosen = np.arange(len(run.truth)) < 4
     mine = replace(
         subset(run, chosen),
-        truth=manifest.labels,
+        truth=dataset.labels,
         place=np.arange(4),
         fold=np.zeros(4, dtype=int),
         val={},
@@ -110,10 +110,10 @@ def test_a_patient_of_two_diagnoses_counts_once_for_each():
     assert items.probs[0] == pytest.approx(mine.probs[:2].mean(axis=0))
 
 
-def test_only_units_that_the_data_names_are_shown(world, who):
-    row = read_row(world.row("a"), world.protocol, who)
-    plan = Plan(who.groups, 64, 1)
-    tables = unit_tables(row, unit_codes(world.manifest), who, plan, world.protocol.interval)
+def test_only_units_that_the_data_names_are_shown(world, cohort):
+    row = read_row(world.row("a"), world.protocol, cohort)
+    plan = Plan(cohort.groups, 64, 1)
+    tables = unit_tables(row, unit_codes(world.dataset), cohort, plan, world.protocol.interval)
     assert [table.unit for table in tables] == ["lesion"]
     assert tables[0].units == tables[0].items == 240
     assert tables[0].table.metrics["accuracy"].n == 240
@@ -128,12 +128,12 @@ def test_images_without_a_lesion_are_units_of_their_own():
     assert len(set(codes.tolist())) == 3
 
 
-def test_units_that_are_never_tested_are_not_counted(world, who):
-    row = read_row(world.row("a"), world.protocol, who)
+def test_units_that_are_never_tested_are_not_counted(world, cohort):
+    row = read_row(world.row("a"), world.protocol, cohort)
     part = subset(row.counted[0].run, row.counted[0].run.fold == 1)
     row = replace(row, counted=(score_run(part),))
-    plan = Plan(who.groups, 64, 1)
-    (table,) = unit_tables(row, unit_codes(world.manifest), who, plan, world.protocol.interval)
+    plan = Plan(cohort.groups, 64, 1)
+    (table,) = unit_tables(row, unit_codes(world.dataset), cohort, plan, world.protocol.interval)
     assert table.units == table.items == 80
 
 
@@ -199,12 +199,12 @@ def test_the_temperature_is_that_of_scipys_optimum_on_val(run):
 
         best = minimize_scalar(loss, bracket=(-1, 1))
         assert np.log(found[fold]) == pytest.approx(best.x, abs=1e-4)
-    warm = tempered(run, found)
-    assert np.array_equal(warm.called, run.called)
+    calibrated = tempered(run, found)
+    assert np.array_equal(calibrated.predicted, run.predicted)
     fold = run.fold == 1
     logits = np.log(run.probs[fold]) / found[1]
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert warm.probs[fold] == pytest.approx(expected, abs=1e-9)
+    assert calibrated.probs[fold] == pytest.approx(expected, abs=1e-9)
 
 
 def test_without_the_val_of_one_fold_there_is_no_temperature(run):

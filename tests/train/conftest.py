@@ -1,4 +1,4 @@
-"""What tests of training share: tasks on the small dataset, a journal, an interruption."""
+"""Fixtures of training tests: tasks on the small dataset, a journal, an interruption."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bench.train.loop import Training
 from tests.conftest import CLASSES
 
 
-class Heard:
-    """A journal that remembers."""
+class RecordingJournal:
+    """A journal that keeps everything."""
 
     def __init__(self):
         self.rows, self.facts, self.notes, self.val = [], {}, [], None
@@ -52,23 +52,23 @@ def make_task(small_source, tmp_path):
         table = write_fold_table(fold_table(manifest, small_roles(manifest), 0))
         train, val, test = read_fold(table, store)
         return FoldTask(
-            CLASSES, train, val, test, recipe, 0, 0, "cpu", 1, weights, tmp_path / folder, Heard(),
-            chain=tuple(store.index.chain),
+            CLASSES, train, val, test, recipe, 0, 0, "cpu", 1, weights, tmp_path / folder,
+            RecordingJournal(), chain=tuple(store.index.chain),
         )  # fmt: skip
 
     return make
 
 
 class Killed(BaseException):
-    """What a kill looks like from inside."""
+    """A kill, as the process sees it."""
 
 
 def interrupt_after(monkeypatch, epochs: int) -> None:
-    """End the next training once it has kept the state of so many epochs."""
+    """End the next training after it has stored the state of this many epochs."""
     keep = Training._state
 
     def state(self):
-        if len(self.history) > epochs:
+        if len(self.progress.history) > epochs:
             raise Killed
         return keep(self)
 

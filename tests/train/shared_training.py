@@ -1,8 +1,8 @@
 """One of the processes that share a training, started by torchrun from `test_distributed`.
 
-    torchrun --nproc-per-node=2 -m tests.train.shared_training ASK.json
+    torchrun --nproc-per-node=2 -m tests.train.shared_training REQUEST.json
 
-ASK names a store, a fold table, a recipe and a folder; the first process leaves its answers there.
+REQUEST names a cache, a fold table, a recipe and a folder for the answers.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def first_gradients(task: FoldTask) -> dict[str, np.ndarray]:
         raise GradientsThereError
 
     training = Training(task, fabric, model, Scale.of(model, fabric.device))
-    training._enter_phase(0)
+    training._start_phase(0)
     training.freezing.enter = lambda _: model.eval()
     training._take_step = stop
     try:

@@ -1,4 +1,4 @@
-"""Switches of the device, and what a record tells of it. What only a GPU can show is not here."""
+"""Options of the device, and its facts in the record, as far as a CPU can show them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.errors import MethodError
 from bench.method import Recipe
 from bench.run.local import gpu_slots
 from bench.train import fabric as device
-from bench.train import fit_predict, loop, sampling
+from bench.train import fit_predict, sampling
 from bench.train.fabric import synchronised
 from bench.train.models import build_model
 from bench.train.predictor import load_classifier
@@ -27,11 +27,11 @@ def test_deterministic_algorithms_are_asked_for_within_the_training_alone(make_t
     seen = []
     forward = nn.Linear.forward
 
-    def noting(self, features):
+    def recording(self, features):
         seen.append(torch.are_deterministic_algorithms_enabled())
         return forward(self, features)
 
-    monkeypatch.setattr(nn.Linear, "forward", noting)
+    monkeypatch.setattr(nn.Linear, "forward", recording)
     monkeypatch.delenv(device.CUBLAS, raising=False)
     plain = fit_predict(make_task(SHORT, "plain")).probs
     assert set(seen) == {False}
@@ -113,11 +113,11 @@ def test_images_go_where_there_is_room(make_task, monkeypatch, free, stays):
 
 def test_a_training_on_resident_images_ends_in_the_same_bits(make_task, monkeypatch):
     expected = fit_predict(make_task(SHORT, "plain")).probs
-    monkeypatch.setattr(loop, "near", ResidentImages)
+    monkeypatch.setattr(sampling, "on_device", ResidentImages)
     assert (fit_predict(make_task(SHORT, "resident")).probs == expected).all()
 
 
-def test_a_record_tells_speed_and_use(make_task):
+def test_the_record_has_speed_and_utilisation(make_task):
     task = make_task(SHORT)
     fit_predict(task)
     assert 0 < task.journal.facts["utilisation"] < 1.5
@@ -127,12 +127,12 @@ def test_a_record_tells_speed_and_use(make_task):
 @pytest.mark.parametrize(
     ("answer", "share"), [("echo 37", 0.37), ("echo '[N/A]'", None), ("exit 3", None)]
 )
-def test_the_drivers_word_is_read(tmp_path, answer, share):
+def test_the_utilisation_of_the_driver_is_read(tmp_path, answer, share):
     smi = tmp_path / "nvidia-smi"
     smi.write_text(f"#!/bin/sh\n{answer}\n")
     smi.chmod(0o755)
-    assert device.busy_share([str(smi)]) == share
-    assert device.busy_share([str(tmp_path / "none")]) is None
+    assert device.utilisation_by([str(smi)]) == share
+    assert device.utilisation_by([str(tmp_path / "none")]) is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from bench.errors import ResultsError
 from bench.train import checkpoint, fit_predict
 from tests.run.small_disk import SmallDisk, small_disk
-from tests.train.conftest import Heard, Killed, interrupt_after
+from tests.train.conftest import Killed, RecordingJournal, interrupt_after
 from tests.train.test_loop import EVERYTHING
 
 __all__ = ["small_disk"]
@@ -29,11 +29,11 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written_costs_one_epoch(
     with monkeypatch.context() as context, pytest.raises(OSError) as raised:  # noqa: PT011
         write = small_disk.fills_at(checkpoint.write_atomically, name)
         context.setattr(checkpoint, "write_atomically", write)
-        fit_predict(replace(task, journal=Heard()))
+        fit_predict(replace(task, journal=RecordingJournal()))
     assert raised.value.errno in {errno.ENOSPC, errno.EFBIG}
     assert raised.value.filename == str(task.folder / name)
     assert len(checkpoint.load_last(task.folder).state["history"]) >= 1
-    assert (fit_predict(replace(task, journal=Heard())).probs == expected).all()
+    assert (fit_predict(replace(task, journal=RecordingJournal())).probs == expected).all()
 
 
 @pytest.mark.parametrize("place", ["weights", "header"])
@@ -46,7 +46,7 @@ def test_a_flipped_byte_in_the_best_weights_is_refused(make_task, place):
     content[at] ^= 1
     path.write_bytes(content)
     with pytest.raises(ResultsError, match="remove its folder and run again"):
-        fit_predict(replace(task, journal=Heard()))
+        fit_predict(replace(task, journal=RecordingJournal()))
     for each in task.folder.iterdir():
         each.unlink()
-    assert np.array_equal(fit_predict(replace(task, journal=Heard())).probs, expected)
+    assert np.array_equal(fit_predict(replace(task, journal=RecordingJournal())).probs, expected)

@@ -7,7 +7,7 @@ from scipy.special import softmax
 
 from bench.method import LabelledPart, Recipe
 from bench.train import fit_predict
-from bench.train.fusion import NoFusion, fusion_of
+from bench.train.fusion import NoFusion, build_fusion
 
 SHORT = Recipe(image_size=16, epochs=1, lr=1e-5)
 
@@ -38,14 +38,14 @@ def test_metadata_that_tells_nothing_is_given_no_say(make_task):
     train = LabelledPart(tuple(blank), task.train.images, task.train.labels, task.train.group_ids)
     task = replace(task, train=train)
     val = softmax(2 * np.eye(3)[task.val.labels] + rng.normal(size=(len(task.val), 3)), axis=1)
-    fused = fusion_of(task, val)(task.val, val)
+    fused = build_fusion(task, val)(task.val, val)
     np.testing.assert_array_equal(fused.argmax(axis=1), val.argmax(axis=1))
 
 
 def test_without_the_switch_nothing_changes(make_task):
     task = make_task(SHORT)
     probs = np.full((len(task.test), 3), 1 / 3)
-    fusion = fusion_of(task, probs)
+    fusion = build_fusion(task, probs)
     assert isinstance(fusion, NoFusion)
     assert fusion(task.test, probs) is probs
 

@@ -116,5 +116,5 @@ def test_maps_of_other_families_have_the_images_size_and_differ_by_class(name, s
 
 def test_a_model_without_places_is_refused():
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
-    with pytest.raises(MethodError, match="no features of a place"):
+    with pytest.raises(MethodError, match="no spatial features"):
         features_of(model, torch.zeros(1, 3, 4, 4))

@@ -13,7 +13,7 @@ from bench.method import Recipe
 from bench.train import checkpoint, fit_predict
 from bench.train.loop import TrainingError
 from tests.conftest import CLASSES
-from tests.train.conftest import Heard, Killed, interrupt_after
+from tests.train.conftest import Killed, RecordingJournal, interrupt_after
 
 EVERYTHING = Recipe(
     image_size=16,
@@ -85,7 +85,7 @@ def test_a_training_interrupted_within_its_epochs_ends_in_the_same_bits(
         with monkeypatch.context() as context, pytest.raises(Killed):
             kill_at_save(context, number)
             fit_predict(broken)
-    again = replace(broken, journal=Heard())
+    again = replace(broken, journal=RecordingJournal())
     assert (fit_predict(again).probs == expected.probs).all()
     for kind in ("best", "best_ema"):
         mine, theirs = (
@@ -105,7 +105,7 @@ def test_a_training_resumed_elsewhere_says_what_has_changed(make_task, monkeypat
     last = checkpoint.load_last(task.folder).state
     last["environment"]["torch"] = "1.0"
     checkpoint.save_last(task.folder, last)
-    again = replace(task, journal=Heard())
+    again = replace(task, journal=RecordingJournal())
     fit_predict(again)
     (note,) = again.journal.notes
     assert "torch 1.0 became" in note

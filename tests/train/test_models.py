@@ -43,8 +43,8 @@ def test_swin_takes_weights_made_for_another_size(tmp_path, size):
     assert (resized.view(side, side).diff(dim=0) > 0).all()
 
 
-def test_a_model_that_cannot_be_made_as_told_says_with_what():
-    with pytest.raises(MethodError, match=r"cannot make vgg11 with .*drop_path_rate=0.1"):
+def test_a_model_that_timm_cannot_build_is_refused_with_its_settings():
+    with pytest.raises(MethodError, match=r"vgg11 with .*drop_path_rate=0.1"):
         build_model(Recipe(model="vgg11", drop_path=0.1), 3, None)
 
 

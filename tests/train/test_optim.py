@@ -174,7 +174,7 @@ def test_nothing_is_frozen_that_starts_from_scratch():
     assert all(module.training for module in model.modules())
 
 
-def test_groups_of_parameters_learn_at_rates_of_their_own():
+def test_parameter_groups_have_separate_learning_rates():
     """As torch's parameter groups say it, written out for the custom CNN."""
     model = CustomCNN(3)
     recipe = Recipe().with_overrides(
@@ -186,7 +186,7 @@ def test_groups_of_parameters_learn_at_rates_of_their_own():
     groups = parameter_groups(model, recipe)
     assert {group["lr_scale"] for group in groups} == {0.05, 0.5, 1, 2}
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
-    with pytest.raises(MethodError, match="no parameter is called 'stem'"):
+    with pytest.raises(MethodError, match="lr_scales: no parameter matches 'stem'"):
         rate_scales(model, Recipe().with_overrides({"lr_scales": "stem:0.1"}))
 
 

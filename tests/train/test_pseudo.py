@@ -12,7 +12,7 @@ from bench.dataset import Record, UnlabelledRecord
 from bench.errors import DataError, MethodError
 from bench.method import Images, Part, Recipe
 from bench.train import fit_predict
-from bench.train.pseudo_labels import TwoStores, taught
+from bench.train.pseudo_labels import ConcatenatedImages, student_task
 from tests.conftest import CLASSES, draw_image
 
 RECIPE = Recipe(image_size=16, epochs=4, batch_size=8, lr=5e-3)
@@ -34,11 +34,11 @@ def unlabelled_part():
     return Part(records, Images(np.stack(images), np.arange(len(images))))
 
 
-def test_two_stores_are_one_behind_the_other():
+def test_concatenated_images_are_one_cache_after_the_other():
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 256, (2, 9, 4, 4, 3), dtype=np.uint8)
     rows, more = np.array([5, 2, 8]), np.array([1, 7])
-    joined = TwoStores(first, rows, Images(second, more))
+    joined = ConcatenatedImages(first, rows, Images(second, more))
     whole = np.concatenate([first[rows], second[more]])
     order = rng.permutation(5)
     assert len(joined) == 5
@@ -54,7 +54,7 @@ def test_the_teacher_labels_what_it_is_sure_of_and_the_student_gets_it(make_task
         asked.append(teacher)
         return fit_predict(teacher)
 
-    student = taught(task, fit)
+    student = student_task(task, fit)
     (teacher,) = asked
     assert teacher.train is task.train
     assert teacher.recipe == RECIPE.with_overrides({"temperature": True, "pseudo_threshold": 0.6})
@@ -70,7 +70,7 @@ def test_the_teacher_labels_what_it_is_sure_of_and_the_student_gets_it(make_task
     assert student.test is task.test
     predictions = fit_predict(task)
     assert list(predictions.image_ids) == list(task.test.image_ids)
-    assert any("unlabelled images, too" in note for note in task.journal.notes)
+    assert any("unlabelled images, with pseudo-labels" in note for note in task.journal.notes)
     again = replace(task, folder=task.folder.with_name("again"))
     assert np.array_equal(fit_predict(again).probs, predictions.probs)
 

@@ -11,7 +11,7 @@ import pytest
 from bench.io import defer_signals
 from bench.train import checkpoint, fit_predict
 from bench.train.loop import Training
-from tests.train.conftest import Heard
+from tests.train.conftest import RecordingJournal
 from tests.train.test_loop import EVERYTHING
 
 
@@ -40,14 +40,14 @@ def test_a_signal_ends_a_training_after_its_step_and_nothing_is_lost(
     with monkeypatch.context() as context, pytest.raises(Ended):
 
         def signalled(self: Training) -> None:
-            if self.step == 6:
+            if self.progress.step == 6:
                 signal.raise_signal(number)
             step(self)
 
         context.setattr(Training, "_take_step", signalled)
         fit_predict(task)
     assert checkpoint.load_last(task.folder).state["step"] == 7
-    assert (fit_predict(replace(task, journal=Heard())).probs == expected).all()
+    assert (fit_predict(replace(task, journal=RecordingJournal())).probs == expected).all()
 
 
 def test_a_second_signal_does_not_wait():

@@ -1,17 +1,18 @@
-"""Near-duplicate images: copied, resized, mirrored, turned or recompressed.
+"""Near-duplicate images: copied, resized, mirrored, rotated or recompressed.
 
-Two looks:
+Two steps:
 
-1. Perceptual hashes of 256 bits that are near under one of the 8 flips and quarter turns.
-2. One picture laid over the other as their hashes say, refined by ECC (`registration.overlay`), and
-   the correlation of their local contrast.
+1. Candidates: perceptual hashes of 256 bits with a small distance under one of the 8 flips and
+   quarter turns.
+2. Confirmation: one image is registered to the other in this view (`registration.overlay`, refined
+   by ECC); the local contrast of the two must correlate.
 
-The thresholds come from all 2,125 pairs of HAM10000 that are within 64 bits. Of the 197 whose
-images bear one lesion id, 193 correlate at 0.8 or more. Of the 1,928 others, the four above 0.8 are
-of one lesion, too (all are in `protocols/groupkfold5/ham10000_duplicates.csv`); the next is at 0.73
-and of two lesions, and half lie below 0.35.
+The thresholds come from all 2,125 pairs of HAM10000 within 64 bits. Of the 197 pairs with one
+lesion id, 193 correlate at 0.8 or more. Of the 1,928 other pairs, the four above 0.8 show one
+lesion too (all are in `protocols/groupkfold5/ham10000_duplicates.csv`); the next pair has 0.73 and
+shows two lesions; half of them are below 0.35.
 
-What this does not find are further photographs of a lesion: `search.find_duplicates` does.
+Further photographs of a lesion are found by `search.find_duplicates` only.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from bench.data.duplicates.perceptual_hash import (
     perceptual_hashes,
     view_distances,
 )
-from bench.data.duplicates.registration import Agreement, look_closely, overlay, register, seen_as
+from bench.data.duplicates.registration import Agreement, fine_features, overlay, register, view_of
 from bench.dataset import Dataset
 from bench.io import map_on_all_cores
 
 Load = Callable[[str], np.ndarray]
-"""Gives the pixels (H, W, 3) uint8 RGB of an image id."""
+"""Returns the pixels (H, W, 3) uint8 RGB of an image id."""
 
 Advance = Callable[[str, int, int], object]
-"""Hears how far a search is: name of the stage, how much of it is done, how much there is."""
+"""Receives the progress: name of the stage, items done, items in total."""
 
-SURE, LOOK = "sure", "look"
+SURE, REVIEW = "sure", "look"
 
 
 def no_progress(_stage: str, _done: int, _all: int) -> None:
-    """Nobody wants to hear how far the search is."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,7 +54,7 @@ class DuplicatePair:
 
     phash_distance  bits of 256 under the best of the 8 symmetries
     inliers, correlation  of the registration
-    verdict  "sure" by the thresholds, else "look"; a person's words replace it
+    verdict  "sure" by the thresholds, else "look"; the text of a reviewer replaces it
     """
 
     image_a: str
@@ -68,14 +69,14 @@ class DuplicatePair:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """What a search found, and how.
+    """The result of a search.
 
-    pairs       pairs that cross native groups and are or may be of one lesion, sorted by image ids
-    candidates  pairs across groups that the first look gave to the second
-    dropped     those of them that the second look refused
-    within      pairs of images of one group that are near by their hashes: no leak, but no news
-    blank       image ids without any picture on them, which were compared with nothing
-    method      one sentence that says how it was searched
+    pairs       pairs in different native groups that show, or may show, one lesion; sorted by ids
+    candidates  number of pairs in different groups after the first step
+    dropped     number of candidates that the second step rejected
+    within      number of pairs with near hashes within one group; they cause no leakage
+    blank       ids of blank images, which are not compared
+    method      description of the search in one sentence
     """
 
     pairs: tuple[DuplicatePair, ...]
@@ -87,27 +88,29 @@ class Duplicates:
 
     @property
     def sure(self) -> tuple[DuplicatePair, ...]:
-        """The pairs above the thresholds. On HAM10000 4 of 4 copies were right, and 102 of the 104
-        that the thorough search gave."""
+        """The pairs above the thresholds.
+
+        On HAM10000 4 of 4 copies were correct, and 102 of 104 pairs of the thorough search.
+        """
         return tuple(pair for pair in self.pairs if pair.verdict == SURE)
 
     def apart(self, group_of: Mapping[str, str]) -> tuple[DuplicatePair, ...]:
-        """The pairs that a grouping leaves in two groups: those that it does not know yet.
+        """The pairs that are in two groups of a grouping.
 
-        group_of the final group of every image id, as the `group_id` of a roles file gives it.
+        group_of: final group of every image id, such as the `group_id` of a roles file
         """
         return tuple(p for p in self.pairs if group_of[p.image_a] != group_of[p.image_b])
 
 
 def describe_pair(
-    manifest: Dataset, a: int, b: int, distance: int, agreement: Agreement, verdict: str
+    dataset: Dataset, a: int, b: int, distance: int, agreement: Agreement, verdict: str
 ) -> DuplicatePair:
-    """The pair of images at the positions a < b of the manifest, with its evidence."""
+    """The pair of images at positions a < b of the dataset, with its evidence."""
     return DuplicatePair(
-        image_a=manifest.image_ids[a],
-        image_b=manifest.image_ids[b],
-        lesion_a=manifest.native_groups[a],
-        lesion_b=manifest.native_groups[b],
+        image_a=dataset.image_ids[a],
+        image_b=dataset.image_ids[b],
+        lesion_a=dataset.native_groups[a],
+        lesion_b=dataset.native_groups[b],
         phash_distance=distance,
         inliers=agreement.inliers,
         correlation=round(agreement.correlation, 2),
@@ -116,7 +119,7 @@ def describe_pair(
 
 
 def format_pairs(pairs: Iterable[DuplicatePair]) -> str:
-    """The text of a CSV list of pairs, as `protocol freeze --duplicates` reads it."""
+    """The pairs as CSV for `protocol freeze --duplicates`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(DuplicatePair)])
@@ -125,105 +128,107 @@ def format_pairs(pairs: Iterable[DuplicatePair]) -> str:
 
 
 LIMIT, LIMIT_OF_MANY = 64, 31
-"""Bits in which the hashes of candidates may differ; of more than FEW pictures buckets are asked,
-whose cost grows steeply with it."""
+"""Largest distance of candidates in bits. Above FEW images the hash index is used, and the smaller
+limit: the cost of the index grows steeply with it."""
 CONFIRMED, DOUBTFUL = 0.8, 0.7
 BLANK_RANGE = 4
-"""A picture whose smallest and largest values in every colour are nearer than this is blank."""
+"""An image is blank if the range of values of every channel is below this."""
 
 
 def find_near_duplicates(
-    manifest: Dataset, load: Load, advance: Advance = no_progress
+    dataset: Dataset, load: Load, advance: Advance = no_progress
 ) -> Duplicates:
-    """Pictures that stand in a dataset under two native groups, each pair confirmed or doubtful.
+    """Near duplicates in different native groups of a dataset; each pair is sure or to review.
 
-    Reads every image once, and those of candidates again. Half a minute of one core for HAM10000
-    at 200x150.
+    Reads every image once, and the images of candidates again. Takes half a minute of one core for
+    HAM10000 at 200x150.
     """
-    hashes, blank = hash_all(manifest, load, advance)
-    candidates, within = near_positions(manifest, hashes, blank)
-    found = confirm_near(manifest, load, hashes, candidates, advance)
+    hashes, blank = hash_all(dataset, load, advance)
+    candidates, within = near_positions(dataset, hashes, blank)
+    pairs = confirm_near(dataset, load, hashes, candidates, advance)
     return Duplicates(
-        pairs=tuple(found),
+        pairs=tuple(pairs),
         candidates=len(candidates.pairs),
-        dropped=len(candidates.pairs) - len(found),
+        dropped=len(candidates.pairs) - len(pairs),
         within=within,
-        blank=tuple(manifest.image_ids[blank].tolist()),
-        method=describe_method(len(manifest)),
+        blank=tuple(dataset.image_ids[blank].tolist()),
+        method=describe_method(len(dataset)),
     )
 
 
 def near_positions(
-    manifest: Dataset, hashes: np.ndarray, blank: np.ndarray
+    dataset: Dataset, hashes: np.ndarray, blank: np.ndarray
 ) -> tuple[NearPairs, int]:
-    """Pairs across native groups that are near by their hashes, and how many are within one."""
-    near = near_pairs(hashes[~blank], limit_for(len(manifest)))
+    """Pairs with near hashes in different native groups, and the number within one group."""
+    near = near_pairs(hashes[~blank], limit_for(len(dataset)))
     at = np.flatnonzero(~blank)[near.pairs]
-    groups = manifest.native_groups
+    groups = dataset.native_groups
     across = (groups[at[:, 0]] != groups[at[:, 1]]).astype(bool)
     return NearPairs(at[across], near.distances[across]), int((~across).sum())
 
 
-def limit_for(pictures: int) -> int:
-    """Bits in which the hashes of candidates may differ, among so many pictures."""
-    return LIMIT if pictures <= FEW else LIMIT_OF_MANY
+def limit_for(images: int) -> int:
+    """The largest distance of candidates in bits, for a number of images."""
+    return LIMIT if images <= FEW else LIMIT_OF_MANY
 
 
-def describe_method(pictures: int) -> str:
+def describe_method(images: int) -> str:
     """The search in one sentence."""
     return (
-        f"perceptual hashes of 256 bits within {limit_for(pictures)} under the 8 flips and quarter "
-        f"turns, confirmed where the pictures laid over each other correlate at {CONFIRMED} or more"
+        f"perceptual hashes of 256 bits within {limit_for(images)} bits under the 8 flips and "
+        f"quarter turns, confirmed if the registered images correlate at {CONFIRMED} or more"
     )
 
 
-def hash_all(manifest: Dataset, load: Load, advance: Advance) -> tuple[np.ndarray, np.ndarray]:
-    """The hashes (N, 8, 4) uint64 of all images, and which (N,) bool are blank."""
-    hashes = np.zeros((len(manifest), 8, 4), np.uint64)
-    blank = np.zeros(len(manifest), bool)
+def hash_all(dataset: Dataset, load: Load, advance: Advance) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes (N, 8, 4) uint64 of all images, and a mask (N,) bool of blank images."""
+    hashes = np.zeros((len(dataset), 8, 4), np.uint64)
+    blank = np.zeros(len(dataset), bool)
 
-    def one(at: int) -> None:
-        image = load(manifest.image_ids[at])
+    def hash_image(at: int) -> None:
+        image = load(dataset.image_ids[at])
         hashes[at], blank[at] = perceptual_hashes(image), is_blank(image)
 
-    for_each(len(manifest), one, lambda done: advance("hashing", done, len(manifest)))
+    for_each(len(dataset), hash_image, lambda done: advance("hashing", done, len(dataset)))
     return hashes, blank
 
 
 def is_blank(image: np.ndarray) -> bool:
-    """Whether a picture (H, W, 3) uint8 shows nothing at all: its hash would be noise."""
+    """Whether an image (H, W, 3) uint8 is blank; its hash would be noise."""
     low, high = image.min(axis=(0, 1)).astype(int), image.max(axis=(0, 1)).astype(int)
     return bool((high - low < BLANK_RANGE).all())
 
 
-def for_each(count: int, work: Callable[[int], None], told: Callable[[int], object]) -> None:
-    """Do `work(position)` for every position on all cores, and tell how many are done."""
+def for_each(count: int, work: Callable[[int], None], advance: Callable[[int], object]) -> None:
+    """Call `work(position)` for every position on all cores, and `advance` with the number done."""
     for done, _ in enumerate(map_on_all_cores(work, range(count)), 1):
-        told(done)
+        advance(done)
 
 
 def confirm_near(
-    manifest: Dataset, load: Load, hashes: np.ndarray, near: NearPairs, advance: Advance
+    dataset: Dataset, load: Load, hashes: np.ndarray, near: NearPairs, advance: Advance
 ) -> list[DuplicatePair]:
-    """Those of the pairs that are near by their hashes and agree when laid over each other."""
-    found: dict[int, DuplicatePair] = {}
+    """The pairs with near hashes whose registered images correlate."""
+    confirmed: dict[int, DuplicatePair] = {}
 
-    def one(at: int) -> None:
+    def confirm(at: int) -> None:
         a, b = near.pairs[at].tolist()
-        image_a, image_b = (load(manifest.image_ids[each]) for each in (a, b))
+        image_a, image_b = (load(dataset.image_ids[each]) for each in (a, b))
         view = int(view_distances(hashes[a], hashes[b]).argmin())
         correlation = overlay(image_a, image_b, view)
         if correlation >= DOUBTFUL:
-            inliers = register(look_closely(seen_as(image_a, view)), look_closely(image_b)).inliers
-            found[at] = describe_pair(
-                manifest,
+            inliers = register(
+                fine_features(view_of(image_a, view)), fine_features(image_b)
+            ).inliers
+            confirmed[at] = describe_pair(
+                dataset,
                 a,
                 b,
                 int(near.distances[at]),
                 Agreement(inliers, correlation),
-                SURE if correlation >= CONFIRMED else LOOK,
+                SURE if correlation >= CONFIRMED else REVIEW,
             )
 
     count = len(near.pairs)
-    for_each(count, one, lambda done: advance("confirming", done, count))
-    return sorted(found.values())
+    for_each(count, confirm, lambda done: advance("confirming", done, count))
+    return sorted(confirmed.values())

@@ -1,33 +1,28 @@
 """Thorough search for photographs of one lesion under different lesion ids.
 
-Visual words with inverse document frequencies: Sivic & Zisserman 2003,
-doi:10.1109/ICCV.2003.1238663.
+Three steps:
 
-`registration.compare_quickly` takes 0.4 ms a pair, nearly all of it for RANSAC on pictures that
-have nothing in common. Between so few spots, the transform that most of them agree on can be sought
-through all pairs of matches instead of drawing them, in microseconds. RANSAC finds as many at most,
-so pairs with too few need no comparison, and none is lost.
+1. Candidates: pairs with near hashes (`near`); pairs with many common visual words (Sivic &
+   Zisserman 2003, doi:10.1109/ICCV.2003.1238663); pairs with the same age, sex and body site. A
+   prefilter removes most of them: it tries the transforms through all pairs of matches in
+   microseconds. RANSAC never finds more inliers, so no pair is lost; RANSAC itself takes 0.4 ms per
+   pair, nearly all for unrelated images.
+2. Registration (`registration.register`): number of inliers of one transform, and correlation of
+   the skin after it.
+3. Review: a person compares the two images of every pair that is not sure.
 
-Three looks, each narrower than the last:
+The thresholds come from 3,137 registered pairs of HAM10000 that were reviewed. With 9 inliers and a
+correlation of 0.45 or more, 98 of 98 pairs showed one lesion (SURE_FROM). From 6 inliers and 0.2 on
+some pairs did, mainly small lesions on smooth skin with few keypoints (REVIEW_FROM); below that
+none did. The hash alone finds 6 of the 120 pairs of `ham10000_duplicates.csv`.
 
-1. Candidates, generously: pictures that are near by their hashes (`near`); pictures with many local
-   features in common; pictures whose age, sex and body site are the same.
-2. Registration (`registration.register`): how many spots fit one transform, and how well the skin
-   between them correlates after it.
-3. A person looks at every pair that is not sure, one picture laid over the other.
-
-The thresholds come from 3,137 registered pairs of HAM10000, looked at by eye. At 9 inliers and a
-correlation of 0.45, 98 of 98 pairs were the same lesion: SURE_FROM. From 6 inliers and 0.2 on, some
-were, small lesions on smooth skin above all, which have few spots: LOOK_FROM. Below, none was.
-The hash alone would have shown 6 of the 120 pairs of `ham10000_duplicates.csv`.
-
-On all 10,015 images at 200x150 this search finds 117 of the 120 again, 96 of them sure. Eight more
-pairs are sure: three whose lesions the list joins by other images, three of one lesion that the
-list misses, and two that are wrong, where hairs cross alike in a corner. So 102 of 104 sure pairs
-are right; it remains for a person to look. Of 279 more that are to be looked at, some 50 were, and
-one is of one lesion. The four pairs that the list misses stand in
-`protocols/groupkfold5/ham10000_duplicates_missed.csv`. The list is not complete: true pairs grew no
-rarer down to the 5 quick inliers from which pairs are registered, so some remain unknown.
+On all 10,015 images at 200x150 this search finds 117 of the 120 pairs, 96 of them as sure. Eight
+more pairs are sure: three whose lesions the list joins by other images, three of one lesion that
+the list misses, and two wrong pairs with similar crossing hairs in a corner. So 102 of 104 sure
+pairs are correct, and review remains necessary. Of 279 more pairs about 50 were reviewed; one of
+them shows one lesion. The four missed pairs are in
+`protocols/groupkfold5/ham10000_duplicates_missed.csv`. The list is not complete: the rate of true
+pairs did not fall down to the limit of 5 inliers of the prefilter.
 """
 
 from __future__ import annotations
@@ -40,7 +35,7 @@ import numpy as np
 from scipy import sparse
 
 from bench.data.duplicates.near import (
-    LOOK,
+    REVIEW,
     SURE,
     Advance,
     DuplicatePair,
@@ -60,241 +55,250 @@ from bench.data.duplicates.registration import (
     FEW_SIMILARITY,
     FEWEST_MATCHES,
     Agreement,
-    Look,
-    compare_quickly,
-    look_closely,
-    look_quickly,
+    Features,
+    coarse_features,
+    fine_features,
+    prefilter,
     register,
 )
 from bench.dataset import Dataset
 
-WORDS = 16384
-EACH = 2  # words that a feature counts for: its two nearest
+VOCABULARY = 16384
+WORDS_PER_KEYPOINT = 2
 CHUNK = 1000
 
 
-def alike_pairs(
+def similar_pairs(
     descriptors: Sequence[np.ndarray],
     nearest: int,
     rng: np.random.Generator,
-    told: Callable[[int, int], object] = lambda _done, _all: None,
+    advance: Callable[[int, int], object] = lambda _done, _all: None,
 ) -> np.ndarray:
-    """Pairs (P, 2) int64, a < b, sorted, in which one picture is among the `nearest` of the other.
+    """Sorted pairs (P, 2) int64, a < b, in which one image is among the `nearest` of the other.
 
-    descriptors one (F, D) float32 a picture, rows of unit length. `told` hears how many features
-    have been put into words, of how many.
+    descriptors: one array (F, D) float32 per image, rows of unit length. `advance` receives the
+    number of keypoints done and in total.
     """
     counts = [len(rows) for rows in descriptors]
     if len(descriptors) < 2 or not sum(counts):  # noqa: PLR2004 - a pair takes two
         return np.empty((0, 2), np.int64)
     owner = np.repeat(np.arange(len(descriptors)), counts)
-    said = _words(np.concatenate(list(descriptors)), rng, told)
-    likeness = _normalised(said, owner, len(descriptors))
+    words = _visual_words(np.concatenate(list(descriptors)), rng, advance)
+    weights = _word_weights(words, owner, len(descriptors))
     pairs = []
     step = max(1, CHUNK // 4)
     for start in range(0, len(descriptors), step):
-        block = (likeness[start : start + step] @ likeness.T).toarray()
+        block = (weights[start : start + step] @ weights.T).toarray()
         block[np.arange(len(block)), start + np.arange(len(block))] = -1
         most = min(nearest, block.shape[1] - 1)
         top = np.argpartition(-block, most - 1, axis=1)[:, :most].ravel()
-        own = np.repeat(start + np.arange(len(block)), most)
-        pairs.append(np.stack([np.minimum(own, top), np.maximum(own, top)], axis=1))
+        image = np.repeat(start + np.arange(len(block)), most)
+        pairs.append(np.stack([np.minimum(image, top), np.maximum(image, top)], axis=1))
     return np.unique(np.concatenate(pairs), axis=0)
 
 
-def _words(
-    features: np.ndarray, rng: np.random.Generator, told: Callable[[int, int], object]
+def _visual_words(
+    features: np.ndarray, rng: np.random.Generator, advance: Callable[[int, int], object]
 ) -> np.ndarray:
-    """The EACH nearest words of every feature (F, EACH); the words are features drawn at random."""
-    size = min(WORDS, len(features))
+    """The nearest visual words of every descriptor (F, WORDS_PER_KEYPOINT).
+
+    The vocabulary is a random sample of the descriptors.
+    """
+    size = min(VOCABULARY, len(features))
     vocabulary = features[rng.choice(len(features), size, replace=False)]
-    each = min(EACH, size)
-    said = np.empty((len(features), each), dtype=np.int32)
+    each = min(WORDS_PER_KEYPOINT, size)
+    words = np.empty((len(features), each), dtype=np.int32)
     for start in range(0, len(features), CHUNK):
-        like = features[start : start + CHUNK] @ vocabulary.T
-        here = np.arange(len(like))
+        similarity = features[start : start + CHUNK] @ vocabulary.T
+        here = np.arange(len(similarity))
         for place in range(each):
-            word = like.argmax(axis=1)
-            said[start : start + CHUNK, place] = word
-            like[here, word] = -np.inf
-        told(start + len(like), len(features))
-    return said
+            word = similarity.argmax(axis=1)
+            words[start : start + CHUNK, place] = word
+            similarity[here, word] = -np.inf
+        advance(start + len(similarity), len(features))
+    return words
 
 
-def _normalised(said: np.ndarray, owner: np.ndarray, pictures: int) -> sparse.csr_matrix:
-    """Word weights by picture (pictures, words), rows of unit length."""
-    ones = np.ones(said.size, dtype=np.float32)
-    spoken = (np.repeat(owner, said.shape[1]), said.ravel())
-    counts = sparse.csr_matrix((ones, spoken), shape=(pictures, int(said.max()) + 1))
+def _word_weights(words: np.ndarray, owner: np.ndarray, images: int) -> sparse.csr_matrix:
+    """tf-idf weights of visual words (images, words), rows of unit length."""
+    ones = np.ones(words.size, dtype=np.float32)
+    cells = (np.repeat(owner, words.shape[1]), words.ravel())
+    counts = sparse.csr_matrix((ones, cells), shape=(images, int(words.max()) + 1))
     holders = np.asarray((counts > 0).sum(axis=0)).ravel()
-    rarity = np.log((1 + pictures) / (1 + holders)).astype(np.float32)
+    rarity = np.log((1 + images) / (1 + holders)).astype(np.float32)
     weights = sparse.csr_matrix(counts.multiply(rarity[None, :]))
     lengths = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
     return sparse.csr_matrix(sparse.diags(1 / np.maximum(lengths, 1e-9)) @ weights)
 
 
-AT_ONCE = 256
+BATCH = 256
 SLACK = 1.001
-"""RANSAC works in other precision: what is inside for it must be inside here."""
+"""Factor for the inlier distance; RANSAC has another precision, and its inliers must count here."""
 
 
-def most_inliers(one: Look, others: Sequence[Look]) -> np.ndarray:
-    """Matches (P,) int64 that the best similarity transform between the spots of a picture and each
-    of P others explains. Never fewer than `compare_quickly` gives."""
-    found = [
-        _inliers(one, others[start : start + AT_ONCE]) for start in range(0, len(others), AT_ONCE)
+def most_inliers(one: Features, others: Sequence[Features]) -> np.ndarray:
+    """Inliers (P,) int64 of the best similarity transform from one image to each of P others.
+
+    Never fewer than the inliers of `prefilter`.
+    """
+    counts = [
+        _inliers(one, others[start : start + BATCH]) for start in range(0, len(others), BATCH)
     ]
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+    return np.concatenate(counts) if counts else np.zeros(0, np.int64)
 
 
-def _inliers(one: Look, others: Sequence[Look]) -> np.ndarray:
-    ends = np.cumsum([0, *(len(other.spots.points) for other in others)])
-    described = np.concatenate([other.spots.descriptors for other in others])
-    likeness = one.spots.descriptors @ described.T
-    points = np.concatenate([other.spots.points for other in others])
+def _inliers(one: Features, others: Sequence[Features]) -> np.ndarray:
+    ends = np.cumsum([0, *(len(other.keypoints.points) for other in others)])
+    described = np.concatenate([other.keypoints.descriptors for other in others])
+    similarities = one.keypoints.descriptors @ described.T
+    points = np.concatenate([other.keypoints.points for other in others])
     counted: np.ndarray = count_inliers(
-        likeness, one.spots.points, points, ends, FEW_SIMILARITY, FEW_REACH * SLACK
+        similarities, one.keypoints.points, points, ends, FEW_SIMILARITY, FEW_REACH * SLACK
     )
     return counted
 
 
 WORD_NEIGHBOURS = 160
 LARGEST_STRATUM = 800
-PROMISING = Agreement(5, 0.2)
-STRIKING_INLIERS = 7
+PREFILTER_FROM = Agreement(5, 0.2)
+PREFILTER_INLIERS = 7
 SURE_FROM = Agreement(9, 0.45)
-LOOK_FROM = Agreement(6, 0.2)
-LOOKS_KEPT = 512
+REVIEW_FROM = Agreement(6, 0.2)
+FEATURES_KEPT = 512
 
 
 def find_duplicates(
-    manifest: Dataset, load: Load, rng: np.random.Generator, advance: Advance = no_progress
+    dataset: Dataset, load: Load, rng: np.random.Generator, advance: Advance = no_progress
 ) -> Duplicates:
-    """Pairs of images of different native groups that are, or may be, of one lesion.
+    """Pairs of images in different native groups that show, or may show, one lesion.
 
-    Keeps some 70 kB an image in memory, twice that at its peak. It takes minutes where
-    `near.find_near_duplicates` takes seconds (HAM10000: 500 s of one core against 31 s), and grows
-    with the pairs that have words or metadata in common.
+    Needs about 70 kB of memory per image, twice that at its peak. Takes minutes instead of the
+    seconds of `near.find_near_duplicates` (HAM10000: 500 s of one core, 31 s); the time grows with
+    the number of pairs with common words or metadata.
     """
-    hashes, blank = hash_all(manifest, load, advance)
-    near, within = near_positions(manifest, hashes, blank)
-    found = confirm_near(manifest, load, hashes, near, advance)
-    looks = _look_at_all(manifest, load, advance)
+    hashes, blank = hash_all(dataset, load, advance)
+    near, within = near_positions(dataset, hashes, blank)
+    pairs = confirm_near(dataset, load, hashes, near, advance)
+    features = _extract_all(dataset, load, advance)
     candidates = np.unique(
-        np.concatenate([near.pairs, _candidates(manifest, looks, rng, advance)]), axis=0
+        np.concatenate([near.pairs, _candidates(dataset, features, rng, advance)]), axis=0
     )
-    known = {(pair.image_a, pair.image_b) for pair in found}
-    ids = manifest.image_ids
+    known = {(pair.image_a, pair.image_b) for pair in pairs}
+    ids = dataset.image_ids
     promising = [
-        (a, b) for a, b in _promising(looks, candidates, advance) if (ids[a], ids[b]) not in known
+        (a, b)
+        for a, b in _promising(features, candidates, advance)
+        if (ids[a], ids[b]) not in known
     ]
-    del looks
-    found += _register_all(manifest, load, hashes, promising, advance)
+    del features
+    pairs += _register_all(dataset, load, hashes, promising, advance)
     return Duplicates(
-        pairs=tuple(sorted(found)),
+        pairs=tuple(sorted(pairs)),
         candidates=len(candidates),
-        dropped=len(candidates) - len(found),
+        dropped=len(candidates) - len(pairs),
         within=within,
-        blank=tuple(manifest.image_ids[blank].tolist()),
-        method=f"{describe_method(len(manifest))}; and pictures with local features or age, sex "
-        "and body site in common, registered by SIFT and RANSAC and correlated after it",
+        blank=tuple(dataset.image_ids[blank].tolist()),
+        method=f"{describe_method(len(dataset))}; and images with common local features, or with "
+        "the same age, sex and body site, registered by SIFT and RANSAC and correlated",
     )
 
 
-def _look_at_all(manifest: Dataset, load: Load, advance: Advance) -> list[Look]:
-    looks: dict[int, Look] = {}
-    count = len(manifest)
+def _extract_all(dataset: Dataset, load: Load, advance: Advance) -> list[Features]:
+    features: dict[int, Features] = {}
+    count = len(dataset)
 
-    def one(at: int) -> None:
-        looks[at] = look_quickly(load(manifest.image_ids[at]))
+    def extract(at: int) -> None:
+        features[at] = coarse_features(load(dataset.image_ids[at]))
 
-    for_each(count, one, lambda done: advance("finding spots", done, count))
-    return [looks[at] for at in range(count)]
+    for_each(count, extract, lambda done: advance("finding keypoints", done, count))
+    return [features[at] for at in range(count)]
 
 
 def _candidates(
-    manifest: Dataset, looks: list[Look], rng: np.random.Generator, advance: Advance
+    dataset: Dataset, features: list[Features], rng: np.random.Generator, advance: Advance
 ) -> np.ndarray:
-    """Pairs (P, 2) across groups with words or metadata in common, sorted."""
-    alike = alike_pairs(
-        [look.spots.descriptors for look in looks],
+    """Sorted pairs (P, 2) in different groups with common visual words or metadata."""
+    similar = similar_pairs(
+        [each.keypoints.descriptors for each in features],
         WORD_NEIGHBOURS,
         rng,
-        lambda done, whole: advance("comparing words", done, whole),
+        lambda done, whole: advance("comparing visual words", done, whole),
     )
-    pairs = np.unique(np.concatenate([alike, same_metadata_pairs(manifest)]), axis=0)
-    groups = np.unique(manifest.native_groups.astype(str), return_inverse=True)[1]
+    pairs = np.unique(np.concatenate([similar, same_metadata_pairs(dataset)]), axis=0)
+    groups = np.unique(dataset.native_groups.astype(str), return_inverse=True)[1]
     return np.asarray(pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]])
 
 
-def _promising(looks: list[Look], pairs: np.ndarray, advance: Advance) -> list[tuple[int, int]]:
-    """The pairs whose pictures agree somewhat at a quick look."""
+def _promising(
+    features: list[Features], pairs: np.ndarray, advance: Advance
+) -> list[tuple[int, int]]:
+    """The pairs that pass the prefilter."""
     rows = list(_by_first(pairs))
     chosen: dict[int, list[tuple[int, int]]] = {}
 
-    def one(at: int) -> None:
+    def filter_row(at: int) -> None:
         a, others = rows[at]
-        fitting = most_inliers(looks[a], [looks[b] for b in others])
+        inliers = most_inliers(features[a], [features[b] for b in others])
         chosen[at] = [
             (a, b)
-            for b, most in zip(others, fitting.tolist(), strict=True)
-            if most >= FEWEST_MATCHES and _promises(compare_quickly(looks[a], looks[b]))
+            for b, most in zip(others, inliers.tolist(), strict=True)
+            if most >= FEWEST_MATCHES and _passes_prefilter(prefilter(features[a], features[b]))
         ]
 
-    for_each(len(rows), one, lambda done: advance("comparing spots", done, len(rows)))
+    for_each(len(rows), filter_row, lambda done: advance("comparing keypoints", done, len(rows)))
     return [pair for at in range(len(rows)) for pair in chosen[at]]
 
 
 def _by_first(pairs: np.ndarray) -> Iterator[tuple[int, list[int]]]:
-    """Sorted pairs as (first, all its seconds)."""
+    """Sorted pairs as (first image, all its second images)."""
     for first, group in groupby(pairs.tolist(), key=lambda pair: pair[0]):
         yield first, [second for _, second in group]
 
 
 def _register_all(
-    manifest: Dataset,
+    dataset: Dataset,
     load: Load,
     hashes: np.ndarray,
     pairs: list[tuple[int, int]],
     advance: Advance,
 ) -> list[DuplicatePair]:
-    """Those of the pairs whose pictures fit each other at a close look."""
-    found: dict[int, DuplicatePair] = {}
+    """The pairs that agree after registration."""
+    confirmed: dict[int, DuplicatePair] = {}
 
-    @lru_cache(maxsize=LOOKS_KEPT)
-    def look(at: int) -> Look:
-        return look_closely(load(manifest.image_ids[at]))
+    @lru_cache(maxsize=FEATURES_KEPT)
+    def features_of(at: int) -> Features:
+        return fine_features(load(dataset.image_ids[at]))
 
-    def one(at: int) -> None:
+    def register_pair(at: int) -> None:
         a, b = pairs[at]
-        agreement = register(look(a), look(b))
-        if reaches(agreement, LOOK_FROM):
+        agreement = register(features_of(a), features_of(b))
+        if reaches(agreement, REVIEW_FROM):
             distance = int(view_distances(hashes[a], hashes[b]).min())
-            verdict = SURE if reaches(agreement, SURE_FROM) else LOOK
-            found[at] = describe_pair(manifest, a, b, distance, agreement, verdict)
+            verdict = SURE if reaches(agreement, SURE_FROM) else REVIEW
+            confirmed[at] = describe_pair(dataset, a, b, distance, agreement, verdict)
 
-    for_each(len(pairs), one, lambda done: advance("registering", done, len(pairs)))
-    return list(found.values())
+    for_each(len(pairs), register_pair, lambda done: advance("registering", done, len(pairs)))
+    return list(confirmed.values())
 
 
 def reaches(agreement: Agreement, threshold: Agreement) -> bool:
-    """Whether two pictures agree at least as far as a threshold, in both respects."""
+    """Whether both the inliers and the correlation reach a threshold."""
     enough = agreement.inliers >= threshold.inliers
     return enough and agreement.correlation >= threshold.correlation
 
 
-def _promises(agreement: Agreement) -> bool:
-    return agreement.inliers >= STRIKING_INLIERS or reaches(agreement, PROMISING)
+def _passes_prefilter(agreement: Agreement) -> bool:
+    return agreement.inliers >= PREFILTER_INLIERS or reaches(agreement, PREFILTER_FROM)
 
 
-def same_metadata_pairs(manifest: Dataset) -> np.ndarray:
-    """Pairs (P, 2) of rows, a < b, that agree in age, sex and body site: one patient would.
+def same_metadata_pairs(dataset: Dataset) -> np.ndarray:
+    """Pairs (P, 2) of rows, a < b, with the same age, sex and body site, as of one patient.
 
-    Combinations that more than LARGEST_STRATUM images share say little, and are left out.
+    Combinations with more than LARGEST_STRATUM images are skipped; they are not informative.
     """
     pairs = [np.empty((0, 2), np.int64)]
     keys = ["age", "sex", "localization"]
-    for _, rows in manifest.table.groupby(keys, dropna=False, sort=True):
+    for _, rows in dataset.table.groupby(keys, dropna=False, sort=True):
         if len(rows) <= LARGEST_STRATUM:
             at = rows.index.to_numpy(dtype=np.int64)
             pairs.append(at[np.stack(np.triu_indices(len(rows), 1), axis=1)])

@@ -1,6 +1,6 @@
-"""What a dataset reader is: files it may read, tables, and records made of rows.
+"""Base of the dataset readers: CSV and TSV tables, image lists, and records from table rows.
 
-Cells stay text: `NA` and `007` are ids.
+Cells stay text; `NA` and `007` are valid ids.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from bench.io import read_file, special_file_kind
 MARKS = {"utf-16": (b"\xff\xfe", b"\xfe\xff"), "utf-8-sig": (b"\xef\xbb\xbf",)}
 HEAD_BYTES = 1 << 18
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""Control characters and line breaks: unseen in a name, and two names that look alike differ."""
+"""Control characters and line breaks; they are invisible, and make similar names differ."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a table: where it stands, and its cells by lower-case column name."""
+class TableRow:
+    """One row of a table: file and line for messages, and cells by lower-case column name."""
 
     where: str
     cells: dict[str, str]
 
 
 def read_text(path: Path, report: Report) -> str:
-    """The text of a file; what cannot be read as it should is reported, then read as it may be.
+    """The text of a file; encoding faults are reported, and the text is decoded as far as possible.
 
-    Raises DataError where the file cannot be opened.
+    Raises DataError if the file cannot be opened.
     """
     try:
         content = read_file(path)
@@ -51,77 +51,79 @@ def read_text(path: Path, report: Report) -> str:
 
 
 def decode_text(content: bytes, where: str, report: Report) -> str:
-    """UTF-8 text, with or without a byte-order mark; anything else is reported."""
+    """Decode UTF-8 text with or without a byte-order mark; report other encodings and NUL bytes."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        known = content.startswith(MARKS["utf-16"]) and len(content) % 2 == 0
-        name = " but UTF-16" if known else ""
+        utf16 = content.startswith(MARKS["utf-16"]) and len(content) % 2 == 0
+        name = " but UTF-16" if utf16 else ""
         report(
             Issue("encoding", where, f"not UTF-8 text{name} (byte {error.start}); save it as UTF-8")
         )
-        text = content.decode("utf-16" if known else "cp1252", "replace")
+        text = content.decode("utf-16" if utf16 else "cp1252", "replace")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        report(
-            Issue("nul", f"{where}: line {line}", f"{text.count(chr(0))} NUL bytes; save it anew")
-        )
+        what = f"{text.count(chr(0))} NUL bytes; save the file again as text"
+        report(Issue("nul", f"{where}: line {line}", what))
         text = text.replace("\0", "")
     return text
 
 
-def control_fault(line: Line, columns: Iterable[str]) -> Issue | None:
-    """The first of these cells of a line that holds a control character, if one does."""
+def control_fault(line: TableRow, columns: Iterable[str]) -> Issue | None:
+    """The issue of the first of these cells that has a control character; None without one."""
     for column in columns:
         if CONTROL.search(line.cells[column]):
-            what = f"column {column}: {line.cells[column]!a} holds a control character; "
+            what = f"column {column}: {line.cells[column]!a} has a control character; "
             return Issue("control", line.where, f"{what}remove it")
     return None
 
 
 def read_header(path: Path) -> tuple[str, ...]:
-    """The lower-case column names of a file; nothing where it is no text or cannot be read."""
+    """The lower-case column names of a file; empty if it is not readable text."""
     if special_file_kind(path):
         return ()
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
         text = decode_text(head, str(path), lambda _: None)
-        return tuple(next(_rows(text, str(path), lambda _: None))[1])
+        return tuple(next(read_rows(text, str(path), lambda _: None))[1])
     except (OSError, UnicodeError, StopIteration):
         return ()
 
 
-def read_lines(text: str, where: str, report: Report) -> tuple[tuple[str, ...], Iterator[Line]]:
-    """The lower-case column names of a table, and its lines.
+def read_lines(text: str, where: str, report: Report) -> tuple[tuple[str, ...], Iterator[TableRow]]:
+    """The lower-case column names of a table, and its rows.
 
-    Lines that are wider or narrower than the header are reported and left out. Raises DataError
-    where there is no header, or one that names a column twice.
+    Rows with another number of cells than the header are reported and skipped. Raises DataError if
+    the header is missing or names a column twice.
     """
-    rows = _rows(text, where, report)
+    rows = read_rows(text, where, report)
     header = next(rows, (0, []))[1]
     if not header:
         raise DataError(f"{where}: the file is empty; use the complete original metadata")
-    twice = sorted(column for column, count in Counter(header).items() if column and count > 1)
-    if twice:
-        raise DataError(f"{where}: columns that stand there twice: {listing(twice)}")
-    return tuple(header), _lines(header, rows, where, report)
+    repeated = sorted(column for column, count in Counter(header).items() if column and count > 1)
+    if repeated:
+        raise DataError(f"{where}: columns that occur twice: {listing(repeated)}; rename them")
+    return tuple(header), _table_rows(header, rows, where, report)
 
 
-def _lines(
+def _table_rows(
     header: list[str], rows: Iterator[tuple[int, list[str]]], where: str, report: Report
-) -> Iterator[Line]:
+) -> Iterator[TableRow]:
     for number, cells in rows:
-        here = f"{where}: line {number}"
-        if len(cells) != len(header):
-            words = f"has {len(cells)} cells, the header has {len(header)}"
-            report(Issue("width", here, words))
-            continue
-        yield Line(here, dict(zip(header, cells, strict=True)))
+        row_where = f"{where}: line {number}"
+        if len(cells) == len(header):
+            yield TableRow(row_where, dict(zip(header, cells, strict=True)))
+        else:
+            what = f"has {len(cells)} cells, the header has {len(header)}"
+            report(Issue("width", row_where, what))
 
 
-def _rows(text: str, where: str, report: Report) -> Iterator[tuple[int, list[str]]]:
-    """Every row that is not blank with its line number; the first in lower case."""
+def read_rows(text: str, where: str, report: Report) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every row that is not blank; the first row in lower case.
+
+    The delimiter is the comma, tab or semicolon that is most frequent in the header.
+    """
     text = text.removeprefix("\ufeff")
     head = text.lstrip("\r\n").partition("\n")[0]
     delimiter = max(",\t;", key=head.count)
@@ -140,7 +142,7 @@ def _rows(text: str, where: str, report: Report) -> Iterator[tuple[int, list[str
 MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "unknown"})
 OLDEST = 120.0
 IDS = ("lesion_id", "patient_id", "group_id")
-WORDS = ("sex", "localization", "dx_type", "source")
+CATEGORIES = ("sex", "localization", "dx_type", "source")
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "image_id": ("image_id", "isic_id", "image_name", "image"),
@@ -158,15 +160,15 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "dx_type": ("dx_type", "diagnosis_confirm_type"),
     "source": ("dataset", "source"),
 }
-"""What the columns of a Record are called by those who publish such data, without the label."""
+"""Known column names of each field of a Record, except the label."""
 
 
 @dataclass(frozen=True)
 class ImageList:
-    """What a source says of its images, not yet proven: the audit reads faulty ones, too.
+    """The unchecked image list of a metadata file; the audit also reads faulty ones.
 
-    where  the file or folder it comes from, for messages
-    malignant  classes that are, of those that it has
+    where      file or folder of the metadata, for messages
+    malignant  malignant classes; names that are not in `classes` are ignored
     """
 
     name: str
@@ -186,8 +188,8 @@ class ImageList:
         table["age"] = table["age"].astype(np.float64)
         return table
 
-    def manifest(self) -> Dataset:
-        """The Manifest of the records. Raises DataError that names the file and the fault."""
+    def dataset(self) -> Dataset:
+        """The checked Dataset of the records. Raises DataError that names file and fault."""
         if not self.records:
             raise DataError(
                 f"{self.where}: no rows below the header; use the complete original metadata"
@@ -207,25 +209,25 @@ class ImageList:
             raise DataError(f"{self.where}: {error}") from None
 
     def classes_found(self) -> ImageList:
-        """The same with the classes that its records have, sorted, where no list is fixed."""
+        """The same list with the sorted labels of its records as classes."""
         return replace(self, classes=tuple(sorted({record.label for record in self.records})))
 
 
-def image_list_of(manifest: Dataset) -> ImageList:
-    """The roster that a manifest's rows make."""
-    table = manifest.table[list(COLUMNS)].astype(object).where(manifest.table.notna(), None)
+def image_list_of(dataset: Dataset) -> ImageList:
+    """The image list of a dataset."""
+    table = dataset.table[list(COLUMNS)].astype(object).where(dataset.table.notna(), None)
     return ImageList(
-        name=manifest.name,
-        title=manifest.title,
-        classes=manifest.classes,
+        name=dataset.name,
+        title=dataset.title,
+        classes=dataset.classes,
         records=tuple(Record(*row) for row in table.itertuples(index=False, name=None)),
-        where=manifest.name,
-        malignant=manifest.malignant,
+        where=dataset.name,
+        malignant=dataset.malignant,
     )
 
 
 def columns_of(header: Iterable[str]) -> dict[str, str]:
-    """Which column of a header holds which field of a Record, by the names in use."""
+    """The column of each field of a Record, by the known column names."""
     names = set(header)
     chosen = {}
     for field, known in FIELDS.items():
@@ -236,11 +238,15 @@ def columns_of(header: Iterable[str]) -> dict[str, str]:
 
 
 def read_records(
-    lines: Iterable[Line], columns: Mapping[str, str], report: Report, *, lower_labels: bool = True
+    lines: Iterable[TableRow],
+    columns: Mapping[str, str],
+    report: Report,
+    *,
+    lower_labels: bool = True,
 ) -> Iterator[Record]:
-    """The records of a table's lines; lines without an id or a label are reported and left out.
+    """The records of table rows; rows without an id or a label are reported and skipped.
 
-    columns  the column that holds each field of a Record, "image_id" and "label" among them
+    columns  column of each field of a Record; includes "image_id" and "label"
     """
     for line in lines:
         cells = {field: line.cells[column] for field, column in columns.items()}
@@ -251,54 +257,58 @@ def read_records(
         elif not image_id:
             report(Issue("no id", line.where, "image_id is empty; every row needs one"))
         elif not label:
-            words = f"{image_id} has no label; take its row out of the metadata"
-            report(Issue("no label", line.where, words))
+            what = f"{image_id} has no label; remove its row from the metadata"
+            report(Issue("no label", line.where, what))
         else:
             label = label.lower() if lower_labels else label
-            yield Record(image_id, label, **details(cells, line.where, report))
+            yield Record(image_id, label, **metadata_fields(cells, line.where, report))
 
 
-def details(cells: Mapping[str, str], where: str, report: Report) -> dict[str, Any]:
-    """The fields of a Record beside image id and label, from cells by field.
+def metadata_fields(cells: Mapping[str, str], where: str, report: Report) -> dict[str, Any]:
+    """The fields of a Record except image id and label, from cells by field.
 
-    Ids stay as they stand; words become lower case; what is missing or `unknown` becomes None.
+    Ids are unchanged; categories become lower case; missing values and `unknown` become None.
     """
-    found: dict[str, Any] = {field: cells[field] or None for field in IDS if field in cells}
-    found |= {field: _word(cells[field]) for field in WORDS if field in cells}
+    values: dict[str, Any] = {field: cells[field] or None for field in IDS if field in cells}
+    values |= {field: _category(cells[field]) for field in CATEGORIES if field in cells}
     if "age" in cells:
-        found["age"] = _age(cells["age"], where, report)
-    return found
+        values["age"] = _age(cells["age"], where, report)
+    return values
 
 
-def _word(cell: str) -> str | None:
-    word = cell.lower()
-    return None if word in MISSING else word
+def _category(cell: str) -> str | None:
+    value = cell.lower()
+    return None if value in MISSING else value
 
 
 def _age(cell: str, where: str, report: Report) -> float | None:
-    """Age in years; None where it is missing."""
-    word = _word(cell)
-    if word is None:
+    """Age in years; None if missing."""
+    value = _category(cell)
+    if value is None:
         return None
     try:
-        age = float(word)
+        age = float(value)
     except ValueError:
         age = math.nan
     if 0 <= age <= OLDEST:
         return age
-    report(Issue("age", where, f"age is {word!r}; give years from 0 to {OLDEST:.0f}, or nothing"))
+    report(
+        Issue(
+            "age", where, f"age is {value!r}; use years from 0 to {OLDEST:.0f}, or leave it empty"
+        )
+    )
     return None
 
 
 FOLDERS_DEEP = 3
 SUFFIXES = frozenset({".csv", ".tab", ".tsv"})
 BARE_NAMES = frozenset({"ham10000_metadata"})
-"""Files without a suffix that hold metadata."""
+"""Names of metadata files without a suffix."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A table in a folder: its file, and its lower-case column names."""
+    """A table file and its lower-case column names."""
 
     path: Path
     columns: tuple[str, ...]
@@ -309,21 +319,21 @@ class TableFile:
         return self.path.name.lower()
 
     def has(self, *columns: str) -> bool:
-        """Whether all these columns are there."""
+        """Whether the table has all these columns."""
         return set(columns) <= set(self.columns)
 
-    def lines(self, report: Report) -> Iterator[Line]:
-        """The lines of the table."""
+    def lines(self, report: Report) -> Iterator[TableRow]:
+        """The rows of the table."""
         return read_lines(read_text(self.path, report), str(self.path), report)[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads one kind of dataset.
+    """A reader of one kind of dataset.
 
-    looked_for  what a folder must hold, for messages
-    fits   (sheets of a folder, columns the user named) -> those of the sheets it would read
-    read   (these sheets, columns the user named, report) -> the roster
+    looked_for  the files or columns that a folder must have, for messages
+    fits   (tables of a folder, columns named by the user) -> the tables that it can read
+    read   (these tables, columns named by the user, report) -> the image list
     """
 
     name: str
@@ -333,37 +343,36 @@ class Reader:
 
 
 def find_tables(folder: Path) -> list[TableFile]:
-    """Every table in a folder or up to three folders below, the nearest first.
+    """All tables in a folder and up to three levels below, the nearest first.
 
-    Raises DataError where the folder is missing.
+    Raises DataError if the folder does not exist.
     """
     if not folder.is_dir():
         kind = "a file" if folder.is_file() else special_file_kind(folder)
-        raise DataError(
-            f"{folder}: {f'is {kind}; give the folder it lies in' if kind else 'no such folder'}"
-        )
-    found = [
+        fault = f"is {kind}; give the folder that contains it" if kind else "no such folder"
+        raise DataError(f"{folder}: {fault}")
+    paths = [
         (len(Path(parent).relative_to(folder).parts), Path(parent, name))
         for parent, names in walk(folder)
         for name in names
         if os.path.splitext(name)[1].lower() in SUFFIXES or name.lower() in BARE_NAMES  # noqa: PTH122
     ]
-    return [TableFile(path, read_header(path)) for _, path in sorted(found)]
+    return [TableFile(path, read_header(path)) for _, path in sorted(paths)]
 
 
 def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """A folder and those up to three below, each with the names of its files."""
+    """A folder and its subfolders up to three levels deep, each with its file names."""
     for parent, folders, names in os.walk(folder, followlinks=True):
-        deep = len(Path(parent).relative_to(folder).parts)
-        folders[:] = sorted(folders) if deep < FOLDERS_DEEP else []
+        depth = len(Path(parent).relative_to(folder).parts)
+        folders[:] = sorted(folders) if depth < FOLDERS_DEEP else []
         yield parent, names
 
 
-def need_columns(sheet: TableFile, *columns: str) -> None:
-    """Raise DataError where a sheet lacks columns."""
-    missing = [column for column in columns if column not in sheet.columns]
+def need_columns(table_file: TableFile, *columns: str) -> None:
+    """Raise DataError if a table lacks columns."""
+    missing = [column for column in columns if column not in table_file.columns]
     if missing:
         raise DataError(
-            f"{sheet.path}: missing columns: {listing(missing)}; "
-            f"the header has {listing(sheet.columns)}"
+            f"{table_file.path}: missing columns: {listing(missing)}; "
+            f"the header has {listing(table_file.columns)}"
         )

@@ -1,8 +1,6 @@
-"""`method check`: whether a method is fit for the bench, before days are spent on it.
+"""`method check`: test a method on a small dataset before an expensive training.
 
-cohort    a small, balanced part of the synthetic set, with five folds
-probe     one training in a process of its own: as it is, or with something changed
-watch     that process under a deadline, and its end with all that it has started
-verdicts  what each of the checks says of the probes
-checkup   which probes there are, in which order
+check     the probes in order, and their judgement
+probe     one short training in a separate process: unchanged, or with one thing changed
+verdicts  the checks, each a judgement of the probes
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,11 +25,11 @@ from bench.run.check.probe import (
     small_cohort,
     watch,
 )
-from bench.run.check.verdicts import Findings, Verdict, judged
+from bench.run.check.verdicts import ProbeResults, Verdict, verdicts_of
 from bench.run.registry import installed_methods, method_names
 
 QUICK = {"epochs": 2, "batch_size": 16}
-BY_HEART: dict[str, Any] = {
+MEMORISING: dict[str, Any] = {
     "accumulate": 1, "lookahead": False, "weight_decay": 0.0, "schedule": "constant",
     "warmup_epochs": 0.0, "freeze_epochs": 0, "unfreeze_epochs": 0, "dropout": 0.0,
     "drop_path": None, "sampler_power": 0.0, "rare_augment": 0.0, "class_weight_power": 0.0,
@@ -40,19 +39,21 @@ BY_HEART: dict[str, Any] = {
     "saturation": 0.0, "hue": 0.0, "auto_augment": "none", "erasing_prob": 0.0, "ema_decay": None,
     "early_stopping": None, "tta": "none",
 }  # fmt: skip
-"""Nothing that keeps a training from learning one batch by heart: what is left is the model, the
-optimizer and its learning rate."""
+"""Options that switch off everything that prevents memorising one batch: model, optimizer and
+learning rate remain."""
 STEPS, EPOCHS = 24, 60
-"""Of learning by heart: for the engine each is a step on the whole batch, and a state is kept after
-it; with batches drawn anew, batch norm sees other images each time, and deep networks stumble."""
+"""Epochs to memorise one batch, by the engine and by other methods. An epoch of the engine is one
+step on the whole batch; resampled batches would change the batch norm statistics each time."""
 SAFE_THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 @dataclass
 class Checkup:
-    """A method being checked: a name or FILE.py, in a folder of the check's own.
+    """The check of one method.
 
-    tell  hears the name of each probe before it starts
+    method  name or FILE.py
+    folder  an empty folder for the files of the check
+    report  receives the name of each probe before it starts
     """
 
     method: str
@@ -61,37 +62,39 @@ class Checkup:
     image_size: int = 32
     seconds: float = 60.0
     memory_gib: float = 8.0
-    tell: Callable[[str], None] = lambda _: None
+    report: Callable[[str], None] = lambda _: None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     changed: dict[str, list[str]] = field(default_factory=dict)
 
     def verdicts(self, source: OpenDataset) -> Iterator[Verdict]:
-        """Whether it can be imported; then, if so, all other checks at once."""
+        """Yield whether the method can be imported; then, if so, all other verdicts."""
         described = self._watch(self._probe("import"))
         if not described.ok:
-            how = described.fault or f"did not end within {described.seconds:.0f} s"
-            yield Verdict("imports", passed=False, said=how)
+            fault = described.fault or f"did not end within {described.seconds:.0f} s"
+            yield Verdict("imports", passed=False, message=fault)
             return
-        told = described.described
-        by = "trained by the bench's engine" if told["engine"] else "trains itself"
-        yield Verdict("imports", passed=True, said=f"{told['name']}, {by}")
+        method = described.described
+        engine = "trained by the bench's engine" if method["engine"] else "with its own training"
+        yield Verdict("imports", passed=True, message=f"{method['name']}, {engine}")
         self.outcomes.clear()
         cohort = small_cohort(source, self.folder / "data")
-        self._run_all(cohort, told)
-        yield from judged(Findings(cohort, self.outcomes, self.changed, bool(told["engine"])))
+        self._run_all(cohort, method)
+        yield from verdicts_of(
+            ProbeResults(cohort, self.outcomes, self.changed, bool(method["engine"]))
+        )
 
-    def _run_all(self, cohort: Cohort, told: Mapping[str, Any]) -> None:
-        quick = Recipe.model_validate(told["recipe"]).with_overrides(
+    def _run_all(self, cohort: Cohort, method: Mapping[str, Any]) -> None:
+        quick = Recipe.model_validate(method["recipe"]).with_overrides(
             QUICK | {"image_size": self.image_size}
         )
         inputs = _Inputs(cohort)
 
-        def run(name: str, way: str = "as it is", column: int = 0, **changes: Any) -> Outcome:
-            recipe = quick.with_overrides(changes.pop("overrides", {}))
-            probe = self._probe(name, folder=changes.pop("folder", name))
-            job_file = self._job_file(cohort, told, recipe, column, probe.folder, inputs)
-            outcome = self._watch(replace(probe, job_file=job_file, way=way), **changes)
-            self.changed[name] = inputs.restored()
+        def run(name: str, change: str = "none", column: int = 0, **options: Any) -> Outcome:
+            recipe = quick.with_overrides(options.pop("overrides", {}))
+            probe = self._probe(name, folder=options.pop("folder", name))
+            job_file = self._job_file(cohort, method, recipe, column, probe.folder, inputs)
+            outcome = self._watch(replace(probe, job_file=job_file, change=change), **options)
+            self.changed[name] = inputs.restore()
             return outcome
 
         first = run("fold 0")
@@ -103,15 +106,15 @@ class Checkup:
         run("shuffled", "shuffled")
         run("halved", "halved")
         run("permuted labels", "permuted")
-        batch = {"batch_size": BATCH_PER_CLASS * len(cohort.manifest.classes)}
-        steps = {"epochs": STEPS if told["engine"] else EPOCHS}
-        run("one batch", "one batch", overrides=BY_HEART | batch | steps)
+        batch = {"batch_size": BATCH_PER_CLASS * len(cohort.dataset.classes)}
+        steps = {"epochs": STEPS if method["engine"] else EPOCHS}
+        run("one batch", "one batch", overrides=MEMORISING | batch | steps)
         tested = cohort.roles.image_ids[cohort.roles.rows(0, "test")]
         cohort.write_metadata(swapped=tested)
-        inputs.reread()
+        inputs.accept_metadata()
         run("altered test labels")
         cohort.write_metadata()
-        inputs.reread()
+        inputs.accept_metadata()
         half = first.described["seconds"] / 2
 
         def midway(probe: Probe) -> bool:
@@ -122,7 +125,7 @@ class Checkup:
 
     def _probe(self, name: str, folder: str = "") -> Probe:
         environment = SAFE_THREADS | {
-            "BENCH_DATA": str(self.folder / "data"),  # a temptation: a job never has it
+            "BENCH_DATA": str(self.folder / "data"),  # a job never has it: catches its use
             "BENCH_CACHE": str(self.folder / "cache"),
         }
         place = self.folder / "probes" / (folder or name).replace(" ", "_")
@@ -137,34 +140,34 @@ class Checkup:
         )
 
     def _watch(self, probe: Probe, stop_when: Callable[[Probe], bool] | None = None) -> Outcome:
-        self.tell(probe.name)
-        _put_aside(probe.folder)
+        self.report(probe.name)
+        _rename_log(probe.folder)
         self.outcomes[probe.name] = watch(probe, lambda: stop_when is not None and stop_when(probe))
         return self.outcomes[probe.name]
 
     def _job_file(
         self,
         cohort: Cohort,
-        told: Mapping[str, Any],
+        method: Mapping[str, Any],
         recipe: Recipe,
         column: int,
         folder: Path,
         inputs: _Inputs,
     ) -> JobFile:
-        manifest = cohort.manifest
-        recipe.refuse_other_classes(manifest.classes)
+        dataset = cohort.dataset
+        recipe.refuse_other_classes(dataset.classes)
         store, table = cohort.store(preprocessing(recipe)), cohort.table(column)
-        inputs.know([store.folder / "pixels.npy", store.folder / "index.json", table])
+        inputs.add([store.folder / "pixels.npy", store.folder / "index.json", table])
         job = Job(
             protocol="check",
-            dataset=manifest.name,
-            row=told["name"],
-            method=told["name"],
+            dataset=dataset.name,
+            row=method["name"],
+            method=method["name"],
             recipe=recipe,
-            method_source=told["source_sha256"],
+            method_source=method["source_sha256"],
             roles_sha256="",
-            classes=manifest.classes,
-            roster_sha256=manifest.roster_sha256,
+            classes=dataset.classes,
+            roster_sha256=dataset.roster_sha256,
             pixels_sha256=store.index.pixels_sha256,
             seed=0,
             repeat=0,
@@ -173,7 +176,7 @@ class Checkup:
             threads=1,
         )
         place = JobLocation(
-            method_file=told["address"],
+            method_file=method["address"],
             store=str(store.folder),
             fold_table=str(table),
             weights=None,
@@ -183,47 +186,43 @@ class Checkup:
         return JobFile(id=job.id, command="", job=job, place=place)
 
 
-def _put_aside(folder: Path) -> None:
-    """Keep the log of an earlier probe of this folder by another name; forget its outcome."""
+def _rename_log(folder: Path) -> None:
+    """Rename the log of an earlier probe in this folder and remove its outcome."""
     (folder / OUTCOME).unlink(missing_ok=True)
     if (folder / LOG).exists():
         (folder / LOG).rename(folder / f"earlier_{LOG}")
 
 
 class _Inputs:
-    """The files that a probe reads, as they were: what one has changed is put back."""
+    """Original contents of the files that a probe reads."""
 
     def __init__(self, cohort: Cohort) -> None:
-        self.kept: dict[Path, bytes] = {}
+        self.contents: dict[Path, bytes] = {}
         self.metadata = cohort.metadata
-        self.know([cohort.metadata])
+        self.add([cohort.metadata])
 
-    def know(self, files: list[Path]) -> None:
-        """Remember files as they are, once."""
+    def add(self, files: list[Path]) -> None:
+        """Remember the contents of files, once."""
         for file in files:
-            if file not in self.kept:
-                self.kept[file] = file.read_bytes()
+            if file not in self.contents:
+                self.contents[file] = file.read_bytes()
 
-    def reread(self) -> None:
-        """Take the metadata as it is now for what it should be."""
-        self.kept[self.metadata] = self.metadata.read_bytes()
+    def accept_metadata(self) -> None:
+        """Take the present metadata as the original."""
+        self.contents[self.metadata] = self.metadata.read_bytes()
 
-    def restored(self) -> list[str]:
-        """Names of the files that are not what they were; they are put back."""
+    def restore(self) -> list[str]:
+        """Restore the files that have changed; returns their names."""
         changed = []
-        for file, content in self.kept.items():
-            if not file.is_file() or _digest(file.read_bytes()) != _digest(content):
+        for file, content in self.contents.items():
+            if not file.is_file() or file.read_bytes() != content:
                 changed.append(file.name)
                 file.write_bytes(content)
         return changed
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def refuse_unknown(method: str, baselines: Path) -> None:
-    """Raise MethodError for a method that is not there, before anything is started."""
+    """Raise MethodError for an unknown method, before a process is started."""
     known = [*method_names(baselines), *installed_methods()]
     if method.endswith(".py"):
         if not Path(method).is_file():

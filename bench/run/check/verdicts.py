@@ -1,329 +1,323 @@
-"""What each check says of the probes: a line that is green, or tells what is wrong and the cure."""
+"""The checks of `method check`: each judges the probes and returns a message with the fix."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from bench.predictions import Predictions
-from bench.run.check.probe import FOLDS, Cohort, Outcome
-from bench.run.results import HISTORY, PREDICTIONS, read_predictions
+from bench.run.check.probe import FOLDS, LOG, Cohort, Outcome
+from bench.run.results import HISTORY, PREDICTIONS, read_history, read_predictions
 
-NEAR_ZERO, BY_HEART = 0.1, 0.9
-"""Loss of one batch that the engine's training must come to; the share of a batch that a method
-which trains itself must get right, or else have half of the loss of knowing nothing: it need not
-be sure of what it has learnt."""
-SAME = 1e-4
-"""Difference of probabilities that another order of the same arithmetic may make."""
+MOST_LOSS = 0.1
+"""Training loss of one batch that the bench's engine must reach."""
+MEMORISED = 0.9
+"""Share of one batch that a method with its own training must predict correctly; or else it must
+reach half of the loss of uniform predictions, since it need not be confident."""
+ROUNDING = 1e-4
+"""Difference of probabilities that another order of the same arithmetic can cause."""
 SWAPPED = 0.2
-"""Mean probability that must be gained by other columns before their order is called wrong."""
-CHANCE_DRAWS, CHANCE_LEVEL = 20_000, 0.9999
+"""Gain in mean probability by exchanging columns above which the class order counts as wrong."""
+PERMUTATIONS, CHANCE_LEVEL = 20_000, 0.9999
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One check: passed is None where it was not reached."""
+    """The result of a check; passed is None if it was not reached."""
 
     check: str
     passed: bool | None
-    said: str
+    message: str
 
 
 @dataclass(frozen=True)
-class Findings:
-    """All that the probes have brought. changed: input files that a probe has altered, by probe."""
+class ProbeResults:
+    """The outcomes of all probes.
+
+    changed  names of the input files that a probe has changed, by probe
+    engine   whether the bench's engine trains the method
+    """
 
     cohort: Cohort
     outcomes: Mapping[str, Outcome]
     changed: Mapping[str, list[str]]
     engine: bool
 
-    def predictions(self, name: str) -> Predictions | None:
-        """The test predictions of a probe that came to its end."""
-        outcome = self.outcomes.get(name)
+    def predictions(self, probe: str) -> Predictions | None:
+        """The test predictions of a probe; None if it has not finished."""
+        outcome = self.outcomes.get(probe)
         if outcome is None or not outcome.ok:
             return None
         path = outcome.probe.folder / PREDICTIONS
-        return read_predictions(path, self.cohort.manifest.classes)
+        return read_predictions(path, self.cohort.dataset.classes)
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether the same task gave bit-equal predictions in two processes."""
+        first, again = self.predictions("fold 0"), self.predictions("again")
+        return first is not None and again is not None and _difference(first, again) == 0
 
 
-Check = Callable[[Findings], tuple[bool | None, str]]
-NOT_REACHED = (None, "not reached")
+Result = tuple[bool | None, str]
+Check = Callable[[ProbeResults], Result]
+NOT_REACHED: Result = (None, "not reached")
 
 
-def ends_in_time(found: Findings) -> tuple[bool | None, str]:
-    """No probe ran into the deadline."""
-    late = _with_excess(found, "time")
-    if late:
-        return False, (
-            f"{late} had not ended after {found.outcomes[late].seconds:.0f} s; look at what it "
-            "waits for, or give it more with --seconds"
-        )
-    seconds = max(each.seconds for each in found.outcomes.values())
-    return True, f"the longest of {len(found.outcomes)} trainings took {seconds:.1f} s"
+def within_limit(excess: str, failure: str, success: str = "within the limit") -> Check:
+    """No probe exceeded a limit.
+
+    failure  message with {probe} and {seconds} of the one that did
+    success  message with the {count} of probes and the {seconds} of the longest
+    """
+
+    def check(results: ProbeResults) -> Result:
+        for name, outcome in results.outcomes.items():
+            if outcome.excess == excess:
+                return False, failure.format(probe=name, seconds=outcome.seconds)
+        seconds = max(outcome.seconds for outcome in results.outcomes.values())
+        return True, success.format(count=len(results.outcomes), seconds=seconds)
+
+    return check
 
 
-def keeps_its_log_short(found: Findings) -> tuple[bool | None, str]:
-    """No probe flooded its log."""
-    loud = _with_excess(found, "log")
-    cure = "print less; task.journal.epoch() keeps numbers of an epoch"
-    return not loud, f"{loud} flooded its log; {cure}" if loud else "it does"
+def same_predictions(
+    failures: Mapping[str, str], success: str, *, tolerance: float = 0, repeated: bool = True
+) -> Check:
+    """Each of these probes predicts what fold 0 predicts.
+
+    failures  by probe, the message with {difference}, the largest difference of probabilities
+    repeated  not reached if two runs of the same task differ already
+    """
+
+    def check(results: ProbeResults) -> Result:
+        first = results.predictions("fold 0")
+        if first is None or (repeated and not results.reproducible):
+            return NOT_REACHED
+        for probe, failure in failures.items():
+            other = results.predictions(probe)
+            if other is None:
+                return NOT_REACHED
+            difference = _difference(first, other)
+            if difference > tolerance:
+                return False, failure.format(difference=f"{difference:.2g}")
+        return True, success
+
+    return check
 
 
-def keeps_to_its_memory(found: Findings) -> tuple[bool | None, str]:
-    """No probe took more memory than is given to it."""
-    greedy = _with_excess(found, "memory")
-    cure = "take images by parts (part.images.take(positions)), or allow more with --memory"
-    return not greedy, f"{greedy} took too much; {cure}" if greedy else "it does"
-
-
-def runs_in_every_fold(found: Findings) -> tuple[bool | None, str]:
-    """Each fold came to an end, whatever it predicted."""
-    folds = {fold: found.outcomes.get(f"fold {fold}") for fold in range(FOLDS)}
+def runs_in_every_fold(results: ProbeResults) -> Result:
+    """Each fold finishes, whatever it predicts."""
+    folds = {fold: results.outcomes.get(f"fold {fold}") for fold in range(FOLDS)}
     for fold, outcome in folds.items():
         if outcome is not None and outcome.fault and outcome.kind != "predictions":
-            log = outcome.probe.folder / "log.txt"
-            return False, f"fold {fold}: {outcome.fault}; the whole story: {log}"
-    reached = [outcome for outcome in folds.values() if outcome is not None]
-    if len(reached) < FOLDS or any(outcome.excess for outcome in reached):
+            return False, f"fold {fold}: {outcome.fault}; see {outcome.probe.folder / LOG}"
+    if any(outcome is None or outcome.excess for outcome in folds.values()):
         return NOT_REACHED
     return True, f"all {FOLDS}"
 
 
-def gives_sound_predictions(found: Findings) -> tuple[bool | None, str]:
-    """Finite probabilities of the right shape, for the right images."""
-    for name, outcome in found.outcomes.items():
+def gives_sound_predictions(results: ProbeResults) -> Result:
+    """Probabilities are finite, of the right shape, for the right images."""
+    for name, outcome in results.outcomes.items():
         if outcome.kind == "predictions":
             return False, (
-                f"{name}: {outcome.fault.removeprefix('PredictionError: ')}; give "
-                "Predictions(part.image_ids, probs (N, C), task.classes), rows that sum to 1"
+                f"{name}: {outcome.fault.removeprefix('PredictionError: ')}; return "
+                "Predictions(part.image_ids, probs (N, C), task.classes) with rows that sum to 1"
             )
-    test = found.predictions("fold 0")
+    test = results.predictions("fold 0")
     if test is None:
         return NOT_REACHED
-    return True, f"finite, {test.probs.shape[0]} images x {test.probs.shape[1]} classes, right ids"
+    images, classes = test.probs.shape
+    return True, f"finite, {images} images x {classes} classes, correct ids"
 
 
-def learns_one_batch(found: Findings) -> tuple[bool | None, str]:
-    """A few images that are all it is given can be learnt by heart."""
-    batch = found.predictions("one batch")
+def learns_one_batch(results: ProbeResults) -> Result:
+    """A few images that are train, val and test can be memorised."""
+    batch = results.predictions("one batch")
     if batch is None:
         return NOT_REACHED
-    labels = found.cohort.labels(batch.image_ids)
-    nothing = math.log(len(batch.classes))
-    if found.engine:
-        loss = _least_train_loss(found.outcomes["one batch"])
-        said = f"loss {loss:.3f} on {len(labels)} images (knowing nothing: {nothing:.2f})"
-        cure = "try another lr; look at the forward pass, the normalisation, what is frozen"
-        return loss < NEAR_ZERO, said if loss < NEAR_ZERO else f"{said}; {cure}"
-    probs = batch.probs[:, _best_columns(batch.probs, labels)]
-    loss = float(-np.log(probs[np.arange(len(labels)), labels].clip(1e-12)).mean())
-    right = int((probs.argmax(axis=1) == labels).sum())
-    said = f"{right} of {len(labels)} images, loss {loss:.2f} (knowing nothing: {nothing:.2f})"
-    learnt = right >= BY_HEART * len(labels) or loss < nothing / 2
-    cure = "do images and labels belong together? is the penalty too strong?"
-    return learnt, said if learnt else f"{said}; {cure}"
+    labels = results.cohort.labels(batch.image_ids)
+    uniform = math.log(len(batch.classes))
+    if results.engine:
+        history = read_history(results.outcomes["one batch"].probe.folder / HISTORY)
+        loss = min(history["train_loss"])
+        passed = loss < MOST_LOSS
+        message = f"loss {loss:.3f} on {len(labels)} images (uniform: {uniform:.2f})"
+        fix = "try another lr; check the forward pass, the normalisation, the frozen layers"
+    else:
+        probs = batch.probs[:, _best_columns(batch.probs, labels)]
+        loss = float(-np.log(probs[np.arange(len(labels)), labels].clip(1e-12)).mean())
+        correct = int((probs.argmax(axis=1) == labels).sum())
+        passed = correct >= MEMORISED * len(labels) or loss < uniform / 2
+        message = (
+            f"{correct} of {len(labels)} images correct, loss {loss:.2f} (uniform: {uniform:.2f})"
+        )
+        fix = "check that images and labels match; reduce the regularisation"
+    return passed, message if passed else f"{message}; {fix}"
 
 
-def keeps_the_class_order(found: Findings) -> tuple[bool | None, str]:
+def keeps_the_class_order(results: ProbeResults) -> Result:
     """The columns are the classes in the task's order."""
-    batch = found.predictions("one batch")
+    batch = results.predictions("one batch")
     if batch is None:
         return NOT_REACHED
-    labels = found.cohort.labels(batch.image_ids)
-    table = _mean_by_class(batch.probs, labels)
+    labels = results.cohort.labels(batch.image_ids)
+    means = _mean_by_class(batch.probs, labels)
     columns = _best_columns(batch.probs, labels)
-    gained = (table[np.arange(len(table)), columns] - np.diag(table)).mean()
-    wrong = np.flatnonzero(columns != np.arange(len(columns)))
-    if gained > SWAPPED:
-        first, name = wrong[0], batch.classes
-        return False, (
-            f"images of {name[first]} get their probability in the column of "
-            f"{name[columns[first]]}; order the columns as task.classes (scikit-learn's order is "
-            "model.classes_)"
-        )
-    return True, "columns are task.classes"
+    gain = (means[np.arange(len(means)), columns] - np.diag(means)).mean()
+    if gain <= SWAPPED:
+        return True, "columns are task.classes"
+    first = np.flatnonzero(columns != np.arange(len(columns)))[0]
+    return False, (
+        f"the probability of {batch.classes[first]} is in the column of "
+        f"{batch.classes[columns[first]]}; order the columns as task.classes (scikit-learn's order "
+        "is model.classes_)"
+    )
 
 
-def gives_the_same_twice(found: Findings) -> tuple[bool | None, str]:
-    """The same task, in another process, gives the same bits."""
-    one, other = found.predictions("fold 0"), found.predictions("again")
-    if one is None or other is None:
-        return NOT_REACHED
-    off = _difference(one, other)
-    if off > 0:
-        return False, (
-            f"probabilities differ by up to {off:.2g}; draw from "
-            "np.random.default_rng([task.seed, task.column]), and seed every library with it"
-        )
-    return True, "bit for bit"
-
-
-def ignores_the_order_of_test_images(found: Findings) -> tuple[bool | None, str]:
-    """Another order, or other company, changes no image's prediction."""
-    whole, steady = found.predictions("fold 0"), gives_the_same_twice(found)[0]
-    if whole is None or not steady:
-        return NOT_REACHED
-    for name, how, cure in (
-        ("shuffled", "shuffling the test images", "give back the ids of the very images predicted"),
-        (
-            "halved",
-            "leaving half of the test images out",
-            "predict in evaluation mode: model.eval()",
-        ),
-    ):
-        other = found.predictions(name)
-        if other is None:
-            return NOT_REACHED
-        off = _difference(whole, other)
-        if off > SAME:
-            return False, f"{how} changes probabilities by up to {off:.2g}; {cure}"
-    return True, "shuffled or halved, the test part is predicted the same"
-
-
-def leaves_its_inputs_alone(found: Findings) -> tuple[bool | None, str]:
-    """Store, fold tables and metadata are what they were."""
-    for name, files in found.changed.items():
+def leaves_its_inputs_alone(results: ProbeResults) -> Result:
+    """Image cache, fold tables and metadata are unchanged."""
+    for name, files in results.changed.items():
         if files:
             return False, f"{name} changed {files[0]}; work on copies, write into task.folder"
-    return (True, "store and tables untouched") if "fold 0" in found.changed else NOT_REACHED
+    return (True, "cache and tables unchanged") if "fold 0" in results.changed else NOT_REACHED
 
 
-def learns_nothing_from_permuted_labels(found: Findings) -> tuple[bool | None, str]:
-    """Trained on labels dealt at random, it is no better than chance."""
-    true, permuted = found.predictions("fold 0"), found.predictions("permuted labels")
-    if true is None or permuted is None:
+def learns_nothing_from_permuted_labels(results: ProbeResults) -> Result:
+    """After training on permuted labels, the accuracy is not above chance."""
+    first, permuted = results.predictions("fold 0"), results.predictions("permuted labels")
+    if first is None or permuted is None:
         return NOT_REACHED
-    reached = chance(found.cohort, permuted)
-    before, after = (accuracy(found.cohort, each) for each in (true, permuted))
-    said = f"test accuracy {before:.2f}, after permuting train's labels {after:.2f}"
-    if after > reached:
+    limit = chance(results.cohort, permuted)
+    before, after = (accuracy(results.cohort, each) for each in (first, permuted))
+    message = f"test accuracy {before:.2f}, with permuted labels of train {after:.2f}"
+    if after > limit:
         return False, (
-            f"{said}, which chance does not reach ({reached:.2f}): labels come from elsewhere than "
-            "task.train; use nothing but the task"
+            f"{message}, above the limit of chance ({limit:.2f}): labels come from outside of "
+            "task.train; use only the task"
         )
-    return True, f"{said} (chance reaches {reached:.2f})"
+    return True, f"{message} (limit of chance: {limit:.2f})"
 
 
-def knows_no_test_labels(found: Findings) -> tuple[bool | None, str]:
-    """Altering the test labels where the data lies changes no prediction."""
-    one, other = found.predictions("fold 0"), found.predictions("altered test labels")
-    if one is None or other is None or not gives_the_same_twice(found)[0]:
-        return NOT_REACHED
-    off = _difference(one, other)
-    if off > 0:
-        return False, (
-            f"altering test labels in the data's metadata changes probabilities (by {off:.2g}), so "
-            "it reads them; use nothing but the task"
-        )
-    return True, "altering them in the data's metadata changes nothing"
-
-
-def stops_when_told(found: Findings) -> tuple[bool | None, str]:
-    """After SIGTERM it ends, and what it has started ends with it."""
-    outcome = found.outcomes.get("stopped")
+def stops_on_sigterm(results: ProbeResults) -> Result:
+    """After SIGTERM the method ends together with the processes that it has started."""
+    outcome = results.outcomes.get("stopped")
     if outcome is None:
         return NOT_REACHED
     if outcome.excess == "stop":
         return False, (
-            f"still there {outcome.stopping:.0f} s after SIGTERM, and killed; let the signal end "
-            "it, or what it has not written is lost"
+            f"still running {outcome.stopping:.0f} s after SIGTERM, then killed; end on the "
+            "signal, or unsaved work is lost"
         )
-    if not outcome.told:
-        return True, "it had ended by itself before it could be told"
-    return True, f"{outcome.stopping:.1f} s after SIGTERM, and nothing is left running"
+    if not outcome.interrupted:
+        return True, "finished before the signal"
+    return True, f"{outcome.stopping:.1f} s after SIGTERM; no process left"
 
 
-def resumes(found: Findings) -> tuple[bool | None, str]:
-    """Started again in the folder of the stopped one, it gives what an unbroken run gives."""
-    one, other = found.predictions("fold 0"), found.predictions("resumed")
-    outcome = found.outcomes.get("resumed")
+def resumes(results: ProbeResults) -> Result:
+    """Started again in the folder of the stopped probe, it predicts what fold 0 predicts."""
+    outcome = results.outcomes.get("resumed")
     if outcome is not None and outcome.fault:
-        return False, f"{outcome.fault}; write what must survive atomically, or start afresh"
-    if one is None or other is None or not gives_the_same_twice(found)[0]:
-        return NOT_REACHED
-    off = _difference(one, other)
-    if off > 0:
-        return False, (
-            f"after an interruption probabilities differ by up to {off:.2g}; keep all state "
-            "(weights, optimizer, random numbers) in task.folder, or none"
-        )
-    return True, "stopped and started again, it ends in the same bits"
+        return False, f"{outcome.fault}; write saved state atomically, or start from scratch"
+    return same_predictions(
+        {
+            "resumed": "after an interruption probabilities differ by up to {difference}; save all "
+            "state (weights, optimizer, random numbers) in task.folder, or none"
+        },
+        "stopped and resumed, bit-equal",
+    )(results)
 
 
 CHECKS: Mapping[str, Check] = {
-    "ends in time": ends_in_time,
-    "keeps its log short": keeps_its_log_short,
-    "keeps to its memory": keeps_to_its_memory,
+    "ends in time": within_limit(
+        "time",
+        "{probe} had not ended after {seconds:.0f} s; find what it waits for, or raise --seconds",
+        "the longest of {count} trainings took {seconds:.1f} s",
+    ),
+    "keeps its log short": within_limit(
+        "log", "{probe} flooded its log; print less; task.journal.epoch() keeps numbers of an epoch"
+    ),
+    "keeps to its memory": within_limit(
+        "memory",
+        "{probe} took too much; load images in batches (part.images.take(positions)), or raise "
+        "--memory",
+    ),
     "runs in every fold": runs_in_every_fold,
     "gives sound predictions": gives_sound_predictions,
     "learns one batch": learns_one_batch,
     "keeps the class order": keeps_the_class_order,
-    "gives the same twice": gives_the_same_twice,
-    "ignores the order of test images": ignores_the_order_of_test_images,
+    "gives the same twice": same_predictions(
+        {
+            "again": "probabilities differ by up to {difference}; seed every library, and "
+            "np.random.default_rng([task.seed, task.column])"
+        },
+        "bit-equal",
+        repeated=False,
+    ),
+    "ignores the order of test images": same_predictions(
+        {
+            "shuffled": "shuffling the test images changes probabilities by up to {difference}; "
+            "return each prediction with the id of its image",
+            "halved": "removing half of the test images changes probabilities by up to "
+            "{difference}; predict in evaluation mode: model.eval()",
+        },
+        "shuffled or halved, predictions are the same",
+        tolerance=ROUNDING,
+    ),
     "leaves its inputs alone": leaves_its_inputs_alone,
     "learns nothing from permuted labels": learns_nothing_from_permuted_labels,
-    "knows no test labels": knows_no_test_labels,
-    "stops when told": stops_when_told,
+    "knows no test labels": same_predictions(
+        {
+            "altered test labels": "changing test labels in the metadata file changes "
+            "probabilities by up to {difference}: the method reads the file; use only the task"
+        },
+        "changing them in the metadata file has no effect",
+    ),
+    "stops on SIGTERM": stops_on_sigterm,
     "resumes": resumes,
 }
 
 
-def judged(found: Findings) -> list[Verdict]:
-    """All checks, in order."""
-    return [Verdict(name, *check(found)) for name, check in CHECKS.items()]
+def verdicts_of(results: ProbeResults) -> list[Verdict]:
+    """The verdicts of all checks, in order."""
+    return [Verdict(name, *check(results)) for name, check in CHECKS.items()]
 
 
 def accuracy(cohort: Cohort, predictions: Predictions) -> float:
-    """Share of images whose largest probability is that of their class."""
+    """Share of images whose most probable class is the label."""
     labels = cohort.labels(predictions.image_ids)
     return float((predictions.probs.argmax(axis=1) == labels).mean())
 
 
 def chance(cohort: Cohort, predictions: Predictions) -> float:
-    """Accuracy that these predictions reach in one of 10,000 dealings of the labels: each image is
-    another patient's, so labels may be exchanged."""
+    """Accuracy that the predictions exceed with probability 1e-4 over permutations of the labels.
+
+    Each image is of another patient, so labels are exchangeable.
+    """
     rng = np.random.default_rng(0)
     labels = cohort.labels(predictions.image_ids)
-    called = predictions.probs.argmax(axis=1)
-    dealt = rng.permuted(np.tile(labels, (CHANCE_DRAWS, 1)), axis=1)
-    return float(np.quantile((dealt == called).mean(axis=1), CHANCE_LEVEL))
+    predicted = predictions.probs.argmax(axis=1)
+    permuted = rng.permuted(np.tile(labels, (PERMUTATIONS, 1)), axis=1)
+    return float(np.quantile((permuted == predicted).mean(axis=1), CHANCE_LEVEL))
 
 
-def _with_excess(found: Findings, excess: str) -> str:
-    """The first probe that broke a limit, or ""."""
-    return next((name for name, each in found.outcomes.items() if each.excess == excess), "")
-
-
-def _difference(one: Predictions, other: Predictions) -> float:
+def _difference(first: Predictions, other: Predictions) -> float:
     """Largest difference of probabilities over the images of `other`."""
-    chosen = Predictions(other.image_ids, one.probs[_positions(one, other.image_ids)], one.classes)
-    return float(np.abs(chosen.probs - other.probs).max())
-
-
-def _positions(predictions: Predictions, image_ids: np.ndarray) -> list[int]:
-    where = {image_id: row for row, image_id in enumerate(predictions.image_ids.tolist())}
-    return [where[image_id] for image_id in image_ids.tolist()]
+    rows = pd.Index(first.image_ids).get_indexer(other.image_ids)
+    return float(np.abs(first.probs[rows] - other.probs).max())
 
 
 def _mean_by_class(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean probabilities (C, C): a row a true class, a column a column."""
+    """Mean probabilities (C, C): one row per true class."""
     return np.array([probs[labels == label].mean(axis=0) for label in range(probs.shape[1])])
 
 
 def _best_columns(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The column (C,) that fits each class best, each column once."""
+    """The assignment (C,) of columns to classes with the largest mean probability."""
     _, columns = linear_sum_assignment(-_mean_by_class(probs, labels))
     return np.asarray(columns)
-
-
-def _least_train_loss(outcome: Outcome) -> float:
-    with (outcome.probe.folder / HISTORY).open(encoding="utf-8", newline="") as stream:
-        rows: list[dict[str, Any]] = list(csv.DictReader(stream))
-    return min(float(row["train_loss"]) for row in rows)

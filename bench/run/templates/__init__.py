@@ -1,6 +1,6 @@
-"""Starting files: what `method new` writes, one template a kind of method.
+"""Templates of `method new`, one per kind of method.
 
-The templates are method files as they stand, with `NAME` where the name goes; the tests run them.
+A template is a method file with the placeholder `NAME`; the tests run each of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ TEMPLATES = Path(__file__).parent
 
 
 def starting_file(name: str, kind: str, taken: Sequence[str] = ()) -> str:
-    """The text of a starting file. Raises MethodError for a name that no method can have."""
+    """The text of a new method file. Raises MethodError for an invalid or taken name."""
     refuse_name(name, RESERVED | set(taken), "method new")
     if not name.isidentifier():
-        raise MethodError(f"method new: {name!r}: begin with a letter, use letters, digits and '_'")
+        raise MethodError(f"method new: {name!r}: use letters, digits and '_'; start with a letter")
     return (TEMPLATES / f"{kind}.py.txt").read_text(encoding="utf-8").replace("NAME", name)

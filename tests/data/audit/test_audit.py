@@ -16,7 +16,7 @@ from PIL import Image
 from bench.data.audit import Audit, KnownPairs, MissedPair, audit, audit_json
 from bench.data.duplicates import near
 from bench.data.duplicates.registration import overlay
-from bench.data.image_checks import look_at
+from bench.data.image_checks import check_image
 from bench.data.open import DatasetSpec
 from bench.data.synthetic import draw_images, synthetic_manifest
 from bench.errors import DataError
@@ -90,7 +90,7 @@ def test_a_sound_dataset_passes(tmp_path):
         (
             [row(0), row(1).replace("I1", '"I\n1"')],
             "control",
-            "column image_id: 'I\\n1' holds",
+            "column image_id: 'I\\n1' has",
             True,
         ),
         ([row(0), row(1, label="n\x1bv")], "control", "column dx: 'n\\x1bv'", True),
@@ -223,23 +223,23 @@ def test_a_bad_file_is_known_by_its_content(tmp_path, name):
     suffix, content, kind = FILES[name]
     path = tmp_path / f"I0.{suffix}"
     path.write_bytes(content)
-    looked = look_at("I0", path)
-    assert kind in {fault.kind for fault in looked.faults}
+    looked = check_image("I0", path)
+    assert kind in {fault.kind for fault in looked.issues}
     assert looked.readable == (kind not in GRAVE)
-    assert {fault.kind for fault in looked.faults if fault.grave} <= GRAVE
+    assert {fault.kind for fault in looked.issues if fault.grave} <= GRAVE
 
 
 def test_a_sound_file_has_no_fault(tmp_path):
     for kind, suffix in (("PNG", "png"), ("JPEG", "JPG")):
         path = tmp_path / f"I0.{suffix}"
         path.write_bytes(saved(SOUND, kind))
-        looked = look_at("I0", path)
-        assert (looked.faults, looked.size, looked.readable) == ((), (96, 80), True)
+        looked = check_image("I0", path)
+        assert (looked.issues, looked.size, looked.readable) == ((), (96, 80), True)
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
-    looked = look_at("I0", tmp_path / "none.png")
-    assert [fault.kind for fault in looked.faults] == ["unreadable"]
+    looked = check_image("I0", tmp_path / "none.png")
+    assert [fault.kind for fault in looked.issues] == ["unreadable"]
 
 
 def test_all_bad_files_of_a_folder_are_listed_and_counted_past_twenty(tmp_path):
@@ -279,7 +279,7 @@ def test_duplicates_across_groups_are_shown_and_within_are_noted(lesions):
     done, kinds = found(lesions)
     assert done.failed
     assert kinds["copies within"] == ["I0 and I3"]
-    assert kinds["copies across"] == ["I0 and I1 the same bytes"]
+    assert kinds["copies across"] == ["I0 and I1 identical files"]
     assert any("I2" in (p.image_a, p.image_b) for p in done.pairs if p.kind == "near across")
     page = render_audit(done)
     assert page.count("data:image/jpeg;base64,") == 2 * len(done.pairs)
@@ -316,7 +316,7 @@ def test_pairs_are_told_apart_as_united_known_since_and_new(lesions):
     assert (told.united, told.united_found, told.missed, told.missed_found) == (1, 1, 2, 1)
     assert (told.joined_found, told.new_sure) == (0, 0)
     page = render_audit(done)
-    assert "same lesion, says missed.csv; not found by this search" in page
+    assert "same lesion (missed.csv); not found by this search" in page
     assert json.loads(audit_json(done))["known_pairs"]["missed"] == 2
     assert {"I5", "I6"} <= {image for pair in done.united for image in pair}
 
@@ -355,6 +355,6 @@ def test_without_the_search_for_near_duplicates_copies_are_still_found(lesions):
     whole = audit(DatasetSpec(lesions))
     assert whole.search is not None
     assert done.search is None
-    assert [p for p in whole.pairs if p.evidence == "the same bytes"] == list(done.pairs)
+    assert [p for p in whole.pairs if p.evidence == "identical files"] == list(done.pairs)
     assert "Near duplicates were not searched" in render_audit(done)
     assert json.loads(audit_json(done))["near_duplicates"] is None

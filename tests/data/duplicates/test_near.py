@@ -14,12 +14,12 @@ from bench.data.duplicates.perceptual_hash import (
     HASH_SIZE,
     SIDE,
     all_near,
-    bucketed_near,
+    indexed_near,
     near_pairs,
     perceptual_hashes,
     view_distances,
 )
-from bench.data.duplicates.registration import overlay, seen_as
+from bench.data.duplicates.registration import overlay, view_of
 from bench.dataset import Dataset, Record
 from bench.errors import DataError
 from tests.data.duplicates.skin import again, skin
@@ -32,7 +32,7 @@ def test_the_eight_hashes_are_those_of_imagehash(seed: int) -> None:
     picture = skin(seed)
     small = Image.fromarray(picture).convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     for view, words in enumerate(perceptual_hashes(picture)):
-        bits = imagehash.phash(Image.fromarray(seen_as(np.array(small), view)), HASH_SIZE).hash
+        bits = imagehash.phash(Image.fromarray(view_of(np.array(small), view)), HASH_SIZE).hash
         assert (np.unpackbits(words.view(np.uint8)) == bits.ravel()).all()
     whole = imagehash.phash(Image.fromarray(picture), HASH_SIZE).hash.ravel()
     assert (np.unpackbits(perceptual_hashes(picture)[0].view(np.uint8)) == whole).all()
@@ -76,7 +76,7 @@ def pairs_by_definition(hashes: np.ndarray, limit: int) -> dict[tuple[int, int],
 def test_near_pairs_are_those_of_the_definition(limit: int) -> None:
     hashes = random_hashes(0, 60, 45)
     expected = pairs_by_definition(hashes, limit)
-    for way in (all_near, bucketed_near, near_pairs):
+    for way in (all_near, indexed_near, near_pairs):
         pairs, distances = way(hashes, limit)
         found = dict(zip(map(tuple, pairs.tolist()), distances.tolist(), strict=True))
         assert found == expected
@@ -86,7 +86,7 @@ def test_near_pairs_are_those_of_the_definition(limit: int) -> None:
 @pytest.mark.parametrize(("seed", "limit"), [(1, 15), (2, 31), (3, 31), (4, 47)])
 def test_buckets_find_what_all_pairs_find(seed: int, limit: int) -> None:
     hashes = random_hashes(seed, 2000, 50)
-    slow, fast = all_near(hashes, limit), bucketed_near(hashes, limit)
+    slow, fast = all_near(hashes, limit), indexed_near(hashes, limit)
     assert len(slow.pairs) > 40
     assert (slow.pairs == fast.pairs).all()
     assert (slow.distances == fast.distances).all()
@@ -94,13 +94,13 @@ def test_buckets_find_what_all_pairs_find(seed: int, limit: int) -> None:
 
 def test_no_hashes_or_one_are_near_nothing() -> None:
     for count in (0, 1):
-        for way in (all_near, bucketed_near):
+        for way in (all_near, indexed_near):
             assert way(np.zeros((count, 8, 4), np.uint64), 31).pairs.shape == (0, 2)
 
 
 def test_pictures_that_are_all_alike_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perceptual_hash, "MOST_PAIRS", 100)
-    with pytest.raises(DataError, match="1,225 pairs of images are near each other"):
+    with pytest.raises(DataError, match="1,225 pairs of images have near hashes"):
         all_near(np.zeros((50, 8, 4), np.uint64), 31)
 
 
@@ -111,7 +111,7 @@ def recompressed(picture: np.ndarray) -> np.ndarray:
 def test_the_same_picture_agrees_and_another_does_not() -> None:
     picture = skin(0)
     for view in range(8):
-        turned = recompressed(cv2.resize(seen_as(picture, view), (320, 240)))
+        turned = recompressed(cv2.resize(view_of(picture, view), (320, 240)))
         assert overlay(picture, turned, view) > 0.9
         assert overlay(skin(1), turned, view) < 0.7
 

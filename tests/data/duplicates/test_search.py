@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from bench.data.duplicates.near import format_pairs
-from bench.data.duplicates.registration import compare_quickly, look_closely, look_quickly, register
+from bench.data.duplicates.registration import coarse_features, fine_features, prefilter, register
 from bench.data.duplicates.search import (
-    LOOK_FROM,
+    REVIEW_FROM,
     SURE_FROM,
-    alike_pairs,
     find_duplicates,
     most_inliers,
     reaches,
+    similar_pairs,
 )
 from bench.dataset import Dataset, Record
 from tests.data.duplicates.skin import again, skin
@@ -28,19 +28,19 @@ from tests.data.duplicates.skin import again, skin
 def test_skin_photographed_again_registers(degrees: float, zoom: float, light: float) -> None:
     picture = skin(2)
     second = again(picture, degrees, zoom, light)
-    assert reaches(register(look_closely(picture), look_closely(second)), SURE_FROM)
+    assert reaches(register(fine_features(picture), fine_features(second)), SURE_FROM)
 
 
 def test_other_skin_does_not_register() -> None:
-    looks = [look_closely(skin(seed)) for seed in range(3, 9)]
+    looks = [fine_features(skin(seed)) for seed in range(3, 9)]
     for a in range(6):
         for b in range(a):
-            assert not reaches(register(looks[a], looks[b]), LOOK_FROM)
+            assert not reaches(register(looks[a], looks[b]), REVIEW_FROM)
 
 
 def test_pictures_without_any_feature_agree_with_nothing() -> None:
-    blank = look_closely(np.full((150, 200, 3), 200, np.uint8))
-    assert register(blank, look_closely(skin(0))) == (0, 0.0)
+    blank = fine_features(np.full((150, 200, 3), 200, np.uint8))
+    assert register(blank, fine_features(skin(0))) == (0, 0.0)
     assert register(blank, blank) == (0, 0.0)
 
 
@@ -49,8 +49,8 @@ def test_pictures_of_common_features_are_near_by_their_words() -> None:
     described = [rng.normal(size=(40, 16)).astype(np.float32) for _ in range(12)]
     described[9][:25] = described[2][:25]
     described = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in described]
-    assert [2, 9] in alike_pairs(described, 1, rng).tolist()
-    assert len(alike_pairs(described[:1], 1, rng)) == 0
+    assert [2, 9] in similar_pairs(described, 1, rng).tolist()
+    assert len(similar_pairs(described[:1], 1, rng)) == 0
 
 
 def test_the_fast_count_of_fitting_spots_is_never_below_that_of_ransac() -> None:
@@ -61,9 +61,9 @@ def test_the_fast_count_of_fitting_spots_is_never_below_that_of_ransac() -> None
         for seed in range(20, 30)
         for _ in range(3)
     ]
-    looks = [look_quickly(picture) for picture in [*pictures, np.zeros((150, 200, 3), np.uint8)]]
+    looks = [coarse_features(picture) for picture in [*pictures, np.zeros((150, 200, 3), np.uint8)]]
     fast = np.array([most_inliers(look, looks) for look in looks])
-    slow = np.array([[compare_quickly(a, b).inliers for b in looks] for a in looks])
+    slow = np.array([[prefilter(a, b).inliers for b in looks] for a in looks])
     assert (fast >= slow).all()
     assert (slow >= 5).sum() > 50
     assert (fast[slow == 0] < 5).all()

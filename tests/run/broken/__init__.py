@@ -133,7 +133,7 @@ BROKEN = {
         ),
     ),
     "will not be stopped": (
-        "stops when told",
+        "stops on SIGTERM",
         _before(
             "import signal",
             "signal.signal(signal.SIGTERM, signal.SIG_IGN)",

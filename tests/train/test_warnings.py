@@ -1,4 +1,4 @@
-"""Every guard speaks where its fault is caused, and is silent where it is not."""
+"""Each training warning appears where its fault is caused, and only there."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ LABELS = np.repeat([0, 1, 2], [40, 640, 20])
 SHORT = Recipe(image_size=16, epochs=1, batch_size=8, lr=1e-3)
 
 
-def said(task) -> dict[str, str]:
+def warnings(task) -> dict[str, str]:
     return task.journal.facts.get("guards", {})
 
 
 def test_balancing_twice_is_said_with_the_prior_that_it_leaves():
     asked = {"sampler_power": 1.0, "class_weight_power": 1.0, "class_weight_prior": "natural"}
     sentence = diagnostics.double_balance(LABELS, CLASSES, Recipe(**asked))
-    assert "beyond balance" in sentence
+    assert "overbalanced" in sentence
     # drawn 1/3 each, weighted by 1/prior: vasc 700/20, mel 700/40, nv 700/640, to sum 1
     by_hand = np.array([1 / 40, 1 / 640, 1 / 20])
     for name, share in zip(CLASSES, by_hand / by_hand.sum(), strict=True):
         assert f"{name} {share:.2g} (" in sentence
     gentle = Recipe(sampler_power=0.5, class_weight_power=0.5)
-    assert "beyond" not in diagnostics.double_balance(LABELS, CLASSES, gentle)
+    assert "overbalanced" not in diagnostics.double_balance(LABELS, CLASSES, gentle)
     assert "both balance" in diagnostics.double_balance(LABELS, CLASSES, gentle)
 
 
@@ -57,7 +57,7 @@ def test_an_average_that_cannot_catch_up_is_said_before_and_after(make_task):
     recipe = SHORT.with_overrides({"ema_decay": 0.999, "ema_warmup": "false"})
     task = make_task(recipe)
     fit_predict(task)
-    assert "hold 100% of their start" in said(task)["lagging average"]
+    assert "contain 100% of the initial ones" in warnings(task)["lagging average"]
 
 
 def test_the_share_of_the_start_is_what_the_average_really_holds():
@@ -71,7 +71,7 @@ def test_the_share_of_the_start_is_what_the_average_really_holds():
             ema.update(model, step)
         left = ema.module.weight.item()
         sentence = diagnostics.lagging_average(ema.get_decay, 100, "then")
-        assert (f"hold {left:.0%} of" in sentence) if left > 0.05 else sentence == ""
+        assert (f"contain {left:.0%} of" in sentence) if left > 0.05 else sentence == ""
 
 
 def test_the_paired_bootstrap_is_scikit_learns_f1_on_the_same_resampled_groups():
@@ -109,13 +109,13 @@ def test_averaged_and_raw_weights_apart_are_said_only_beyond_chance():
     some = right.copy()
     some[:6] = np.roll(some[:6], 1, axis=1)
     wrong = np.where(rng.random(300)[:, None] < 0.5, np.roll(right, 1, axis=1), right)
-    sentence = diagnostics.parted_average(labels, groups, wrong, right, rng)
+    sentence = diagnostics.average_differs(labels, groups, wrong, right, rng)
     assert "worse" in sentence
     assert "150 groups" in sentence
     few = slice(0, 12)
-    assert diagnostics.parted_average(labels[few], groups[few], some[few], right[few], rng)
+    assert diagnostics.average_differs(labels[few], groups[few], some[few], right[few], rng)
     noise = right + rng.normal(0, 0.9, (2, 300, 3))
-    assert diagnostics.parted_average(labels, groups, *noise, rng) == ""
+    assert diagnostics.average_differs(labels, groups, *noise, rng) == ""
 
 
 def test_an_average_kept_at_its_start_is_said_to_be_worse(make_task):
@@ -124,9 +124,9 @@ def test_an_average_kept_at_its_start_is_said_to_be_worse(make_task):
     )
     task = make_task(recipe)
     fit_predict(task)
-    assert "worse than the raw ones" in said(task)["averaged and raw apart"]
-    assert "lagging average" in said(task)
-    for sentence in said(task).values():
+    assert "significantly worse than the raw ones" in warnings(task)["averaged and raw apart"]
+    assert "lagging average" in warnings(task)
+    for sentence in warnings(task).values():
         assert task.journal.notes.count(sentence) == 1
 
 
@@ -136,20 +136,20 @@ def test_classes_never_predicted_are_named(make_task):
     assert diagnostics.never_predicted("val", np.eye(3), CLASSES) == ""
     task = make_task(SHORT.with_overrides({"class_loss_scale": "mel:1000"}))
     fit_predict(task)
-    assert "nv" in said(task)["never predicted on val"]
-    assert "nv" in said(task)["never predicted on test"]
+    assert "nv" in warnings(task)["never predicted on val"]
+    assert "nv" in warnings(task)["never predicted on test"]
 
 
 def test_val_and_test_that_were_transformed_differently_are_said(make_task):
     task = make_task(SHORT)
-    assert diagnostics.other_looks(task.val.images, task.test.images) == ""
+    assert diagnostics.different_parts(task.val.images, task.test.images) == ""
     for pixels in (task.test.images.pixels // 4, task.test.images.pixels[:, ::2, ::2]):
         changed = replace(task.test, images=replace(task.test.images, pixels=pixels))
-        assert diagnostics.other_looks(task.val.images, changed.images)
+        assert diagnostics.different_parts(task.val.images, changed.images)
     dark = replace(task.test.images, pixels=task.test.images.pixels // 4)
     task = replace(task, test=replace(task.test, images=dark))
     fit_predict(task)
-    assert "preprocessed differently" in said(task)["other looks"]
+    assert "preprocessed differently" in warnings(task)["other looks"]
 
 
 def test_a_saved_checkpoint_that_does_not_score_what_was_logged_is_said(make_task, monkeypatch):
@@ -159,7 +159,7 @@ def test_a_saved_checkpoint_that_does_not_score_what_was_logged_is_said(make_tas
     def spoil(self):
         best = run(self)
         path = self.task.folder / "best.safetensors"
-        header = checkpoint.told_by(path)
+        header = checkpoint.read_raw_metadata(path)
         checkpoint.load_best(path, self.model)
         self.model.head.weight.data.neg_()
         checkpoint.save_best(path, self.model, header)
@@ -167,13 +167,13 @@ def test_a_saved_checkpoint_that_does_not_score_what_was_logged_is_said(make_tas
 
     monkeypatch.setattr(Training, "run", spoil)
     fit_predict(task)
-    assert "its file is not what was trained" in said(task)["saved best"]
+    assert "differs from the trained weights" in warnings(task)["saved best"]
 
 
 def test_a_good_training_hears_no_guard(make_task):
     task = make_task(Recipe(image_size=16, epochs=12, batch_size=8, lr=5e-3, ema_decay=0.9))
     fit_predict(task)
-    assert said(task) == {}
+    assert warnings(task) == {}
     assert task.journal.notes == []
 
 
@@ -195,7 +195,7 @@ def test_weights_that_do_not_match_pass_only_by_name_and_are_said(make_task, tmp
     assert (model.layer1[0].conv1.weight == state["layer1.0.conv1.weight"]).all()
     task = make_task(named, weights=path)
     fit_predict(task)
-    assert "conv1.weight is missing" in said(task)["unmatched weights"]
+    assert "conv1.weight is missing" in warnings(task)["unmatched weights"]
 
 
 @pytest.mark.parametrize("seconds", [0, 60])
@@ -205,7 +205,7 @@ def test_weights_that_are_not_finite_are_never_kept(make_task, monkeypatch, seco
 
     def spoil(self):
         take_step(self)
-        if self.step == 6:
+        if self.progress.step == 6:
             next(self.model.parameters()).data[0] = torch.nan
 
     monkeypatch.setattr(Training, "_take_step", spoil)
@@ -245,7 +245,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(make_task, monkeypatch)
 
 STARVED = """
 import resource, torch
-from bench.train import memory
+from bench.train import fabric
 grown = torch.zeros(1)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 420 * 2**20,) * 2)
@@ -254,8 +254,8 @@ def step(size):
 try:
     step(512)
 except RuntimeError as error:
-    assert memory.ran_out(error), error
-    print(memory.largest_batch(step, 512))
+    assert fabric.ran_out(error), error
+    print(fabric.largest_batch(step, 512))
 """
 
 
@@ -317,7 +317,7 @@ def test_memory_that_runs_out_in_evaluation_tells_how_many_images_fit(make_task,
 
 
 def test_the_advised_accumulation_keeps_the_step_as_large_as_it_was():
-    assert fabric.advice(32, 8, 2).endswith("accumulate=8 for steps as large as before")
+    assert fabric.advice(32, 8, 2).endswith("accumulate=8 for the same images per step")
 
 
 def test_the_prior_that_is_told_is_the_one_that_a_perfect_model_would_learn():
@@ -330,7 +330,9 @@ def test_the_prior_that_is_told_is_the_one_that_a_perfect_model_would_learn():
     logits = np.log(counted) - 0.6 * np.log(drawn)
     by_hand = np.exp(logits) / np.exp(logits).sum()
     sentence = diagnostics.double_balance(LABELS, CLASSES, recipe)
-    assert sentence.startswith("sampler, class weights and logit adjustment all balance: what is")
+    assert sentence.startswith(
+        "sampler, class weights and logit adjustment all balance: predictions"
+    )
     for name, share in zip(CLASSES, by_hand, strict=True):
         assert f"{name} {share:.2g} (" in sentence
 

@@ -104,7 +104,7 @@ def sample(before, **columns):
     numbers = np.full((len(before), SAMPLE_DRAWS), 0.5, np.float32)
     for column, value in columns.items():
         numbers[:, int(column[1:])] = value
-    return Draws(draws(len(before)).turn, numbers)
+    return Draws(draws(len(before)).position, numbers)
 
 
 def test_a_zoom_is_torchvisions():
@@ -141,7 +141,7 @@ def test_erasing_happens_as_often_as_its_probability():
 def test_a_rare_class_is_turned_further():
     before = images(2, size=32)
     numbers = draws(2, d2=1.0)
-    stronger = Draws(numbers.turn, numbers.sample, np.array([1, 3], np.float32))
+    stronger = Draws(numbers.position, numbers.sample, np.array([1, 3], np.float32))
     after = Augment(**(NOTHING | {"rotation": 20.0}))(before, stronger)
     assert torch.allclose(
         after[1], Augment(**(NOTHING | {"rotation": 60.0}))(before, numbers)[1], atol=1e-4
