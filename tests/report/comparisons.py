@@ -13,5 +13,5 @@ def compared(*names: str) -> ComparisonReport:
     rows = [world.row(name, skill) for name, skill in (("a", 2.0), ("b", 0.7), ("<i>c", 1.9))]
     question = ComparisonRequest("macro_f1", margin=0.02)
     return compare_rows_in_full(
-        world.protocol, world.manifest, world.roles, rows, {}, names, question
+        world.protocol, world.dataset, world.roles, rows, {}, names, question
     )

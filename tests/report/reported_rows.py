@@ -33,7 +33,7 @@ def dressed(manifest: Dataset) -> Dataset:
 def world() -> World:
     """A cohort under a protocol."""
     made = World(lesions=320, resamples=100)
-    made.manifest = dressed(made.manifest)
+    made.dataset = dressed(made.dataset)
     return made
 
 
@@ -53,7 +53,7 @@ def rows(world: World) -> list[RowPredictions]:
 def looks(world: World, rows: Sequence[RowPredictions]) -> Mapping[str, RowReport]:
     """The row report of each row."""
     costs = parse_costs(COSTS, CLASSES, "costs.csv")
-    return row_reports(world.protocol, world.manifest, world.roles, rows, costs)
+    return row_reports(world.protocol, world.dataset, world.roles, rows, costs)
 
 
 def board(world: World, rows: Sequence[RowPredictions]) -> Leaderboard:
@@ -76,5 +76,5 @@ def board(world: World, rows: Sequence[RowPredictions]) -> Leaderboard:
             history=history,
         )
     }
-    made = score(world.protocol, world.manifest, world.roles, rows, facts)
+    made = score(world.protocol, world.dataset, world.roles, rows, facts)
     return replace(made, absent={"never": "seed0/fold0 failed: no such model"})

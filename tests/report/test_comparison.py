@@ -315,6 +315,6 @@ def test_a_reference_says_that_it_is_one():
     facts = {"a": RowFacts()}
     asked = ComparisonRequest("macro_f1")
     found = compare_rows_in_full(
-        world.protocol, world.manifest, world.roles, rows, facts, ["a", "majority"], asked
+        world.protocol, world.dataset, world.roles, rows, facts, ["a", "majority"], asked
     )
     assert "majority is not ranked: a reference." in standfirst(found)

@@ -377,7 +377,7 @@ def test_drawings_lie_within_their_square(page):
 
 
 def test_data_without_malignant_classes_shows_no_such_view(world, rows):
-    manifest = replace(world.manifest, malignant=())
+    manifest = replace(world.dataset, malignant=())
     looks = row_reports(world.protocol, manifest, world.roles, rows[:1])
     assert looks["Plain"].malignant is None
     assert looks["Plain"].operating == ()

@@ -30,7 +30,7 @@ from tests.score.cohorts import World
 @pytest.fixture(scope="module")
 def world():
     world = World(lesions=320, resamples=100)
-    world.manifest = dressed(world.manifest)
+    world.dataset = dressed(world.dataset)
     return world
 
 
@@ -41,7 +41,7 @@ def rows(world):
 
 @pytest.fixture(scope="module")
 def looks(world, rows):
-    return row_reports(world.protocol, world.manifest, world.roles, rows)
+    return row_reports(world.protocol, world.dataset, world.roles, rows)
 
 
 @pytest.fixture(scope="module")
