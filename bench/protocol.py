@@ -123,7 +123,7 @@ class RolesFile(_Section):
     def within(self, folder: Path) -> RolesFile:
         """The same entry, read from a folder of its own: the workspace's."""
         copy = self.model_copy()
-        copy._folder = folder
+        copy._folder = folder  # noqa: SLF001 - a copy of this class
         return copy
 
     def path(self, folder: Path) -> Path:

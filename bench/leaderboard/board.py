@@ -93,8 +93,8 @@ class Comparison:
 class Association:
     """An attribute against classes.
 
-    estimate  the size with its interval; n images that have the attribute, in `groups` groups
-    chance    mean size where groups trade their values at random
+    estimate  effect size with its interval; n images have the attribute, in `groups` groups
+    chance    mean effect size if groups exchange their values at random
     p, p_adjusted  of the permutation test; adjusted by Holm over the family it is shown with
     """
 
@@ -109,18 +109,18 @@ class Association:
 
 @dataclass(frozen=True)
 class RowFacts:
-    """What is known of a row beside its predictions; the page shows all of it.
+    """Facts of a row beside its predictions.
 
-    variant   what differs from the method's own recipe and data, spelled out ({} for nothing)
-    badges    short words on the row: "from scratch", "committed", "incomplete", ...
+    variant   differences from the method's default recipe and data ({} for none)
+    badges    short labels: "from scratch", "committed", "incomplete", ...
     notes     whole sentences: pretraining data, failed jobs
-    guards    what the guards of its trainings said, by guard; None where none watched
+    guards    warnings of its trainings, by kind; None if the trainings were not checked
     cost      numbers by name: train_seconds, peak_memory_bytes, parameters, images_per_second
-    command   the command that gives the row again
-    unranked  why the row takes no part in the ranking, "" if it does
-    recipe    every switch of the recipe with its value
-    members   the rows whose predictions it joins; such a row has trained nothing
-    history   of each training, by its slot in words: columns of history.csv, a value an epoch
+    command   the command that reproduces the row
+    unranked  why the row is not ranked, "" if it is
+    recipe    every option of the recipe with its value
+    members   the rows that an ensemble combines; an ensemble trains nothing
+    history   training curves: by training, then by column of history.csv, one value per epoch
     """
 
     variant: Mapping[str, Plain] = field(default_factory=dict)
@@ -145,10 +145,9 @@ class LeaderboardRow:
     confusion    (C, C) counts over the pooled test predictions of all seeds, truth in rows
     by_fold      metric -> value of every fold (repeat-major), mean over seeds, NaN where missing
     seed_sd      metric -> standard deviation over seeds (NaN with one seed)
-    clears_reference  whether the primary interval lies above the best reference row's value
-    tested       images and groups that its numbers are of; None where nobody counted them
-    missing      seed, repeat and fold of every training that it lacks, of the protocol's seeds and
-                 of its own
+    clears_reference  whether the primary interval is above the value of the best reference row
+    tested       number of images and groups behind its numbers; None if not counted
+    missing      (seed, repeat, fold) of every missing training, over the protocol's and its seeds
     """
 
     name: str
@@ -186,7 +185,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """The data that the numbers come from, as every page must show it."""
+    """The data that the numbers come from; every page shows them."""
 
     name: str
     title: str
@@ -204,7 +203,7 @@ class DatasetFacts:
 
 @dataclass(frozen=True)
 class IntervalFacts:
-    """How the intervals were made."""
+    """Level, number of resamples, unit of resampling and method of the intervals."""
 
     level: Annotated[Positive, Field(lt=1)]
     resamples: Count
@@ -214,7 +213,7 @@ class IntervalFacts:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm of a protocol: its fold columns, and what it trains and is tested on.
+    """One arm of a protocol: its fold columns, and the size of its training and test parts.
 
     train_images, train_groups  means over its folds; test_images: over all of them
     """
@@ -230,10 +229,10 @@ class Arm:
 class ArmRow:
     """A row in one arm, on the seeds and folds that all its arms have in common.
 
-    difference  this arm minus the first, paired: the same resampled groups in both; None of the
-                first. It has no `support` and no `groups`
-    by_seed     the same difference in each of the seeds, by metric
-    over_seeds  their mean with a t interval: how it varies with the training, on these images
+    difference  this arm minus the first, paired on the same resampled groups; None for the first
+                arm. It has no `support` and no `groups`
+    by_seed     the same difference in each seed, by metric
+    over_seeds  their mean with a t interval: variation over trainings, on the same images
     """
 
     name: str
@@ -267,7 +266,7 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class ArmReport:
-    """What the arms of a protocol show; kind is the protocol's. The first arm is the ranked one."""
+    """Results of a protocol with arms. kind: of the protocol; the first arm is the ranked one."""
 
     kind: str
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
@@ -278,11 +277,11 @@ class ArmReport:
 class Leaderboard:
     """Everything a leaderboard page shows, rows in the order of the table.
 
-    tested      images and groups that any fold tests; None where it is all of them
-    tie_groups  sets of ranked rows, as large as can be, of which no two are told apart
-    absent      rows without one finished fold, and what became of their jobs
-    pages       address of each row's own page, by its name, for rows that have one
-    mean_ranks  mean over the folds of each ranked row's rank; empty where a fold has none
+    tested      number of images and groups that any fold tests; None for all of them
+    tie_groups  maximal sets of ranked rows without a settled difference between any two
+    absent      rows without a finished fold, and the state of their jobs
+    pages       address of the row's page, by row, for rows that have one
+    mean_ranks  mean over the folds of each ranked row's rank; empty if a fold has no rank
     """
 
     protocol: str
@@ -378,7 +377,7 @@ class Leaderboard:
         return ""
 
     def fault(self, row: LeaderboardRow) -> str:
-        """Why a method is no better than the dummy baselines; "" if it is."""
+        """Why a method does not beat the dummy baselines; "" if it does."""
         if row.kind == REFERENCE or row.clears_reference:
             return ""
         best = self.reference_text
@@ -389,7 +388,7 @@ class Leaderboard:
     def primary_text(self, row: LeaderboardRow) -> str:
         """`macro-F1 0.742 [0.725, 0.754]`."""
         estimate = row.table.metrics.get(self.primary)
-        value = "n/a (not worked out)" if estimate is None else estimate.text(self.primary)
+        value = "n/a (not computed)" if estimate is None else estimate.text(self.primary)
         return f"{metric(self.primary).label} {value}"
 
     def against(self, first: LeaderboardRow) -> dict[str, list[str]]:

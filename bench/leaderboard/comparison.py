@@ -47,10 +47,10 @@ def _distinct(rows: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Detectable:
-    """The smallest true difference that would be found with 80% power, as the noise turned out.
+    """The smallest true difference that is detected with 80% power, given the observed noise.
 
     interval  by the paired interval alone
-    test      by the corrected t test alone, adjusted as the verdict's; NaN without one
+    test      by the corrected t test alone, adjusted as in the verdict; NaN without a test
     """
 
     interval: Number
@@ -59,10 +59,10 @@ class Detectable:
 
 @dataclass(frozen=True, slots=True)
 class NonInferiority:
-    """Whether a is no worse than b by more than a margin, by the interval and by the test.
+    """Whether a is at most a margin worse than b, by the interval and by the test.
 
-    bound  the end of the interval of a against b that counts, positive where a is better
-    p      one-sided, corrected t over folds; NaN where no test is made
+    bound  the relevant end of the interval of a against b, positive if a is better
+    p      one-sided, corrected t over folds; NaN without a test
     """
 
     margin: Positive
@@ -83,13 +83,13 @@ class BayesianTest:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a value of one fold and seed would vary, as standard deviations, by what would be drawn.
+    """Standard deviations of the value of one fold and seed, by source of variation.
 
-    lesions   other groups in the test part, the trained models kept
-    training  other training parts (and other seeds, too, where there is one seed); 0 where the
-              folds differ less than their lesions make them
-    seed      other seeds on the same parts; NaN with one
-    between   between the folds, seeds averaged: what is observed, all of it together
+    lesions   other groups in the test part, same trained models
+    training  other training parts (and other seeds, with one seed); 0 if the folds differ less
+              than their lesions explain
+    seed      other seeds on the same parts; NaN with one seed
+    between   observed between the folds, seeds averaged: all sources together
     """
 
     lesions: Number
@@ -104,12 +104,12 @@ class Spread:
 class DiscordantPairs:
     """Images of one true class on which exactly one of two rows is right more often.
 
-    label          "" of the line of all classes
-    p_images       McNemar's exact test: takes images for independent
+    label          true class, "" for all classes
+    p_images       McNemar's exact test; it assumes independent images
     recall         difference of recall (of accuracy for all classes) with its paired interval
-    p_groups       exact sign-flip test over groups; McNemar's where each image is its own group
-    icc            intra-class correlation of the difference, by pairs; NaN where not defined
-    design_effect  by how much that inflated the variance of the difference
+    p_groups       exact sign-flip test over groups; equals McNemar's if groups are images
+    icc            intra-class correlation of the difference, by pairs; NaN if undefined
+    design_effect  factor of inflation of the variance of the difference
     """
 
     label: str
@@ -126,7 +126,7 @@ class DiscordantPairs:
 
 @dataclass(frozen=True, slots=True)
 class DiscordantImage:
-    """An image on which the rows disagree. a_right and b_right count passes, of `passes`."""
+    """An image on which the rows disagree. a_right, b_right: correct passes out of `passes`."""
 
     image_id: str
     group_id: str
@@ -142,7 +142,7 @@ class DiscordantImage:
 
 @dataclass(frozen=True)
 class PairComparison:
-    """Two rows against each other. disputed: the widest apart first; in JSON only their number."""
+    """Two rows compared. disputed: largest difference first; JSON holds only their number."""
 
     comparison: Comparison
     differences: MetricTable
@@ -160,14 +160,14 @@ class PairComparison:
 
 @dataclass(frozen=True, repr=False)
 class ComparisonReport:
-    """Everything that `compare` shows, rows in the order asked for.
+    """Everything that `compare` shows, rows in the requested order.
 
-    family       rows over whose pairs the p values are adjusted, the ranked ones and the compared,
-                 each with its value of the metric on the leaderboard
-    trainings    how many seeds x repeats x folds are compared, and how many a whole row has
-    notes        what must be said of a row: why it is not ranked
-    mean_ranks   over the folds; tie_groups: rows that are not told apart, largest sets
-    tested       images and groups
+    family       ranked and compared rows, over whose pairs p values are adjusted, with their value
+                 of the metric on the leaderboard
+    trainings    number of compared trainings (seeds x repeats x folds), and of a complete row
+    notes        remarks on rows: why a row is not ranked
+    mean_ranks   over the folds; tie_groups: maximal sets without a settled difference
+    tested       number of images and groups
     """
 
     protocol: str
@@ -247,16 +247,16 @@ class ComparisonReport:
         start = "On synthetic data: " if self.dataset.synthetic else ""
         have, whole = self.trainings
         if have < whole:
-            start += f"On the {have} of {whole} trainings that all have: "
+            start += f"On the {have} of {whole} trainings common to all: "
         if len(self.pairs) == 1:
             return f"{start}{self.pair_verdict(self.pairs[0])}"
         settled = [pair for pair in self.pairs if pair.comparison.verdict in ("better", "worse")]
         name = metric(self.metric).label
         if not settled:
-            return f"{start}No two of the {len(self.rows)} methods are told apart by {name}."
+            return f"{start}No two of the {len(self.rows)} methods differ significantly in {name}."
         if best := self._best():
-            return f"{start}{said(best)} is better than all others by {name}."
-        return f"{start}{len(settled)} of {len(self.pairs)} pairs are told apart by {name}."
+            return f"{start}{said(best)} is better than all others in {name}."
+        return f"{start}{len(settled)} of {len(self.pairs)} pairs differ significantly in {name}."
 
     def _best(self) -> str:
         """The row that is better than every other; "" without one."""
@@ -285,12 +285,13 @@ class ComparisonReport:
             return f"Whether {first} is better than {second} is not settled: {why}."
         if one.difference == 0 and math.isnan(one.low):
             return f"{a} and {b} have the same {metric(one.metric).label} in every resample."
-        apart = f"The data cannot tell {a} and {b} apart"
+        apart = f"No difference between {a} and {b} is detected"
         by_interval, by_test = pair.detectable.interval, pair.detectable.test
         seen = max(by_interval, 0.0 if math.isnan(by_test) else by_test)
         if math.isnan(seen):
             return f"{apart}."
-        return f"{apart}; a difference of {amount(seen, one.metric)} could have been seen."
+        size = amount(seen, one.metric)
+        return f"{apart}; a difference of {size} would be detected with 80% power."
 
     def _interval(self, one: Comparison) -> str:
         """`95% CI 0.4 to 3.1`, of the size of the difference."""
@@ -303,7 +304,7 @@ class ComparisonReport:
     def _why_open(self, one: Comparison) -> str:
         size, interval = amount(abs(one.difference), one.metric), self._interval(one)
         if math.isnan(one.p_adjusted):
-            return f"{size}, {interval}, but there is no test over folds here"
+            return f"{size}, {interval}, but no test over folds was made"
         few = f" ({counted(self.folds, 'fold')} are few)" if self.folds < FEW_FOLDS else ""
         p = f"adjusted {p_value(one.p_adjusted)}"
         if one.low > 0 or one.high < 0:

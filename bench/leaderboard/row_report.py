@@ -34,8 +34,8 @@ PARTS = ("part", "class", "metric")
 class UnitTable:
     """All metrics with another unit of analysis: the images of a unit averaged into one item.
 
-    unit   "lesion" or "patient". units: how many there are
-    items  how many are scored: more than units where units with several diagnoses count for each
+    unit   "lesion" or "patient". units: their number
+    items  number of scored items; larger than units if units with several diagnoses count for each
     """
 
     unit: str
@@ -46,10 +46,9 @@ class UnitTable:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What a threshold chosen on val gives on test.
+    """Test results of a threshold chosen on val.
 
-    target  a class, or "malignant". aim: "specificity" or "sensitivity", which val promises at
-            `percent`
+    target  a class, or "malignant". aim: "specificity" or "sensitivity", which is `percent` on val
     """
 
     target: str
@@ -62,7 +61,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """A point of a curve with its interval (NaN without), and the images it is made of."""
+    """A point of a curve with its interval (NaN without one) and its number of images."""
 
     x: Number
     y: Number
@@ -76,11 +75,11 @@ Curve = tuple[CurvePoint, ...]
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far probabilities are to be believed, as predicted or at the temperature fitted on val.
+    """Calibration of the probabilities, raw or temperature-scaled on val.
 
-    by_class     calibration error of each class's own probability
-    reliability  x mean confidence of the top label in a bin, y share that is right
-    malignant    the same of the probability of malignancy; empty where the data names none
+    by_class     calibration error of the probability of each class
+    reliability  x mean confidence of the top label in a bin, y accuracy in the bin
+    malignant    the same for the probability of malignancy; empty without malignant classes
     """
 
     tempered: Flag
@@ -92,10 +91,10 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Net benefit of acting on a probability of malignancy, threshold by threshold.
+    """Decision curves: net benefit by threshold on the probability of malignancy.
 
     model, tempered, treat_all  x threshold probability, y net benefit; treating none has 0.
-    Tempered is empty without val. advantage: model less the better of treating all and none
+    Tempered is empty without val. advantage: model minus the better of treating all and none
     """
 
     model: Curve
@@ -118,7 +117,7 @@ class RankCurves:
 
 @dataclass(frozen=True, slots=True)
 class Subgroup:
-    """The images that share a value of an attribute. Too few groups: nothing is said of it."""
+    """The images with one value of an attribute. With too few groups the metrics are empty."""
 
     attribute: str
     value: str
@@ -132,11 +131,10 @@ class Subgroup:
 class Gap:
     """The worst and the best subgroup of an attribute in one metric.
 
-    difference  best minus worst where more is better (worst minus best where less is), with an
-                interval that holds for all pairs of subgroups looked at together
-    pairs       how many that are
-    left_out    subgroups that were not looked at, since resamples too often leave the metric
-                undefined in them
+    difference  best minus worst if higher is better, else worst minus best; its interval holds
+                simultaneously for all pairs of subgroups
+    pairs       number of these pairs
+    left_out    excluded subgroups: the metric is undefined in too many of their resamples
     """
 
     attribute: str
@@ -149,15 +147,15 @@ class Gap:
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether the interval, corrected for all that was looked at, excludes 0."""
+        """Whether the simultaneous interval excludes 0."""
         return bool(self.difference.low > 0 or self.difference.high < 0)
 
 
 @dataclass(frozen=True, slots=True)
 class HighLossImage:
-    """What a row says of one image: mean over its passes.
+    """A row's prediction of one image, mean over passes.
 
-    fold  in which the image is tested (of the first repeat). loss  -ln of the truth's probability
+    fold  fold that tests the image (first repeat). loss: -ln of the probability of the true class
     """
 
     image_id: str
@@ -171,7 +169,7 @@ class HighLossImage:
 
 @dataclass(frozen=True, slots=True)
 class HighLossLesion:
-    """A lesion that a row does badly on, with all its tested images, the worst first.
+    """A lesion with a high mean loss and all its tested images, highest loss first.
 
     loss  mean over its images
     """
@@ -184,15 +182,15 @@ class HighLossLesion:
 
 @dataclass(frozen=True, repr=False)
 class RowReport:
-    """Everything of one row's page that needs its predictions.
+    """The results of one row that need its predictions.
 
-    resamples    of the intervals here. extras: further metrics by name
-    malignant    all metrics of malignant against benign, None where the data names no such classes
-    temperature  of every fold of every counted seed and repeat, empty without val
-    selective    x share of images answered, the surest first, y share of them that is wrong
-    unsplit      attributes without subgroups, and why
-    calls        share of a class's images (rows) called each class (columns), with intervals
-    hardest      the lesions of the highest loss, the worst first
+    resamples    of these intervals. extras: further metrics by name
+    malignant    all metrics of malignant against benign; None without malignant classes
+    temperature  of every fold of every counted seed and repeat; empty without val
+    selective    risk-coverage curve: x share of images answered, most confident first, y error rate
+    unsplit      attributes without subgroups, with the reason
+    calls        row-normalised confusion matrix (C, C) with intervals, true class in rows
+    hardest      the lesions with the highest loss, highest first
     """
 
     resamples: Count

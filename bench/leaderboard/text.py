@@ -26,7 +26,7 @@ _RIGHT_TO_LEFT = {"R", "AL"}
 
 
 def decimals(low: float, high: float, n: int = 0) -> int:
-    """Decimals that an interval supports; with no interval, those that n images support."""
+    """Decimals that an interval supports; without an interval, those that n images support."""
     width = high - low
     if not math.isfinite(width) or width <= 0:
         width = 2 / math.sqrt(n) if n > 0 else 0.05
@@ -34,7 +34,7 @@ def decimals(low: float, high: float, n: int = 0) -> int:
 
 
 def fixed(value: float, places: int) -> str:
-    """A number with so many decimals, a true minus sign, and no negative zero."""
+    """A number with this number of decimals, a typographic minus sign, and no negative zero."""
     if math.isnan(value):
         return UNDEFINED
     if math.isinf(value):
@@ -52,14 +52,14 @@ def signed(value: float, places: int) -> str:
 
 
 def interval(low: float, high: float, places: int) -> str:
-    """`[0.725, 0.754]`, or nothing where there is no interval."""
+    """`[0.725, 0.754]`, or "" without an interval."""
     if math.isnan(low) or math.isnan(high):
         return ""
     return f"[{fixed(low, places)}, {fixed(high, places)}]"
 
 
 def count(value: float) -> str:
-    """A whole number with thousands apart: `10,015`."""
+    """A whole number with thousands separators: `10,015`."""
     return UNDEFINED if math.isnan(value) else fixed(round(value), 0)
 
 
@@ -69,10 +69,10 @@ def counted(value: float, singular: str, plural: str = "") -> str:
 
 
 def p_value(p: float) -> str:
-    """`p = 0.031`, `p < 0.001`, or nothing where no test was made."""
+    """`p = 0.031`, `p < 0.001`, or "" without a test."""
     if math.isnan(p):
         return ""
-    if p < 0.001:  # noqa: PLR2004 - below it a p value is not worth its digits
+    if p < 0.001:  # noqa: PLR2004 - smaller p values are not shown
         return "p < 0.001"
     if p > 0.99:  # noqa: PLR2004
         return "p > 0.99"
@@ -80,7 +80,7 @@ def p_value(p: float) -> str:
 
 
 def plain(text: str, *, lines: bool = False) -> str:
-    """The text with control and direction characters spelled out; line ends stay if `lines`."""
+    """The text with control and direction characters as their code; line ends stay if `lines`."""
     kept = {"\n", "\t"} if lines else set()
     return "".join(_visible(char) if char not in kept else char for char in text)
 
@@ -91,14 +91,14 @@ def _visible(char: str) -> str:
 
 
 def isolated(text: str) -> str:
-    """The text for use inside a sentence, whose order right-to-left letters would turn around."""
+    """The text for use in a sentence; right-to-left letters cannot reorder the sentence."""
     if any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in text):
         return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
     return text
 
 
 def shortened(text: str, limit: int = SHORT) -> str:
-    """The text cut to so many characters, with an ellipsis where it was longer."""
+    """The text cut to `limit` characters, with an ellipsis if it was longer."""
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
@@ -114,13 +114,13 @@ def listed(names: list[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric as pages speak of it.
+    """Name, meaning, direction and range of a metric.
 
-    lower  whether lower is better. counts: whether it is a number of things, not a rate
-    bounds the values it can have at most; open ends are infinite
-    none   what is missing where its denominator is empty ("0 positives")
-    why    what else leaves it undefined
-    given  whether the data alone settle it, whatever a method does
+    lower  whether lower is better. counts: whether it is a count, not a rate
+    bounds smallest and largest possible value; open ends are infinite
+    none   the reason if its denominator is empty ("0 positives")
+    why    another reason for an undefined value
+    given  whether it depends on the data alone, not on the method
     """
 
     name: str
@@ -135,12 +135,12 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """Its label as a heading begins: `Macro-F1`."""
+        """Its label with a capital letter: `Macro-F1`."""
         return self.label[:1].upper() + self.label[1:]
 
     @property
     def direction(self) -> str:
-        """Which way is better, in words."""
+        """Which direction is better, in words."""
         if self.counts or self.given:
             return "given by the data" if self.given else ""
         return "lower is better" if self.lower else "higher is better"
@@ -148,9 +148,9 @@ class Metric:
 
 OPEN = (0.0, float("inf"))
 _ALL = (
-    Metric("accuracy", "accuracy", "share of images whose top class is right"),
+    Metric("accuracy", "accuracy", "share of images whose top class is correct"),
     Metric("balanced_accuracy", "balanced accuracy", "mean recall of the classes"),
-    Metric("macro_f1", "macro-F1", "mean F1 of the classes, each counting the same"),
+    Metric("macro_f1", "macro-F1", "mean F1 of the classes, equal weights"),
     Metric("weighted_f1", "weighted F1", "mean F1 of the classes, weighted by their images"),
     Metric(
         "mcc",
@@ -159,7 +159,7 @@ _ALL = (
         bounds=(-1.0, 1.0),
         why="one class only",
     ),
-    Metric("kappa", "Cohen’s κ", "agreement with the truth beyond chance", bounds=(-1.0, 1.0)),
+    Metric("kappa", "Cohen’s κ", "agreement with the truth above chance", bounds=(-1.0, 1.0)),
     Metric("macro_auc", "macro AUC", "mean over classes of the area under the ROC curve"),
     Metric("macro_ap", "macro AP", "mean over classes of average precision"),
     Metric("macro_auc_pooled", "macro AUC, pooled", "the same with the folds’ scores pooled"),
@@ -169,10 +169,22 @@ _ALL = (
         "brier", "Brier score", "squared error summed over classes", lower=True, bounds=(0.0, 2.0)
     ),
     Metric("ece", "ECE", "expected calibration error, 15 bins of the top label", lower=True),
-    Metric("recall", "recall", "share of the class that is found", none="0 positives"),
-    Metric("specificity", "specificity", "share of the others let be", none="0 negatives"),
-    Metric("precision", "precision", "share of its calls that are right", none="0 predicted"),
-    Metric("npv", "NPV", "share of its non-calls that are right", none="0 predicted negative"),
+    Metric("recall", "recall", "share of the class that is predicted as it", none="0 positives"),
+    Metric(
+        "specificity",
+        "specificity",
+        "share of the other images not predicted as the class",
+        none="0 negatives",
+    ),
+    Metric(
+        "precision", "precision", "share of its predictions that are correct", none="0 predicted"
+    ),
+    Metric(
+        "npv",
+        "NPV",
+        "share of predictions of another class that are correct",
+        none="0 predicted negative",
+    ),
     Metric("f1", "F1", "harmonic mean of recall and precision", none="0 positives, 0 predicted"),
     Metric("auc", "AUC", "area under the ROC curve, mean over folds", none="0 positives"),
     Metric("ap", "AP", "average precision, mean over folds", none="0 positives"),
@@ -184,7 +196,9 @@ _ALL = (
         "the threshold is chosen on val",
         none="no threshold from val",
     ),
-    Metric("top2_accuracy", "top-2 accuracy", "share of images with the right class among two"),
+    Metric(
+        "top2_accuracy", "top-2 accuracy", "share of images with the true class among the top two"
+    ),
     Metric(
         "partial_auc",
         "partial AUC",
@@ -192,16 +206,21 @@ _ALL = (
         none="0 positives",
     ),
     Metric(
-        "cost", "cost", "mean cost of the top class, by the matrix given", lower=True, bounds=OPEN
+        "cost", "cost", "mean cost of the top class, by the cost matrix", lower=True, bounds=OPEN
     ),
     Metric(
         "cost_aware",
-        "cost, calling what costs least",
-        "mean cost of the class with the least expected cost by the row’s own probabilities",
+        "cost, predicting the cheapest class",
+        "mean cost of the class with the lowest expected cost by the row’s probabilities",
         lower=True,
         bounds=OPEN,
     ),
-    Metric("sensitivity", "sensitivity", "share of the positives found", none="0 positives"),
+    Metric(
+        "sensitivity",
+        "sensitivity",
+        "share of the positives predicted as positive",
+        none="0 positives",
+    ),
     Metric(
         "ece_equal_mass",
         "ECE, equal mass",
@@ -211,26 +230,26 @@ _ALL = (
     Metric(
         "classwise_ece",
         "class-wise ECE",
-        "calibration error of each class’s own probability, mean over classes",
+        "calibration error of the probability of each class, mean over classes",
         lower=True,
     ),
     Metric(
         "brier_reliability",
         "Brier: reliability",
-        "the part of the Brier score that miscalibration makes",
+        "the part of the Brier score that comes from miscalibration",
         lower=True,
         bounds=(0.0, 2.0),
     ),
     Metric(
         "brier_resolution",
         "Brier: resolution",
-        "the part that telling images apart takes off",
+        "the part that discrimination subtracts",
         bounds=(0.0, 2.0),
     ),
     Metric(
         "brier_uncertainty",
         "Brier: uncertainty",
-        "what the classes’ shares alone would leave",
+        "the part that the class shares alone give",
         lower=True,
         given=True,
         bounds=(0.0, 2.0),
@@ -250,10 +269,10 @@ _ALL = (
     Metric("support", "images", "images of the class", counts=True, bounds=OPEN),
     Metric("groups", "groups", "groups that hold the class", counts=True, bounds=OPEN),
 )
-CATALOGUE = {metric.name: metric for metric in _ALL}
+METRICS = {metric.name: metric for metric in _ALL}
 
 
 def metric(name: str) -> Metric:
-    """The metric of a name; one that is not in the catalogue is shown by its name."""
+    """The metric of a name; an unknown metric is shown by its name."""
     unknown = Metric(name, name.replace("_", " "), bounds=(float("-inf"), float("inf")))
-    return CATALOGUE.get(name, unknown)
+    return METRICS.get(name, unknown)

@@ -1,43 +1,41 @@
 """Sections for protocols with arms: leakage meter and learning curve."""
 
+# ruff: noqa: RUF001 - these strings are shown to people: they use typographic signs
+
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.leaderboard import LEAKAGE_METER, ArmReport, ArmRow, Estimate, Leaderboard
+from bench.leaderboard import LEAKAGE_METER, ArmReport, ArmRow, Estimate, Leaderboard, MetricTable
 from bench.leaderboard.text import metric
 from bench.report.charts import Scale, scale_of, scale_of_estimates
 from bench.report.format import Name, count, counted, decimals, interval, name, plain, said, signed
 from bench.report.tables import Cell, Line, RankCell, Table, cell, head, row_head
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
 CLASS_METRICS = ("recall", "precision", "f1", "auc", "ap")
 METER = (
-    "Both arms test the same images and choose on the same ones, and train on as many images and "
-    "groups of each class and source. In the leaky one a second picture of every tested group "
-    "teaches, in the clean one none; so the difference is what leakage adds for such images, and "
-    "nothing else."
+    "Both arms have the same test and validation images, and train on the same number of images "
+    "and groups of each class and source. The leaky arm trains on a second image of every tested "
+    "group, the clean arm on none; the difference is the effect of leakage alone."
 )
 CURVE = (
-    "All arms test the same images and choose on the same ones; they differ in how many groups "
-    "they train on, the smaller parts within the larger ones. Where a recipe fixes its epochs, "
-    "fewer images are fewer steps, too."
+    "All arms have the same test and validation images; they differ in the number of training "
+    "groups, and smaller training parts are subsets of larger ones. If a recipe fixes the number "
+    "of epochs, fewer images also mean fewer steps."
 )
 HEADINGS = {LEAKAGE_METER: ("Leakage meter", METER), "learning-curve": ("Learning curve", CURVE)}
 PAIRED = (
     "Differences are paired: both arms on the same resampled groups, percentile intervals, "
-    "conditional on the trained models. How they vary with the training is told by seed, with a t "
-    "interval over the seeds."
+    "conditional on the trained models. Their variation with the training is given by seed, with a "
+    "t interval over the seeds."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ArmHead:
-    """A column of arms: its name, and what it trains on."""
+    """The column of an arm: its name and the size of its training part."""
 
     label: str
     note: str
@@ -56,7 +54,7 @@ class ArmLine:
 
 @dataclass(frozen=True, slots=True)
 class ArmPanel:
-    """Lines of one kind of measure; `zero` is where no difference lies on the drawn scale."""
+    """Lines of one kind of measure; `zero` is the position of no difference on the scale."""
 
     id: str
     label: str
@@ -79,7 +77,7 @@ class ArmSection:
 
 
 def arm_section(board: Leaderboard) -> ArmSection | None:
-    """The section on arms; None where the protocol has none, or no row has been run."""
+    """The section on arms; None without arms or without a row."""
     report = board.arms
     if report is None or not report.rows:
         return None
@@ -110,8 +108,8 @@ def arm_section(board: Leaderboard) -> ArmSection | None:
 def _plot(board: Leaderboard, report: ArmReport) -> Table:
     """Every row in every arm on one axis, in the primary metric."""
     about = metric(board.primary)
-    found = [row.table.metrics[board.primary] for row in report.rows]
-    scale = scale_of_estimates(found, about.bounds)
+    estimates = [row.table.metrics[board.primary] for row in report.rows]
+    scale = scale_of_estimates(estimates, about.bounds)
     heads = {row.name: row_head(board, row) for row in board.rows}
     lines = tuple(
         Line(
@@ -119,20 +117,20 @@ def _plot(board: Leaderboard, report: ArmReport) -> Table:
             RankCell("", ""),
             (cell(estimate, about, board.interval, scale),),
         )
-        for row, estimate in zip(report.rows, found, strict=True)
+        for row, estimate in zip(report.rows, estimates, strict=True)
     )
     return Table((head(board.primary),), lines, ("",), scale.ticks)
 
 
 def shift(board: Leaderboard) -> tuple[str, Cell] | None:
-    """What the first row's primary metric gains from leakage, in words and as a cell."""
+    """The effect of leakage on the primary metric of the first row: label and cell."""
     report = board.arms
     if report is None or report.kind != LEAKAGE_METER or not report.rows:
         return None
-    found = [row.difference for row in report.rows if row.difference is not None]
+    tables = [row.difference for row in report.rows if row.difference is not None]
     clean, leaky = (plain(arm.name) for arm in report.arms)
-    what = f"{metric(board.primary).label}, {leaky} − {clean}"
-    return (what, _difference(found[0].metrics[board.primary], board)) if found else None
+    label = f"{metric(board.primary).label}, {leaky} − {clean}"
+    return (label, _difference(tables[0].metrics[board.primary], board)) if tables else None
 
 
 def _panels(board: Leaderboard, report: ArmReport) -> Iterator[ArmPanel]:
@@ -154,14 +152,14 @@ def _panel(
     rows: dict[str, dict[str, ArmRow]] = {}
     for row in report.rows:
         rows.setdefault(row.name, {})[row.arm] = row
-    shown = [row.difference for row in report.rows if row.difference]
-    found = [
-        one
+    tables = [row.difference for row in report.rows if row.difference]
+    differences = [
+        _of(table, key, label_)
         for key, label_, _ in measures
-        for table in shown
-        if (one := _of(table.metrics, table.per_class, key, label_)) and metric(key).bounds[1] <= 1
+        for table in tables
+        if metric(key).bounds[1] <= 1
     ]
-    ends = [end for one in found for end in (one.value, one.low, one.high)]
+    ends = [end for one in differences if one for end in (one.value, one.low, one.high)]
     scale = scale_of([*ends, 0.0], (-math.inf, math.inf))
     lines = [
         _line(board, report, key, label_, rows[row], scale)
@@ -183,11 +181,10 @@ def _line(
     values, differences = [], []
     for arm in report.arms:
         row = arms.get(arm.name)
-        own = None if row is None else _of(row.table.metrics, row.table.per_class, key, label)
+        own = _of(row.table if row else None, key, label)
         values.append(cell(own, about, board.interval))
         if arm is not report.arms[0]:
-            table = None if row is None else row.difference
-            apart = None if table is None else _of(table.metrics, table.per_class, key, label)
+            apart = _of(row.difference if row else None, key, label)
             differences.append(
                 cell(None, about, board.interval)
                 if apart is None
@@ -203,19 +200,17 @@ def _line(
     )
 
 
-def _of(
-    metrics: Mapping[str, Estimate],
-    per_class: Mapping[str, Mapping[str, Estimate]],
-    key: str,
-    label: str,
-) -> Estimate | None:
-    return per_class.get(label, {}).get(key) if label else metrics.get(key)
+def _of(table: MetricTable | None, key: str, label: str) -> Estimate | None:
+    """The estimate of a metric; label: class, "" for all classes."""
+    if table is None:
+        return None
+    return table.per_class.get(label, {}).get(key) if label else table.metrics.get(key)
 
 
 def _difference(
     estimate: Estimate, board: Leaderboard, key: str = "", scale: Scale | None = None
 ) -> Cell:
-    """A difference as a cell: with its sign, its interval, and its drawing."""
+    """A difference as a cell: sign, interval and drawing."""
     made = cell(estimate, metric(key or board.primary), board.interval, scale)
     if made.note:
         return made
@@ -234,29 +229,27 @@ def _seeds(board: Leaderboard, report: ArmReport) -> Iterator[str]:
     first = report.arms[0].name
     for row in report.rows:
         values = row.by_seed.get(board.primary, ())
-        if row.difference is None or len(values) < 2:  # noqa: PLR2004 - one seed is told above
+        if row.difference is None or len(values) < 2:  # noqa: PLR2004
             continue
-        told = ", ".join(
+        differences = ", ".join(
             f"{signed(value, 3)} (seed {seed})"
             for seed, value in zip(row.seeds, values, strict=True)
         )
         label = metric(board.primary).label
         what = f"{said(row.name)}, {plain(row.arm)} − {plain(first)} in {label}"
-        yield f"{what}: {told}{row.seeds_text(board.primary)}."
+        yield f"{what}: {differences}{row.seeds_text(board.primary)}."
 
 
 ABOUT = (
-    "Trained twice on as many images: once with a second picture of every tested group, once "
-    "without. The difference is what leakage adds for such images; how it varies with the training "
-    "is told over seeds."
+    "Trained twice on the same number of images: with a second image of every tested group, and "
+    "without. The difference is the effect of leakage; the interval over seeds gives its variation "
+    "with the training."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LeakLine:
-    """A row of the meter: its estimate in each arm, and the paired difference to the first with
-    its interval over seeds.
-    """
+    """A row of the meter: its estimate in each arm, and the paired differences to the first arm."""
 
     name: Name
     values: tuple[Cell, ...]
@@ -265,7 +258,7 @@ class LeakLine:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """The meter's finding, and the address of its page."""
+    """The result of a leakage meter, and the address of its page."""
 
     href: str
     about: str

@@ -37,9 +37,9 @@ STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """An estimate on a scale: its point, and the ends of its interval ("" where it has none).
+    """An estimate on a scale: its point, and the ends of its interval ("" without one).
 
-    off  "left" or "right" where the point lies beyond the scale, and only a sign of it is drawn
+    off  "left" or "right" if the point is beyond the scale; then only a sign marks it
     """
 
     at: str
@@ -66,7 +66,7 @@ class Scale:
     whole: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies, as a share of the width, never outside it."""
+        """The position of a value as a share of the width, 0 to 1."""
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
     def at(self, value: float) -> str:
@@ -75,12 +75,12 @@ class Scale:
         return f"{self.share(value) * 100:.1f}%" if known else ""
 
     def beyond(self, value: float) -> str:
-        """The side on which a value lies beyond the scale, "" for one that does not."""
+        """The side on which a value is beyond the scale, "" if it is not."""
         slack = 1e-9 * (self.high - self.low)
         return "right" if value > self.high + slack else "left" if value < self.low - slack else ""
 
     def bar(self, estimate: Estimate) -> Bar | None:
-        """The drawing of an estimate; nothing where it is undefined."""
+        """The drawing of an estimate; None if it is undefined."""
         if math.isnan(estimate.value):
             return None
         if off := self.beyond(estimate.value):
@@ -135,7 +135,7 @@ def scale_of_estimates(
 
 
 LEFT, TOP, LINE_WIDTH, HEIGHT = 11.0, 4.0, 84.0, 78.0
-"""Where the square lies in its drawing, in per cent of it; `graph` in macros.j2 has the same."""
+"""Position and size of the square in its drawing, in per cent, as in `graph` of macros.j2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Curves on two axes. `label` says what it shows, for those who do not see it."""
+    """Curves on two axes. `label` describes it for screen readers."""
 
     title: str
     label: str
@@ -211,26 +211,26 @@ def diagonal(low: float = 0.0, high: float = 1.0) -> Curve:
     return (CurvePoint(low, low), CurvePoint(high, high))
 
 
-def _line(asked: CurveSpec, x: Scale, y: Scale) -> Line:
-    curve = [point for point in asked.curve if not math.isnan(point.y)]
+def _line(spec: CurveSpec, x: Scale, y: Scale) -> Line:
+    curve = [point for point in spec.curve if not math.isnan(point.y)]
     known = [point for point in curve if not math.isnan(point.low)]
     points = " ".join(f"{_at(x, point.x)},{_up(y, point.y)}" for point in curve)
-    if asked.shape == "points":
+    if spec.shape == "points":
         return Line(
-            asked.label,
-            asked.kind,
+            spec.label,
+            spec.kind,
             points,
             marks=tuple((_at(x, point.x), _up(y, point.y)) for point in curve),
             stems=tuple((_at(x, p.x), _up(y, p.low), _up(y, p.high)) for p in known),
         )
-    if asked.shape == "dots":
+    if spec.shape == "dots":
         marks = tuple((_at(x, point.x), _up(y, point.y)) for point in curve)
-        return Line(asked.label, asked.kind, "", marks=marks)
+        return Line(spec.label, spec.kind, "", marks=marks)
     band = ""
-    if asked.shape == "band":
+    if spec.shape == "band":
         ends = [(p.x, p.high) for p in known] + [(p.x, p.low) for p in reversed(known)]
         band = " ".join(f"{_at(x, across)},{_up(y, up)}" for across, up in ends)
-    return Line(asked.label, asked.kind, points, band)
+    return Line(spec.label, spec.kind, points, band)
 
 
 def _at(scale: Scale, value: float) -> str:
@@ -249,11 +249,11 @@ def _values(scale: Scale) -> list[float]:
 
 
 def _placed(scale: Scale, start: float, length: float, *, upward: bool) -> tuple[Tick, ...]:
-    found = []
+    ticks = []
     for value, tick in zip(_values(scale), scale.ticks, strict=True):
         share = 1 - scale.share(value) if upward else scale.share(value)
-        found.append(Tick(f"{start + share * length:.1f}%", tick.label))
-    return tuple(found)
+        ticks.append(Tick(f"{start + share * length:.1f}%", tick.label))
+    return tuple(ticks)
 
 
 SLOTS = 8
@@ -283,7 +283,7 @@ _ROLES = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|version|xmlns(?:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A chart on a page: its SVG, trusted as it stands, and what it shows in one sentence."""
+    """A chart on a page: its SVG, inserted without escaping, and a description in one sentence."""
 
     svg: Any
     label: str
@@ -295,20 +295,20 @@ def class_colours(classes: Sequence[str]) -> list[str]:
 
 
 def drawing(chart: AnyChart, label: str) -> Drawing:
-    """Draw a chart. `label` is read aloud in its place: say what it shows, not how it looks."""
+    """Draw a chart. `label` describes its content for screen readers."""
     from markupsafe import Markup
 
     made = _svg(chart)
     inner = _ROLES.sub("", made).removeprefix("<svg")
     label = plain(label)
-    told = f'<svg role="img" aria-label="{escape(label)}"{inner}'
-    return Drawing(Markup(told), label)  # noqa: S704 - made and escaped by the drawing library
+    svg = f'<svg role="img" aria-label="{escape(label)}"{inner}'
+    return Drawing(Markup(svg), label)  # noqa: S704 - made and escaped by the drawing library
 
 
 def standalone(chart: AnyChart) -> str:
-    """A chart as an SVG file of its own, in the colours of the light theme.
+    """A chart as a separate SVG file, in the colours of the light theme.
 
-    Its plot keeps the width asked for; the drawing grows by what its labels need.
+    The plot keeps its width; the drawing grows with its labels.
     """
     colours = _light_colours()
     whole = _svg(chart, {"autosize": {"type": "pad"}})
@@ -325,15 +325,15 @@ def _svg(chart: AnyChart, changes: Mapping[str, Any] | None = None) -> str:
 
 @cache
 def _light_colours() -> dict[str, str]:
-    """What the style sheet's variables are in the light theme: the first that it gives."""
+    """The values of the style sheet's variables in the light theme, which comes first."""
     text = TOKENS.read_text(encoding="utf-8")
     return dict(reversed(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]+);", text)))
 
 
 @cache
 def _config() -> dict[str, Any]:
-    """Thin rules, soft words, no boxes: as the tables of the page."""
-    words = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": SOFT, "titleColor": SOFT}
+    """Thin lines, soft text, no boxes, as in the tables of the page."""
+    text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": SOFT, "titleColor": SOFT}
     return {
         "background": "transparent",
         "font": "Liberation Sans, Helvetica, Arial, sans-serif",
@@ -341,15 +341,15 @@ def _config() -> dict[str, Any]:
         "autosize": {"type": "fit", "contains": "padding"},
         "view": {"stroke": None},
         "axis": {
-            **words,
+            **text,
             "titleFontWeight": "normal",
             "gridColor": "var(--grid)",
             "domainColor": RULE,
             "tickColor": RULE,
             "labelLimit": 140,
         },
-        "legend": {**words, "titleFontWeight": "normal", "orient": "top"},
-        "header": {**words, "titleFontWeight": "normal"},
+        "legend": {**text, "titleFontWeight": "normal", "orient": "top"},
+        "header": {**text, "titleFontWeight": "normal"},
         "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start"},
         "text": {"color": SOFT, "fontSize": 12},
         "mark": {"color": ACCENT},

@@ -25,10 +25,9 @@ from bench.report.guidelines import (
     guidelines,
     guidelines_csv,
 )
-from bench.report.page_header import of_the_data
 from bench.report.render import render_page
 from bench.report.tables import folds_there, kind
-from bench.report.text import protocol_title
+from bench.report.text import of_the_data, protocol_title
 
 FEW_GROUPS = 50
 """Classes with fewer groups are marked: their detectable difference is rough."""

@@ -26,8 +26,8 @@ from bench.report.charts import (
     scale_of,
 )
 from bench.report.format import UNDEFINED, count, fixed, name, percent, plain, said
-from bench.report.page_header import of_the_data
 from bench.report.tables import cell
+from bench.report.text import of_the_data
 
 TITLES = {
     "sex": "Sex",

@@ -12,7 +12,9 @@ from bench.leaderboard import Estimate, Leaderboard, RowReport
 from bench.leaderboard.estimate import number, plain_data
 
 __all__ = [
+    "ENDS",
     "as_csv",
+    "ends_of",
     "leaderboard_csv",
     "number",
     "per_class_csv",

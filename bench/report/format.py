@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from bench.leaderboard import text
 from bench.leaderboard.text import (
     MINUS,
     SHORT,
@@ -23,7 +24,6 @@ from bench.leaderboard.text import (
     listed,
     p_value,
     plain,
-    said,
     shortened,
     signed,
 )
@@ -49,12 +49,12 @@ __all__ = [
     "pieces",
     "plain",
     "probability",
-    "said",
     "shortened",
     "signed",
     "size",
     "spans",
 ]
+said = text.said
 BYTES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 

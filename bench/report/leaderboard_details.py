@@ -11,13 +11,12 @@ import numpy as np
 
 from bench.leaderboard import REFERENCE, CurvePoint, Estimate, Leaderboard, LeaderboardRow
 from bench.leaderboard.text import metric
-from bench.report.charts import SLOTS, CurveSpec, Graph, Scale, Tick, graph, scale_of
+from bench.report.charts import SLOTS, CurveSpec, Graph, Scale, graph, scale_of
 from bench.report.format import (
     brief,
     count,
     counted,
     duration,
-    fixed,
     name,
     percent,
     plain,
@@ -30,7 +29,6 @@ from bench.report.tables import (
     about_metric,
     cell,
     class_heads,
-    fold_places,
     head,
     kind,
     lacking,
@@ -41,16 +39,13 @@ from bench.report.tables import (
     spelled,
 )
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
 SHADES = 9
 Calls = Sequence[Sequence[Estimate]]
 
 
 @dataclass(frozen=True, slots=True)
 class ConfusionCell:
-    """Images of one class that were given another: count, share of the row, shade 0 to 9."""
+    """Images of one class predicted as another: count, share of the row, shade 0 to 9."""
 
     count: str
     share: str
@@ -61,7 +56,7 @@ class ConfusionCell:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """A row's confusion matrix, truth in rows."""
+    """The confusion matrix of a row, true class in rows."""
 
     head: RowHead
     classes: tuple[Head, ...]
@@ -74,20 +69,20 @@ class Confusion:
 def confusion(
     board: Leaderboard, row: LeaderboardRow, *, is_open: bool, calls: Calls = ()
 ) -> Confusion:
-    """A row's confusion matrix as counts and row shares. calls: the shares with their intervals."""
+    """The confusion matrix as counts and row shares. calls: the shares with their intervals."""
     counts = np.asarray(row.confusion, dtype=np.float64)
     totals = counts.sum(axis=1)
     classes = class_heads(board)
     lines = tuple(
         tuple(
             _confusion_cell(
-                counts[truth, said_],
+                counts[truth, predicted],
                 totals[truth],
                 classes,
-                (truth, said_),
-                _interval(board, calls[truth][said_]) if calls else "",
+                (truth, predicted),
+                _interval(board, calls[truth][predicted]) if calls else "",
             )
-            for said_ in range(len(classes))
+            for predicted in range(len(classes))
         )
         for truth in range(len(classes))
     )
@@ -105,14 +100,14 @@ def confusion(
 def _confusion_cell(
     number: float, total: float, classes: tuple[Head, ...], at: tuple[int, int], ends: str
 ) -> ConfusionCell:
-    truth, called = at
+    truth, predicted = at
     share = number / total if total > 0 else math.nan
-    what = f"{classes[truth].label} called {classes[called].label}"
+    what = f"{classes[truth].label} predicted as {classes[predicted].label}"
     return ConfusionCell(
         count=count(number),
         share=percent(share),
         shade=0 if math.isnan(share) else math.ceil(share * SHADES),
-        hit=truth == called,
+        hit=truth == predicted,
         title=f"{what}: {count(number)} of {count(total)} ({percent(share)}){ends}",
     )
 
@@ -124,37 +119,23 @@ def _interval(board: Leaderboard, share: Estimate) -> str:
 
 
 def confusions(board: Leaderboard, shown: int = 4) -> tuple[Confusion, ...]:
-    """A matrix a row; those of the first few methods are open, references closed."""
+    """A matrix per row; those of the first few methods are open, of reference rows closed."""
     methods = [row for row in board.rows if row.kind != REFERENCE][:shown]
     return tuple(
-        confusion(board, row, is_open=any(row is one for one in methods)) for row in board.rows
+        confusion(board, row, is_open=any(row is method for method in methods))
+        for row in board.rows
     )
 
 
 @dataclass(frozen=True, slots=True)
-class FoldLine:
-    """A row's values fold by fold, drawn and written, with their spread and that over seeds."""
-
-    head: RowHead
-    dots: tuple[str, ...]
-    mean: str
-    values: tuple[str, ...]
-    fold_sd: str
-    seed_sd: str
-
-
-@dataclass(frozen=True, slots=True)
 class FoldPanel:
-    """One metric, fold by fold."""
+    """One metric fold by fold: its column and the scale of its values."""
 
     id: str
-    label: str
+    key: str
+    head: Head
     about: str
-    folds: tuple[str, ...]
-    lines: tuple[FoldLine, ...]
-    ticks: tuple[Tick, ...]
-    first: str
-    seeds: bool
+    scale: Scale
 
 
 def fold_names(board: Leaderboard) -> tuple[str, ...]:
@@ -164,52 +145,20 @@ def fold_names(board: Leaderboard) -> tuple[str, ...]:
     return tuple(f"R{r} fold {f}" for r in range(board.repeats) for f in range(board.folds))
 
 
-def fold_panels(board: Leaderboard) -> tuple[FoldPanel, ...]:
-    """One panel for every metric of which there are values by fold."""
-    known = {key for row in board.rows for key in row.by_fold}
-    return tuple(
-        _fold_panel(board, f"fold-{index}", key)
-        for index, key in enumerate(key for key in metric_order(board) if key in known)
-    )
-
-
-def _fold_panel(board: Leaderboard, panel_id: str, key: str) -> FoldPanel:
-    folds = fold_names(board)
-    values = [v for row in rows_in_view(board, key) for v in row.by_fold.get(key, ())]
-    scale = scale_of(values, metric(key).bounds)
-    heading = head(key)
-    return FoldPanel(
-        id=panel_id,
-        label=heading.label,
-        about=about_metric(key),
-        folds=folds,
-        lines=tuple(_fold_line(board, row, key, scale) for row in board.rows if key in row.by_fold),
-        ticks=scale.ticks,
-        first=heading.first,
-        seeds=any(len(row.seeds) > 1 for row in board.rows),
-    )
-
-
-def _fold_line(board: Leaderboard, row: LeaderboardRow, key: str, scale: Scale) -> FoldLine:
-    estimate = row.table.metrics.get(key)
-    places = fold_places(estimate)
-    folds = fold_names(board)
-    values = [*row.by_fold[key], *[math.nan] * len(folds)][: len(folds)]
-    sd = row.seed_sd.get(key, math.nan)
-    known = [value for value in values if not math.isnan(value)]
-    return FoldLine(
-        head=row_head(board, row),
-        dots=tuple(at for at in map(scale.at, known) if at),
-        mean=scale.at(float(np.mean(known))) if known else "",
-        values=tuple(fixed(value, places) for value in values),
-        fold_sd=fixed(float(np.std(known, ddof=1)), max(places, 3)) if len(known) > 1 else "–",
-        seed_sd="–" if math.isnan(sd) else fixed(sd, max(places, 3)),
-    )
+def fold_panels(board: Leaderboard) -> list[FoldPanel]:
+    """A panel for every metric with values by fold."""
+    keys = [key for key in metric_order(board) if any(key in row.by_fold for row in board.rows)]
+    panels = []
+    for index, key in enumerate(keys):
+        values = [v for row in rows_in_view(board, key) for v in row.by_fold.get(key, ())]
+        scale = scale_of(values, metric(key).bounds)
+        panels.append(FoldPanel(f"fold-{index}", key, head(key), about_metric(key), scale))
+    return panels
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeText:
-    """All that is needed to make a row again, and to see that it is the same."""
+    """Command, facts and hashes to reproduce a row and to verify the result."""
 
     head: RowHead
     open: bool
@@ -227,12 +176,12 @@ def _pairs(mapping: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 
 def recipes(board: Leaderboard) -> tuple[RecipeText, ...]:
-    """How to make each row again."""
+    """How to reproduce each row."""
     return tuple(_recipe(board, row) for row in board.rows)
 
 
 def _check(board: Leaderboard, row: LeaderboardRow) -> str:
-    """The command that prints the hashes of a second making; none where nothing was trained."""
+    """The command that prints the hashes of the reproduced predictions; "" without training."""
     if not row.facts.command or row.kind != "trained":
         return ""
     folder = "/".join((board.protocol, board.dataset.name, row.name.removesuffix(" (committed)")))
@@ -247,7 +196,7 @@ def _recipe(board: Leaderboard, row: LeaderboardRow) -> RecipeText:
         ("kind", plain(kind(row))),
         (
             "variant",
-            head.variant or "the method’s own recipe on the data’s own pixels",
+            head.variant or "the default recipe of the method on the original images",
         ),
         ("seeds", ", ".join(map(str, row.seeds)) or "none"),
         ("folds", ", ".join(map(str, row.folds)) or "none"),
@@ -280,47 +229,20 @@ COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CostLine:
-    """A row's costs, each with the number to sort by."""
-
-    head: RowHead
-    cells: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CostTable:
-    """What the rows cost; rows of which nothing is known are left out.
-
-    joined  whether some of these are ensembles, whose cost is their members'
-    """
-
-    heads: tuple[Head, ...]
-    lines: tuple[CostLine, ...]
-    joined: bool = False
-
-
-def cost_table(board: Leaderboard) -> CostTable:
-    """Costs by name, the known ones first."""
+def cost_keys(board: Leaderboard) -> list[str]:
+    """The costs that any row has, the known ones first."""
     present = {key for row in board.rows for key in row.facts.cost}
-    keys = [key for key in COSTS if key in present] + sorted(present - set(COSTS))
-    lines = [
-        CostLine(row_head(board, row), tuple(cost_cell(row, key) for key in keys))
-        for row in board.rows
-        if row.facts.cost
-    ]
-    joined = any(row.facts.members for row in board.rows)
-    return CostTable(tuple(cost_head(key) for key in keys), tuple(lines), joined)
+    return [key for key in COSTS if key in present] + sorted(present - set(COSTS))
 
 
 def cost_head(key: str) -> Head:
-    """A cost's column."""
+    """The column of a cost."""
     label = COSTS[key][0] if key in COSTS else name(key.replace("_", " ").capitalize()).short
     return Head(label, first="descending" if key.endswith("per_second") else "ascending")
 
 
 def cost_cell(row: LeaderboardRow, key: str) -> tuple[str, str]:
-    """A cost to sort by, "" where it is unknown, and as it is written."""
+    """A cost as a number to sort by ("" if unknown) and as text."""
     value = float(row.facts.cost.get(key, math.nan))
     write = COSTS[key][1] if key in COSTS else _writer(key)
     return ("" if math.isnan(value) else repr(value)), write(value)
@@ -343,9 +265,9 @@ NEAREST = 0.2
 
 
 def trade_off(board: Leaderboard) -> Graph | None:
-    """Training time against the primary metric, named where no other row is better and cheaper.
+    """Training time against the primary metric; rows that no row surpasses in less time are named.
 
-    None where fewer than two rows have a training time.
+    None if fewer than two rows have a training time.
     """
     rows = [row for row in board.rows if _seconds(row) > 0 and _known(board, row)]
     if len(rows) < 2:  # noqa: PLR2004
@@ -368,7 +290,7 @@ def trade_off(board: Leaderboard) -> Graph | None:
     ]
     return graph(
         f"{metric(board.primary).title} against training time",
-        f"Training time against {label}. Best for their time: {'; '.join(texts)}.",
+        f"Training time against {label}. Not surpassed in less time: {'; '.join(texts)}.",
         ("training time, all folds", label),
         curves,
         Scale(math.log10(low), math.log10(high)),
@@ -383,17 +305,17 @@ def _point(board: Leaderboard, row: LeaderboardRow) -> CurvePoint:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round times between two, the roundest first, as many as their labels leave room for."""
-    found: list[float] = []
-    for tick in (one for level in TICKS for one in level if low <= one <= high):
-        apart = (abs(math.log(tick / other)) for other in found)
+    """Round times from low to high, as many as their labels leave room for."""
+    ticks: list[float] = []
+    for tick in (time for level in TICKS for time in level if low <= time <= high):
+        apart = (abs(math.log(tick / other)) for other in ticks)
         if all(gap > NEAREST * math.log(high / low) for gap in apart):
-            found.append(tick)
-    return sorted(found) if len(found) > 1 else []
+            ticks.append(tick)
+    return sorted(ticks) if len(ticks) > 1 else []
 
 
 def efficient(board: Leaderboard, rows: list[LeaderboardRow]) -> set[str]:
-    """The rows that no other one surpasses in less time (the Pareto front)."""
+    """The rows that no other row surpasses in less time (the Pareto front)."""
     lower = metric(board.primary).lower
 
     def worth(row: LeaderboardRow) -> float:

@@ -98,7 +98,7 @@ def _one(char: str) -> str:
 
 
 def render_tex(template: str, **content: Any) -> str:
-    """A LaTeX file from a template of `reports/paper`; what is put into it is escaped."""
+    """A LaTeX file from a template of `reports/paper`; inserted values are escaped."""
     return _environment().get_template(template).render(**content)
 
 
@@ -178,7 +178,7 @@ COLUMNS = ("balanced_accuracy", "accuracy", "macro_auc")
 BY_CLASS = ("recall", "f1", "auc")
 LONGEST = 36
 MOST_PAIRS = 45
-"""Pairs that a page holds."""
+"""Largest number of pairs that fit a page."""
 SIGNS = {
     "few lesions": r"\dagger",
     "biased": r"\ddagger",
@@ -190,10 +190,10 @@ SIGNS = {
     "incomplete": r"\triangle",
     "no interval": r"\diamond",
 }
-"""A sign of LaTeX's own mathematics for each kind of mark, in their order, the same everywhere."""
+"""A LaTeX symbol for each kind of mark, in this order, the same in every table."""
 OTHER = r"\bullet"
-MOST_SPELLED = 4
-"""Marks of a kind with numbers of their own, spelled out below a table."""
+MOST_LISTED = 4
+"""Largest number of marks of one kind that the notes of a table list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +208,12 @@ class PaperTable:
     stacked: bool = False
 
     def signs(self, one: Cell) -> Tex:
-        """The signs of a cell's marks, raised; nothing where it bears none."""
+        """The superscript symbols of a cell's marks."""
         return _raised(dict.fromkeys(map(kind_of, one.marks)))
 
     @property
     def notes(self) -> tuple[Tex, ...]:
-        """What the signs of this table mean, in the order of the signs."""
+        """The meaning of the symbols in this table, in their order."""
         used: dict[str, list[str]] = {}
         for mark in (mark for one in self._cells() for mark in one.marks):
             found = used.setdefault(kind_of(mark), [])
@@ -234,11 +234,11 @@ def _raised(kinds: Iterable[str]) -> Tex:
 
 
 def _note(kind: str, marks: Sequence[str]) -> Tex:
-    """A sign, the marks that it stands for, and what they mean."""
-    more = ["and others"] if len(marks) > MOST_SPELLED else []
-    told = "; ".join([*marks[:MOST_SPELLED], *more])
+    """A symbol, its marks, and their meaning."""
+    more = ["and others"] if len(marks) > MOST_LISTED else []
+    texts = "; ".join([*marks[:MOST_LISTED], *more])
     meaning = f": {MARKS[kind]}" if kind in MARKS else "."
-    return Tex(_raised([kind]) + " " + escape(f"{told}{meaning}"))
+    return Tex(_raised([kind]) + " " + escape(f"{texts}{meaning}"))
 
 
 def tables(study: DatasetReport) -> Iterator[PaperTable]:
@@ -275,7 +275,7 @@ def ranking(board: Leaderboard) -> PaperTable:
     return PaperTable(
         "ranking",
         f"{name(board.dataset.title).short}, protocol {board.protocol}. {_how(board)} "
-        "Rank with its interval over the same resamples; reference rows have learnt nothing.",
+        "Rank with its interval over the same resamples; reference rows do not use the images.",
         "ll" + "l" * len(keys),
         ("Rank", "Method", *(metric(key).title for key in keys)),
         tuple(tuple(map(line, rows)) for rows in _parted(board) if rows),
@@ -314,7 +314,7 @@ def by_class(board: Leaderboard, key: str) -> PaperTable:
 
 def pairs(board: Leaderboard) -> PaperTable:
     """Differences in the primary metric, with interval, adjusted p and verdict."""
-    board, told = shown_pairs(board, MOST_PAIRS)
+    board, note = shown_pairs(board, MOST_PAIRS)
     lines = []
     for one in board.comparisons:
         if one.metric == board.primary:
@@ -332,7 +332,7 @@ def pairs(board: Leaderboard) -> PaperTable:
     return PaperTable(
         "pairs",
         f"Differences in {metric(board.primary).label}, first minus second, paired. {_how(board)} "
-        f"p: corrected resampled t test over folds, adjusted by Holm.{f' {told}' if told else ''}",
+        f"p: corrected resampled t test over folds, adjusted by Holm.{f' {note}' if note else ''}",
         "llrrl",
         ("First", "Second", "Difference", "p", "Verdict"),
         (tuple(lines),),
@@ -353,7 +353,7 @@ def data(study: DatasetReport) -> PaperTable:
     by = study.assumed
     return PaperTable(
         "data",
-        f"Tested images and groups by class, and the smallest difference in recall found with "
+        f"Tested images and groups by class, and the smallest difference in recall detected with "
         f"{by['power']:.0%} power, for methods that differ on {by['disagreement']:.0%} of the "
         f"images, correlated by {by['correlation']:g} within a group.",
         "lrrr",
@@ -365,7 +365,7 @@ def data(study: DatasetReport) -> PaperTable:
 SIDE = 420
 ROW = 20
 TICK = 40
-"""Pixels that a tick and its label take."""
+"""Pixels of a tick with its label."""
 PANELS = 4
 MOST_ROWS = 30
 
@@ -380,7 +380,7 @@ class Figure:
 
 
 def figures(study: DatasetReport) -> Iterator[Figure]:
-    """Ranking, classes, pairs, detectable differences, as far as there is something to draw."""
+    """Ranking, classes, pairs and detectable differences, if there is data for them."""
     board = study.board
     yield _ranking_figure(board)
     if any(row.kind != REFERENCE for row in board.rows):
@@ -391,7 +391,7 @@ def figures(study: DatasetReport) -> Iterator[Figure]:
 
 
 def _ends(one: Estimate) -> dict[str, float | None]:
-    """A value and its ends, the value itself where it has no interval."""
+    """A value and its ends; without an interval the ends are the value."""
     if math.isnan(one.value):
         return {"value": None, "low": None, "high": None}
     known = not (math.isnan(one.low) or math.isnan(one.high))
@@ -403,7 +403,7 @@ def _ends(one: Estimate) -> dict[str, float | None]:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """Short names, told apart by their place where two are cut alike."""
+    """Short names; equal ones get a number."""
     short = [name(one, 32).short for one in names]
     return [
         f"{text} ({at + 1})" if short.count(text) > 1 else text for at, text in enumerate(short)
@@ -418,7 +418,7 @@ def _forest(
     *,
     named: bool = True,
 ) -> alt.LayerChart:
-    """Points with intervals, a line a record: keys who, value, low, high, colour."""
+    """Points with intervals, a line per record: keys name, value, low, high, colour."""
     import altair as alt
 
     axis = alt.Axis(labelLimit=SIDE, labels=named, ticks=named)
@@ -426,7 +426,7 @@ def _forest(
     base = alt.Chart(
         alt.InlineData(values=records), width=width, height=ROW * (len(order) + 1)
     ).encode(
-        y=alt.Y("who", type="nominal", sort=list(order), title=None, axis=axis),
+        y=alt.Y("name", type="nominal", sort=list(order), title=None, axis=axis),
         color=alt.Color("colour", type="nominal", scale=None),
     )
     across = alt.X(
@@ -445,9 +445,9 @@ def _ranking_figure(board: Leaderboard) -> Figure:
     rows = board.rows[:MOST_ROWS]
     order = _labels([row.name for row in rows])
     records = [
-        {"who": who, "colour": RULE if row.kind == REFERENCE else ACCENT}
+        {"name": label, "colour": RULE if row.kind == REFERENCE else ACCENT}
         | _ends(row.table.metrics[board.primary])
-        for who, row in zip(order, rows, strict=True)
+        for label, row in zip(order, rows, strict=True)
     ]
     about = metric(board.primary)
     level = f"{board.interval.level:.0%}"
@@ -468,8 +468,8 @@ def _class_figure(board: Leaderboard) -> Figure:
     panels: list[alt.LayerChart] = []
     for label, colour in zip(board.classes, class_colours(board.classes), strict=True):
         records = [
-            {"who": who, "colour": colour} | _ends(row.table.per_class[label][key])
-            for who, row in zip(order, rows, strict=True)
+            {"name": label, "colour": colour} | _ends(row.table.per_class[label][key])
+            for label, row in zip(order, rows, strict=True)
             if key in row.table.per_class.get(label, {})
         ]
         first = len(panels) % PANELS == 0
@@ -493,9 +493,9 @@ def _pair_figure(board: Leaderboard) -> Figure:
         for at, one in enumerate(found)
     ]
     records = [
-        {"who": who, "colour": ACCENT if one.verdict in ("better", "worse") else SOFT}
+        {"name": label, "colour": ACCENT if one.verdict in ("better", "worse") else SOFT}
         | _ends(Estimate(one.difference, one.low, one.high))
-        for who, one in zip(order, found, strict=True)
+        for label, one in zip(order, found, strict=True)
     ]
     zero = (
         alt.Chart(alt.InlineData(values=[{"zero": 0}]))
@@ -506,8 +506,8 @@ def _pair_figure(board: Leaderboard) -> Figure:
     chart = alt.layer(zero, _forest(records, f"difference in {about.label}", order))
     return Figure(
         "pairs",
-        f"Differences in {about.label} between methods, paired, with their intervals; grey where "
-        "interval and test do not both tell them apart.",
+        f"Differences in {about.label} between methods, paired, with their intervals; grey if "
+        "interval and test do not both show a difference.",
         standalone(chart),
     )
 
@@ -519,7 +519,7 @@ def _detectable(study: DatasetReport) -> Figure:
     colours = dict(zip(classes, class_colours(classes), strict=True))
     records = [
         {
-            "who": name(str(row["class"]), 20).short,
+            "name": name(str(row["class"]), 20).short,
             "value": row["detectable"],
             "colour": colours.get(row["class"], SOFT),
         }
@@ -529,15 +529,15 @@ def _detectable(study: DatasetReport) -> Figure:
         alt.Chart(alt.InlineData(values=records), width=SIDE, height=ROW * (len(records) + 1))
         .mark_bar(height=12)
         .encode(
-            y=alt.Y("who", type="nominal", sort=[one["who"] for one in records], title=None),
-            x=alt.X("value", type="quantitative", title="smallest difference in recall that shows"),
+            y=alt.Y("name", type="nominal", sort=[one["name"] for one in records], title=None),
+            x=alt.X("value", type="quantitative", title="smallest detectable difference in recall"),
             color=alt.Color("colour", type="nominal", scale=None),
         )
     )
     return Figure(
         "detectable",
         "The smallest difference in recall by class (all: in accuracy) that the paired interval "
-        f"finds with {study.assumed['power']:.0%} power.",
+        f"detects with {study.assumed['power']:.0%} power.",
         standalone(chart),
     )
 

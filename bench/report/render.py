@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from statistics import fmean, stdev
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +24,11 @@ from bench.leaderboard.text import metric
 from bench.report import format as formats
 from bench.report.arms import Leak
 from bench.report.export import leaderboard_csv, per_class_csv, subgroups_csv
-from bench.report.format import pieces
+from bench.report.format import count, counted, fixed, percent, pieces, plain
+from bench.report.leaderboard_details import SHADES, cost_cell, cost_head
 from bench.report.leaderboard_page import page
 from bench.report.row_page import Pictured, row_page
+from bench.report.text import plural
 from bench.settings import REPORTS
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ SCRIPTS = ("theme", "sort", "choose", "open", "copy")
 
 
 def begin() -> None:
-    """Have the templates compiled meanwhile: for all of a leaderboard's it takes half a second."""
+    """Compile the templates in the background; it takes half a second."""
     Thread(target=_compile).start()
 
 
@@ -60,14 +64,14 @@ def render(
     study: str = "",
     home: str = "",
 ) -> dict[str, str]:
-    """The files of a leaderboard, by name: the page, and its numbers as JSON and CSV.
+    """The files of a leaderboard, by name: the pages, and the numbers as JSON and CSV.
 
-    compared  pages of comparisons to link: address and words
-    closeups  what is known of rows beyond the leaderboard, by row: each makes a page of its own
-    meter     what the leakage meter found on the same data
-    pictures  of images, by row and image id
-    study     address of the page of data and protocol, where there is one
-    home      address of the site's index, where the pages stand in one
+    compared  pages of comparisons to link: address and title
+    closeups  row reports by row; each becomes a page
+    meter     result of the leakage meter on the same data
+    pictures  images to show, by row and image id
+    study     address of the page of data and protocol, if there is one
+    home      address of the site's index, if the pages are part of a site
     """
     closeups = closeups or {}
     names = page_names([row.name for row in leaderboard.rows if row.name in closeups])
@@ -93,16 +97,16 @@ def render(
 
 
 def page_names(rows: Sequence[str]) -> dict[str, str]:
-    """A file name for every row, safe whatever the row is called, different whatever the case."""
-    found: dict[str, str] = {}
+    """A safe file name for every row; names differ by more than case."""
+    names: dict[str, str] = {}
     taken: set[str] = set()
     for row in rows:
         file = safe_name([row], LONGEST)
         if file.casefold() in taken:
             file = safe_name([row, "/"], LONGEST)
         taken.add(file.casefold())
-        found[row] = file
-    return found
+        names[row] = file
+    return names
 
 
 def _method_files(
@@ -115,7 +119,7 @@ def _method_files(
 ) -> dict[str, str]:
     data = {
         f"{file}.json": "everything on this page",
-        f"{file}.csv": "one line a subgroup and metric",
+        f"{file}.csv": "one line per subgroup and metric",
     }
     shown = row_page(board, row, look, data, pictures)
     return {
@@ -128,24 +132,24 @@ def _method_files(
 
 
 def as_bytes(content: str | bytes) -> bytes:
-    """A file's content; what is no Unicode text becomes its escape."""
+    """The bytes of a file; characters that UTF-8 cannot encode become escapes."""
     return content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
 
 
 def write(files: Mapping[str, str] | Mapping[str, str | bytes], folder: Path) -> None:
-    """Put files into a folder, each whole or not at all. Raises ResultsError where it cannot."""
+    """Write files into a folder, each atomically. Raises ResultsError if it cannot."""
     try:
         for name, content in files.items():
             write_atomically(folder / name, as_bytes(content))
     except OSError as error:
-        raise ResultsError(f"{folder}: cannot write the page there: {error.strerror}") from None
+        raise ResultsError(f"{folder}: cannot write the page: {error.strerror}") from None
 
 
 def render_page(template: str, **content: Any) -> str:
-    """A page from a template, with its style and script inside and a policy that lets in no more.
+    """A page from a template, with inline style and script.
 
-    The policy names both by their hash: whatever a name on the page contains, nothing else runs.
-    `home` in the content is the address of the site's index, where the page stands in one.
+    The content security policy allows both by their hash and nothing else, so no name on the page
+    can run a script. `home` in the content: address of the site's index, if part of a site.
     """
     content.setdefault("home", "")
     style, script = _asset("css", STYLES), _asset("js", SCRIPTS)
@@ -170,7 +174,7 @@ def _csp_hash(text: str) -> str:
 def _trusted(own_text: str) -> Any:
     from markupsafe import Markup
 
-    return Markup(own_text)  # noqa: S704 - our own style or script, never anyone's data
+    return Markup(own_text)  # noqa: S704 - style and script of this project, never data
 
 
 @cache
@@ -185,14 +189,54 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["pieces"] = pieces
-    made.globals |= {"f": formats, "metric": metric, "inline": formats.said}
-    made.filters["unbroken"] = _unbroken
+    made.filters |= {
+        "cost_cell": cost_cell,
+        "cost_head": cost_head,
+        "count": count,
+        "counted": counted,
+        "fixed": fixed,
+        "mean": _mean,
+        "percent": percent,
+        "pieces": pieces,
+        "plain": plain,
+        "plural": plural,
+        "sd": _standard_deviation,
+        "shade": _shade,
+        "spread": _spread,
+        "unbroken": _unbroken,
+    }
+    made.globals |= {"f": formats, "metric": metric, "inline": formats.said, "nan": math.nan}
     return made
 
 
+def _defined(values: Sequence[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of the defined values; NaN without one."""
+    defined = _defined(values)
+    return fmean(defined) if defined else math.nan
+
+
+def _standard_deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation of the defined values; NaN with fewer than two."""
+    defined = _defined(values)
+    return stdev(defined) if len(defined) > 1 else math.nan
+
+
+def _spread(deviation: float, places: int) -> str:
+    """A standard deviation with at least three decimals; a dash if undefined."""
+    return "–" if math.isnan(deviation) else fixed(deviation, max(places, 3))  # noqa: RUF001
+
+
+def _shade(share: float) -> int:
+    """The shade of a share, 0 to 9."""
+    return 0 if math.isnan(share) else math.ceil(share * SHADES)
+
+
 def _unbroken(text: str) -> Any:
-    """A sentence in which short words with a hyphen, like macro-F1, stay on one line."""
+    """A sentence whose short hyphenated words, like macro-F1, stay on one line."""
     from markupsafe import Markup, escape
 
     kept = Markup('<span class="unbroken">{}</span>')

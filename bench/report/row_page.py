@@ -27,8 +27,8 @@ from bench.report.charts import CurveSpec, Graph, Scale, diagonal, graph, scale_
 from bench.report.format import count, counted, name, plain, said
 from bench.report.leaderboard_details import confusion, recipes
 from bench.report.leaderboard_page import ATTRIBUTES, TOO_FEW
-from bench.report.page_header import data_sheet, page_badges, page_banners
 from bench.report.tables import Cell, cell, metric_order, row_head, spelled
+from bench.report.text import data_sheet, page_badges, page_banners
 
 IMAGE_OPTIONS = ("image_size", "hair_removal", "colour_constancy", "clahe")
 """Recipe options of image preparation; they hold for every method."""

@@ -1,4 +1,6 @@
-"""Tables of estimates and the introduction of each row."""
+"""Tables of estimates, and the first cell of each row."""
+
+# ruff: noqa: RUF001 - these strings are shown to people: they use typographic signs
 
 from __future__ import annotations
 
@@ -34,9 +36,6 @@ from bench.report.format import (
     said,
 )
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
 METHODS = {
     "bca": "BCa",
     "percentile": "percentile",
@@ -53,8 +52,8 @@ class Cell:
     order  the number to sort by, "" where there is none (sorts last)
     value, interval  `0.742` and `[0.725, 0.754]`, or `n/a` and ""
     note   why it is undefined: `0 positives`
-    marks  words that stand beside it
-    title  its n and the interval's method
+    marks  remarks shown beside the value
+    title  its n and the method of the interval
     """
 
     order: str
@@ -74,12 +73,12 @@ class Cell:
 
 
 def method_name(method: str) -> str:
-    """How an interval's method is written."""
+    """The name of an interval's method."""
     return METHODS.get(method, method)
 
 
 def beside(estimate: Estimate) -> tuple[str, ...]:
-    """The marks that stand beside a number; what a row lacks is said in full at its name."""
+    """The marks beside a number; the missing folds of a row are listed beside its name."""
     short = ("incomplete" if mark.startswith("incomplete") else mark for mark in estimate.marks)
     return tuple(plain(mark) for mark in short if not mark.startswith(REASONS))
 
@@ -87,9 +86,9 @@ def beside(estimate: Estimate) -> tuple[str, ...]:
 def cell(
     estimate: Estimate | None, metric: Metric, facts: IntervalFacts, scale: Scale | None = None
 ) -> Cell:
-    """The cell of an estimate; of none at all, a cell that says so."""
+    """The cell of an estimate; `n/a` with the reason if it is missing or undefined."""
     if estimate is None:
-        return Cell("", UNDEFINED, "", "not worked out", (), f"{metric.label}: not worked out")
+        return Cell("", UNDEFINED, "", "not computed", (), f"{metric.label}: not computed")
     if math.isnan(estimate.value):
         why = estimate.reason(metric.name)
         title = f"{metric.label}: undefined ({why})"
@@ -115,29 +114,26 @@ def _marks(estimate: Estimate, facts: IntervalFacts, *, has_interval: bool) -> t
     return beside(estimate) if usual else (method_name(estimate.method), *beside(estimate))
 
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
-MOST_GONE = 6
-"""Passes over the folds of which is told what they lack."""
+MOST_MISSING = 6
+"""Largest number of seeds and repeats whose missing folds are listed."""
 BADGES = {
-    "synthetic": "The images were drawn by a program; no row says anything about skin.",
-    "lesion-level": "The data has no patient ids: images of one lesion id stay together, but two "
-    "lesions of one patient may stand on two sides of a fold.",
-    "image-level": "The data has neither patient nor lesion ids: nothing keeps images of one "
-    "patient together.",
-    "from scratch": "Trained without pretrained weights, where the recipe would use them or not.",
-    "submitted": "Predictions made elsewhere and handed in; the bench did not see the training.",
-    "committed": "The row’s records and predictions come with the project; nothing was trained "
-    "here to show it.",
-    "incomplete": "Not every fold and seed that the protocol asks for is there; never ranked.",
-    "reference": "Answers without looking at the image; what a method must at least surpass.",
+    "synthetic": "A program drew the images; no row says anything about skin.",
+    "lesion-level": "The data has no patient ids: images of one lesion id are in one part of a "
+    "fold, but two lesions of one patient may be in two parts.",
+    "image-level": "The data has neither patient nor lesion ids: images of one patient may be in "
+    "two parts of a fold.",
+    "from scratch": "Trained without pretrained weights.",
+    "submitted": "Predictions made elsewhere; their training is not verified.",
+    "committed": "The records and predictions of the row come with the project; it was not trained "
+    "here.",
+    "incomplete": "Folds or seeds that the protocol requires are missing; never ranked.",
+    "reference": "Predicts without the image; a method has to be better.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A short word on a row, and the sentence that explains it."""
+    """A short label of a row, and its explanation."""
 
     text: str
     meaning: str = ""
@@ -145,13 +141,13 @@ class Badge:
 
 @dataclass(frozen=True, slots=True)
 class RowHead:
-    """A row's first cell.
+    """The first cell of a row.
 
-    anchor   id of the place that tells how to reproduce the row
-    variant  what differs from the method's own recipe and data, spelled out
-    fault    the red mark: why the row must not be believed to work, "" if nothing is wrong
-    aside    further words: seeds, folds, why it is unranked
-    page     address of the row's own page, "" where it has none or this is it
+    anchor   id of the section on how to reproduce the row
+    variant  differences from the default recipe and data of the method
+    fault    why the row is not better than the reference rows, "" if it is better
+    aside    further text: seeds, folds, why it is not ranked
+    page     address of the row's page, "" without one or on that page
     """
 
     anchor: str
@@ -166,12 +162,12 @@ class RowHead:
 
 
 def anchor(board: Leaderboard, row: LeaderboardRow) -> str:
-    """The id of a row's place on the page: by position, since names may hold anything."""
+    """The id of a row on the page: its position, because names may contain any character."""
     return f"row-{board.rows.index(row) + 1}"
 
 
 def spelled(value: Any) -> str:
-    """A setting's value as one would type it."""
+    """The value of a setting as a user types it."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, Mapping):
@@ -180,83 +176,83 @@ def spelled(value: Any) -> str:
 
 
 def kind(row: LeaderboardRow) -> str:
-    """How a row came about: trained, submitted, reference, or an ensemble of trained ones."""
+    """The kind of a row: trained, submitted, reference or ensemble."""
     return "ensemble" if row.facts.members else row.kind
 
 
 def _variant(row: LeaderboardRow) -> str:
-    """What differs from the method's own recipe, in words; of an ensemble, whom it joins how."""
+    """Differences from the default recipe; for an ensemble, its members and pooling."""
     if not row.facts.members:
         return spelled(row.facts.variant)
     pool = spelled(row.facts.variant.get("pool", ""))
-    return f"{pool} pool of {listed([said(one) for one in row.facts.members])}".strip()
+    return f"{pool} pool of {listed(list(map(said, row.facts.members)))}".strip()
 
 
 def badge(text: str) -> Badge:
-    """A badge with its explanation, if the bench knows it."""
+    """A badge with its explanation, if it has one."""
     return Badge(name(text).short, BADGES.get(text, ""))
 
 
 def badges(row: LeaderboardRow) -> tuple[Badge, ...]:
-    """A row's badges: what its kind and state call for, then its own, each once."""
-    words = [row.kind] if row.kind in (REFERENCE, "submitted") else []
-    words += [] if row.complete else ["incomplete"]
-    shown = [badge(word) for word in dict.fromkeys([*words, *row.facts.badges])]
-    return (*shown, *_guard_badge(row.facts.guards or {}))
+    """The badges of a row: of its kind and state, then of its facts, each once."""
+    labels = [row.kind] if row.kind in (REFERENCE, "submitted") else []
+    labels += [] if row.complete else ["incomplete"]
+    shown = [badge(label) for label in dict.fromkeys([*labels, *row.facts.badges])]
+    return (*shown, *_warning_badge(row.facts.guards or {}))
 
 
-def _guard_badge(said: Mapping[str, str]) -> tuple[Badge, ...]:
-    """How many guards spoke while the row was trained, and what they said; nothing for none."""
-    if not said:
+def _warning_badge(warnings: Mapping[str, str]) -> tuple[Badge, ...]:
+    """The number of training warnings, with their text; nothing without a warning."""
+    if not warnings:
         return ()
-    sentences = ". ".join(plain(sentence) for sentence in said.values())
-    return (Badge(f"{counted(len(said), 'guard')} spoke", f"{sentences}."),)
+    sentences = ". ".join(plain(sentence) for sentence in warnings.values())
+    return (Badge(counted(len(warnings), "training warning"), f"{sentences}."),)
 
 
 def folds_there(board: Leaderboard, row: LeaderboardRow) -> tuple[str, str]:
-    """`4 of 5`, and what is not there, `without 2`, told by seed and repeat where it has several;
-    "" where nothing is missing.
+    """`4 of 5` folds, and the missing ones: `without 2`, by seed and repeat if there are several;
+    "" if none is missing.
     """
     seeds = {*row.seeds, *(seed for seed, _, _ in row.missing)}
     whole = len(seeds) * board.repeats * board.folds
     amount = f"{count(whole - len(row.missing))} of {count(whole)}"
-    gone: dict[str, list[str]] = {}
+    missing: dict[str, list[str]] = {}
     for seed, repeat, fold in row.missing:
         of_seed = f"seed {seed}" if len(seeds) > 1 else ""
         of_repeat = f"repeat {repeat}" if board.repeats > 1 else ""
-        gone.setdefault(f"{of_seed} {of_repeat}".strip(), []).append(str(fold))
-    told = [_gone(of, folds, board.folds) for of, folds in gone.items()]
-    rest = [f"{len(told) - MOST_GONE} more"] if len(told) > MOST_GONE else []
-    return amount, f"without {'; '.join([*told[:MOST_GONE], *rest])}" if told else ""
+        missing.setdefault(f"{of_seed} {of_repeat}".strip(), []).append(str(fold))
+    texts = [_missing_text(of, folds, board.folds) for of, folds in missing.items()]
+    rest = [f"{len(texts) - MOST_MISSING} more"] if len(texts) > MOST_MISSING else []
+    return amount, f"without {'; '.join([*texts[:MOST_MISSING], *rest])}" if texts else ""
 
 
-def _gone(of: str, folds: list[str], whole: int) -> str:
-    """`2 and 3 of seed 1`, or `seed 1` where all of its folds are missing."""
+def _missing_text(of: str, folds: list[str], whole: int) -> str:
+    """`2 and 3 of seed 1`, or `seed 1` if all its folds are missing."""
     if not of:
         return listed(folds)
     return of if len(folds) == whole else f"{listed(folds)} of {of}"
 
 
 def lacking(board: Leaderboard, row: LeaderboardRow) -> str:
-    """`4 of 5 folds (without 2)`; "" where nothing is missing."""
+    """`4 of 5 folds (without 2)`; "" if none is missing."""
     amount, without = folds_there(board, row)
     return f"{amount} folds ({without})" if without else ""
 
 
 def aside(board: Leaderboard, row: LeaderboardRow) -> tuple[str, ...]:
-    """Seeds, missing folds, and why a row is unranked."""
-    words = []
+    """Seeds, missing folds, and why a row is not ranked."""
+    texts = []
     if len(row.seeds) > 1:
-        words.append(counted(len(row.seeds), "seed"))
+        texts.append(counted(len(row.seeds), "seed"))
     if row.missing:
-        words.append(lacking(board, row))
+        texts.append(lacking(board, row))
     if row.facts.unranked and row.kind != REFERENCE:
-        words.append(f"unranked: {plain(row.facts.unranked)}")
-    return tuple(words)
+        texts.append(f"unranked: {plain(row.facts.unranked)}")
+    return tuple(texts)
 
 
 def row_head(board: Leaderboard, row: LeaderboardRow) -> RowHead:
-    """How a row introduces itself in every table."""
+    """The first cell of a row, the same in every table."""
     return RowHead(
         anchor=anchor(board, row),
         name=name(row.name),
@@ -270,12 +266,9 @@ def row_head(board: Leaderboard, row: LeaderboardRow) -> RowHead:
     )
 
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A column's heading; `first` is the order that a first click sorts by."""
+    """The heading of a column; `first` is the sort order of the first click."""
 
     label: str
     note: str = ""
@@ -286,7 +279,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class RankCell:
-    """`1`, its interval `1–2`, and how often the row was first."""
+    """`1`, its interval `1–2`, and the share of resamples in which the row is first."""
 
     order: str
     text: str
@@ -305,7 +298,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of estimates: columns, rows, and for each column where the best reference lies."""
+    """A table of estimates: columns, rows, and the position of the best reference per column."""
 
     heads: tuple[Head, ...]
     lines: tuple[Line, ...]
@@ -336,14 +329,14 @@ def head(metric_name: str) -> Head:
 
 
 def about_metric(metric_name: str) -> str:
-    """What a metric is and which way it is better, as a sentence."""
+    """Meaning and direction of a metric, as a sentence."""
     about = metric(metric_name)
     text = "; ".join(part for part in (about.meaning, about.direction) if part)
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def rank_cell(rank: Rank) -> RankCell:
-    """A row's rank with its interval, or a dash for a row that takes no part."""
+    """The rank of a row with its interval, or a dash if it is not ranked."""
     if rank.best is None:
         return RankCell("", "–")
     known = rank.low is not None and rank.high is not None
@@ -360,15 +353,16 @@ def _reference(board: Leaderboard, metric_name: str) -> Estimate | None:
 
 
 def rows_in_view(board: Leaderboard, metric_name: str) -> list[LeaderboardRow]:
-    """The rows that a metric's scale is made for: all of them, but where it has no upper bound
-    (guessing labels can cost any log loss) no reference beyond twice the worst method.
+    """The rows that fit the scale of a metric: all rows if the metric has an upper bound.
+
+    Without one (log loss), reference rows beyond twice the worst method are left out.
     """
     rows = [row for row in board.rows if metric_name in row.table.metrics]
     if math.isfinite(metric(metric_name).bounds[1]) or metric_name == board.primary:
         return rows
     sizes = {row.name: abs(row.table.metrics[metric_name].value) for row in rows}
     methods = [sizes[row.name] for row in rows if row.kind != REFERENCE]
-    limit = max((2 * one for one in methods if math.isfinite(one)), default=math.inf)
+    limit = max((2 * size for size in methods if math.isfinite(size)), default=math.inf)
     return [row for row in rows if not sizes[row.name] > limit]
 
 
@@ -384,7 +378,7 @@ def primary_scale(board: Leaderboard, rows: Iterable[LeaderboardRow]) -> Scale:
 
 
 def metric_table(board: Leaderboard, names: tuple[str, ...]) -> Table:
-    """Every row with the metrics named, each column drawn on a scale of its own."""
+    """Every row with these metrics; each column has a separate scale."""
     scales = {key: _scale(board, key) for key in names}
     best = [_reference(board, key) for key in names]
     lines = [
@@ -410,7 +404,7 @@ def metric_table(board: Leaderboard, names: tuple[str, ...]) -> Table:
 
 
 def metric_panels(board: Leaderboard, prefix: str = "metric") -> tuple[Panel, ...]:
-    """One interval plot a metric; prefix: of their ids."""
+    """One interval plot per metric; prefix: of their ids."""
     return tuple(
         Panel(
             id=f"{prefix}-{index}",
@@ -424,39 +418,39 @@ def metric_panels(board: Leaderboard, prefix: str = "metric") -> tuple[Panel, ..
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """The plot at the head of the page, and which methods it leaves out, "" where it has all."""
+    """The plot at the top of the page, and a note on omitted methods, "" if none is omitted."""
 
     table: Table
     left_out: str
 
 
 def glance(board: Leaderboard, most: int = 8) -> Glance:
-    """The primary metric of the first rows and of the best reference, for the head of the page."""
+    """The primary metric of the first rows and of the best reference, for the top of the page."""
     whole = metric_table(board, (board.primary,))
-    methods = [one for one in whole.lines if one.head.kind != REFERENCE]
-    first = ([one for one in methods if one.rank.order] or methods)[:most]
-    best = [one for one in whole.lines if one.head.name.full == plain(board.best_reference)]
+    methods = [line for line in whole.lines if line.head.kind != REFERENCE]
+    first = ([line for line in methods if line.rank.order] or methods)[:most]
+    best = [line for line in whole.lines if line.head.name.full == plain(board.best_reference)]
     table = replace(whole, lines=tuple(dict.fromkeys([*first, *best])))
-    return Glance(table, _left_out(methods, [one for one in methods if one not in first]))
+    return Glance(table, _left_out(methods, [line for line in methods if line not in first]))
 
 
 def _left_out(methods: Sequence[Line], rest: Sequence[Line]) -> str:
-    """How many rows are not shown, and how many of those bear the red mark or no rank."""
+    """The number of omitted rows, and of those without a rank or not better than a reference."""
     if not rest:
         return ""
-    failing = sum(bool(one.head.fault) for one in rest)
-    unranked = sum(not one.rank.order for one in rest)
-    told = [f"{count(unranked)} unranked"] if 0 < unranked < len(methods) else []
-    told += [f"{count(failing)} not clearing the best reference row"] if failing else []
-    which = f" ({', '.join(told)})" if told else ""
+    failing = sum(bool(line.head.fault) for line in rest)
+    unranked = sum(not line.rank.order for line in rest)
+    notes = [f"{count(unranked)} unranked"] if 0 < unranked < len(methods) else []
+    notes += [f"{count(failing)} not clearing the best reference row"] if failing else []
+    which = f" ({', '.join(notes)})" if notes else ""
     return (
         f"{count(len(methods) - len(rest))} of {counted(len(methods), 'row')}; "
-        f"the ranking below has the other {count(len(rest))} too{which}."
+        f"the ranking below also has the other {count(len(rest))}{which}."
     )
 
 
 def class_heads(board: Leaderboard) -> tuple[Head, ...]:
-    """The classes as columns, each with how much of it there is."""
+    """The classes as columns, each with its number of images and groups."""
     facts = board.dataset
     heads = []
     for label, swatch in zip(board.classes, swatches(board.classes), strict=True):
@@ -470,12 +464,12 @@ def class_heads(board: Leaderboard) -> tuple[Head, ...]:
 def class_panel(board: Leaderboard, index: int, metric_name: str) -> Panel:
     """One metric of every row, class by class, all on one scale."""
     about = metric(metric_name)
-    found = [
+    estimates = [
         row.table.per_class.get(label, {}).get(metric_name)
         for row in board.rows
         for label in board.classes
     ]
-    scale = scale_of_estimates([one for one in found if one], about.bounds)
+    scale = scale_of_estimates(filter(None, estimates), about.bounds)
     lines = tuple(
         Line(
             row_head(board, row),
@@ -503,14 +497,14 @@ def _class_cells(
 
 
 def class_panels(board: Leaderboard) -> tuple[Panel, ...]:
-    """One table a class metric; sizes stand in the headings."""
+    """One table per class metric; the headings give the class sizes."""
     rates = [key for key in board.class_metrics if not metric(key).counts]
     return tuple(class_panel(board, i, key) for i, key in enumerate(rates))
 
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:
-    """How much of a class there is: images, groups, and its share of the largest class."""
+    """The size of a class: images, groups, and the width of its bar."""
 
     name: Name
     swatch: str
@@ -521,7 +515,7 @@ class ClassCount:
 
 
 def class_counts(board: Leaderboard) -> tuple[ClassCount, ...]:
-    """The classes of the data, for the table beside the title."""
+    """The sizes of the classes, for the table beside the title."""
     facts = board.dataset
     images = [facts.images_by_class.get(label, 0) for label in board.classes]
     most, total = max([1, *images]), max(1, sum(images))
@@ -538,8 +532,3 @@ def class_counts(board: Leaderboard) -> tuple[ClassCount, ...]:
             board.classes, swatches(board.classes), images, strict=True
         )
     )
-
-
-def fold_places(estimate: Estimate | None) -> int:
-    """Decimals of a single fold's value: those of the row's own interval."""
-    return decimals(estimate.low, estimate.high, estimate.n) if estimate else 3

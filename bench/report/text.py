@@ -1,53 +1,67 @@
-"""Sentences of the leaderboard page."""
+"""Sentences of the leaderboard page, and the header that every page shares."""
+
+# ruff: noqa: RUF001 - these strings are shown to people: they use typographic signs
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bench.leaderboard import REFERENCE, DatasetFacts, Leaderboard
 from bench.leaderboard.text import metric
-from bench.report.format import count, counted, listed, plain, said
-from bench.report.tables import cell, method_name
+from bench.report.format import (
+    Span,
+    count,
+    counted,
+    isolated,
+    listed,
+    name,
+    plain,
+    said,
+    spans,
+)
+from bench.report.tables import Badge, ClassCount, badge, cell, class_counts
 
 GROUPING = {
-    "patient": "Patient-level: all images of a patient stand on one side of every fold.",
-    "lesion": "Lesion-level: this data has no patient ids. All images of one lesion id stand on "
-    "one side of every fold, but two lesions of one patient may not, so the numbers may be kinder "
-    "than patient-level ones.",
-    "image": "Image-level: this data has neither patient nor lesion ids. Images of one patient may "
-    "stand on both sides of a fold, so the numbers are kinder than patient-level ones.",
+    "patient": "Patient-level: all images of a patient are in one part of every fold.",
+    "lesion": "Lesion-level: the data have no patient ids. All images of a lesion id are in one "
+    "part of every fold, but two lesions of one patient may be in two parts, so the numbers may be "
+    "better than patient-level ones.",
+    "image": "Image-level: the data have neither patient nor lesion ids. Images of one patient may "
+    "be in two parts of a fold, so the numbers are better than patient-level ones.",
 }
 SYNTHETIC = (
-    "These images were drawn by a program, not taken of skin. The numbers show that the bench "
+    "A program drew these images; they do not show skin. The numbers show that the benchmark "
     "works, and nothing about any diagnosis."
 )
 CONTROL = (
-    "This protocol divides groups on purpose, to show how much a leaking split flatters. "
-    "No row is ranked."
+    "This protocol divides groups on purpose, to show how much a leaking split improves the "
+    "numbers. No row is ranked."
 )
 DIVIDED = (
-    "Groups are divided on purpose: images of one {unit} stand on both sides of a fold. Intervals "
-    "resample whole {units} all the same."
+    "Groups are divided on purpose: images of one {unit} are in two parts of a fold. Intervals "
+    "still resample whole {units}."
 )
 UNGROUPED = (
-    "They carry neither patient nor lesion id, and each counts as a group of its own; relatives "
-    "of theirs may stand on the other side of a fold."
+    "They carry neither patient nor lesion id, and each counts as a separate group; images of the "
+    "same lesion may be in another part of a fold."
 )
-_MANY = 4
+MOST_NAMES = 4
 
 
 def plural(unit: str) -> str:
-    """The unit of grouping, of several."""
+    """The unit of grouping, in the plural."""
     return f"{plain(unit)}s"
 
 
 def title(board: Leaderboard) -> str:
-    """The page's title: says first if the data is synthetic."""
+    """The page's title; it begins with a warning if the data is synthetic."""
     facts = board.dataset
     warning = "Synthetic data: " if facts.synthetic else ""
     return f"{warning}{said(facts.title)}, {plain(board.protocol)} leaderboard"
 
 
 def banners(board: Leaderboard) -> tuple[tuple[str, str, str], ...]:
-    """What must be read before any number: (kind, heading, sentence)."""
+    """Warnings about all numbers of the page: (kind, heading, sentence)."""
     facts = board.dataset
     lone = f"Grouping incomplete: {counted(facts.ungrouped, 'image')}"
     every = (
@@ -59,12 +73,12 @@ def banners(board: Leaderboard) -> tuple[tuple[str, str, str], ...]:
 
 
 def grouping(facts: DatasetFacts) -> str:
-    """What a group is, and what that leaves open."""
+    """The unit of grouping, and what it leaves open."""
     return GROUPING.get(facts.unit, f"Grouped by {plain(facts.unit)}.")
 
 
 def unit(board: Leaderboard) -> str:
-    """What a group is, and what this protocol does with it."""
+    """The unit of grouping, and whether this protocol divides groups."""
     if divides(board):
         known = board.dataset.unit
         return DIVIDED.format(unit=plain(known), units=plural(known))
@@ -72,43 +86,44 @@ def unit(board: Leaderboard) -> str:
 
 
 def divides(board: Leaderboard) -> bool:
-    """Whether the rows shown were trained on pictures of the groups they are tested on."""
+    """Whether the rows were trained on images of the groups that they are tested on."""
     return board.control and board.arms is None
 
 
 def protocol_title(title: str, unit: str) -> str:
-    """The protocol's title in the unit that the data has: by lesion where no patient is known."""
+    """The protocol's title in the unit of the data: by lesion where no patient is known."""
     return plain(title if unit == "patient" else title.replace("by patient", f"by {unit}"))
 
 
 def standfirst(board: Leaderboard) -> tuple[str, ...]:
-    """The sentences below the headline: against whom, against chance, on what."""
-    words = []
+    """The sentences below the verdict: pairwise results, reference rows, tested images."""
+    sentences = []
     first = board.leader
     if first is not None:
         against = board.against(first)
         open_, level = against["not settled"], against["no difference seen"]
         if against["better"] and (open_ or level):
-            words.append(f"It is better than {_some(against['better'])}.")
+            sentences.append(f"It is better than {_some(against['better'])}.")
         if open_:
-            words.append(f"Whether it is better than {_some(open_)} is not settled.")
+            sentences.append(f"Whether it is better than {_some(open_)} is not settled.")
         if level:
-            words.append(f"Between it and {_some(level)} no difference is seen.")
-    words += _chance(board)
+            sentences.append(f"No difference is seen between it and {_some(level)}.")
+    sentences += _chance(board)
     facts = board.dataset
     kind = "synthetic images" if facts.synthetic else "images"
     images, groups = board.tested or (facts.images, facts.groups)
-    people = f" of {count(groups)} {plural(facts.unit)}" if facts.unit != "image" else ""
-    where = f"Tested on {count(images)} {kind}{people} ({said(facts.title)})"
+    amount = f" of {count(groups)} {plural(facts.unit)}" if facts.unit != "image" else ""
+    where = f"Tested on {count(images)} {kind}{amount} ({said(facts.title)})"
+    times = "" if board.repeats == 1 else f" in each of {board.repeats} repeats"
     if divides(board):
-        return (*words, f"{where}, each image once{_times(board)}.")
+        return (*sentences, f"{where}, each image once{times}.")
     arm = f" The rows are those of the arm {plain(board.arms.arms[0].name)}." if board.arms else ""
-    once = f"each image once{_times(board)}, by models trained without {unseen(facts.unit)}"
-    return (*words, f"{where}, {once}.{arm}", *unverified(board))
+    once = f"each image once{times}, by models trained without {unseen(facts.unit)}"
+    return (*sentences, f"{where}, {once}.{arm}", *unverified(board))
 
 
 def unseen(unit: str) -> str:
-    """What the folds keep from a model that predicts an image, and how far they can."""
+    """What a model has not seen of the image that it predicts."""
     if unit == "image":
         return "it"
     units = plural(unit)
@@ -116,7 +131,7 @@ def unseen(unit: str) -> str:
 
 
 def unverified(board: Leaderboard) -> tuple[str, ...]:
-    """Whose training nobody saw, so that what the folds guarantee is not known of them."""
+    """The submitted rows; the folds guarantee nothing about their training."""
     names = [said(row.name) for row in board.rows if row.kind == "submitted"]
     if not names:
         return ()
@@ -124,14 +139,10 @@ def unverified(board: Leaderboard) -> tuple[str, ...]:
     return (f"{rows} excepted, the training not being verified: {_some(names)}.",)
 
 
-def _times(board: Leaderboard) -> str:
-    return "" if board.repeats == 1 else f" in each of {board.repeats} repeats"
-
-
 def _some(names: list[str]) -> str:
-    if len(names) <= _MANY:
+    if len(names) <= MOST_NAMES:
         return listed(names)
-    return f"{', '.join(names[: _MANY - 1])} and {len(names) - _MANY + 1} more"
+    return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} more"
 
 
 def _chance(board: Leaderboard) -> list[str]:
@@ -141,134 +152,132 @@ def _chance(board: Leaderboard) -> list[str]:
     if not methods or not best:
         return []
     if not failing:
-        who = "It clears" if len(methods) == 1 else f"All {len(methods)} methods clear"
-        return [f"{who} the best reference row ({best})."]
+        subject = "It clears" if len(methods) == 1 else f"All {len(methods)} methods clear"
+        return [f"{subject} the best reference row ({best})."]
     if len(failing) == len(methods):
         return [f"No method clears the best reference row ({best})."]
     verb = "does" if len(failing) == 1 else "do"
     return [f"{_some(failing)} {verb} not clear the best reference row ({best})."]
 
 
-# ruff: noqa: RUF001 - people read these strings: they get real apostrophes and dashes
-
-
 RARE = "undefined in some resamples"
 FOLDS = "some folds"
 MARKS = {
-    "few lesions": "Below 50 groups in the part the metric is worked out on; intervals of so few "
-    "are not to be relied on.",
+    "few lesions": "Fewer than 50 groups in the images that the metric is computed on; intervals "
+    "of so small samples are not reliable.",
     "biased": "Resampling adds noise that this metric counts as error; its interval need not hold "
     "the estimate.",
-    "percentile": "The interval is the percentile one, not the table’s usual one.",
-    "Clopper–Pearson": "All resamples agree, so the interval is the exact one for a proportion, "
-    "worked out on groups.",
-    "BCa": "The interval is the bias-corrected and accelerated one, not the table’s usual one.",
-    RARE: "In so many resamples the metric is undefined; its interval comes from the others.",
+    "percentile": "The interval is the percentile interval, not the usual one of the table.",
+    "Clopper–Pearson": "All resamples agree, so the interval is the exact interval of a "
+    "proportion, computed on groups.",
+    "BCa": "The interval is bias-corrected and accelerated, not the usual one of the table.",
+    RARE: "The metric is undefined in this share of the resamples; its interval comes from the "
+    "others.",
     FOLDS: "The metric is undefined in the other folds; the value is the mean over these.",
-    "incomplete": "Worked out on a part of the folds and seeds that the protocol asks for.",
-    "no interval": "All resamples agree and the metric is no proportion, or none could be made.",
+    "incomplete": "Computed on a part of the folds and seeds that the protocol requires.",
+    "no interval": "All resamples agree and the metric is not a proportion, or an interval could "
+    "not be computed.",
 }
 
 
-def how_made(board: Leaderboard) -> tuple[tuple[str, str], ...]:
-    """How the numbers were made, as terms with their explanation."""
-    facts, made = board.dataset, board.interval
-    folds = counted(board.folds, "fold")
-    repeats = f", drawn {board.repeats} times over" if board.repeats > 1 else ""
-    level = f"{made.level * 100:g}%"
-    return (
-        (
-            "Folds",
-            (
-                f"{folds}{repeats}, fixed before anyone trained and kept as a list of who is "
-                "where. Every tested image is predicted by a model that learned without "
-                f"{unseen('image' if divides(board) else 'group')}; early stopping, model choice "
-                f"and thresholds use a val part of their own. {' '.join(unverified(board))}".strip()
-            ),
-        ),
-        ("Groups", unit(board)),
-        (
-            "Roster",
-            (
-                f"sha256 {plain(facts.roster_sha256)}, of the list of images with their group and "
-                "label: who is in the data, whatever the file or the resolution."
-            ),
-        ),
-        (
-            "Pooling",
-            (
-                "Counts, and all metrics made of them, and log loss, Brier score and ECE are "
-                "worked out over the test predictions of all folds together. AUC and AP are "
-                "means over the folds in which they are defined, since pooling scores would "
-                "mix the folds’ calibrations. Over seeds and repeats: the metric first, then the "
-                "mean over those the protocol asks for, whose confusion counts are added up; "
-                "further seeds enter the spread over seeds only."
-            ),
-        ),
-        (
-            "Intervals",
-            (
-                f"{level} intervals from {count(made.resamples)} resamples of whole "
-                f"{plural(made.unit)} (cluster bootstrap, {method_name(made.method)}), "
-                "because images of one are not independent. All are conditional on the "
-                "trained models: they say how the numbers would vary with other "
-                f"{plural(made.unit)}, not with another training."
-            ),
-        ),
-        (
-            "Digits",
-            (
-                "As many as give the interval’s width two significant digits. Undefined is "
-                "n/a with the reason, never 0 and never 1."
-            ),
-        ),
-        (
-            "Ranks",
-            (
-                "The rank’s interval and the share of first places come from ranking the rows "
-                "anew in each resample. The interval is percentile and biased: resampling adds "
-                "noise to the order, so it need not hold the rank. Only complete rows of "
-                "declared origin are ranked."
-            ),
-        ),
-        (
-            "Reference rows",
-            (
-                "Majority answers the commonest class, prior the training part’s class "
-                "shares, uniform draws labels at random. A method whose interval does "
-                "not lie above the best of them is marked in red and in words."
-            ),
-        ),
-        (
-            "Pairs of rows",
-            (
-                "Two questions. These models: the paired cluster bootstrap of the "
-                "difference, both on the same resampled groups. These algorithms: the "
-                "corrected resampled t test over the folds (Nadeau & Bengio), p values "
-                "adjusted by Holm. Only where both say so is a row called better; one "
-                "of them alone is not settled."
-            ),
-        ),
-    )
-
-
 def marks(board: Leaderboard) -> tuple[tuple[str, str], ...]:
-    """The marks that stand on this page, explained; those with numbers of their own by example."""
+    """The marks on this page with their explanation; a mark with a number by its first example."""
     used: dict[str, str] = {}
     for row in board.rows:
-        for table in (row.table.metrics, *row.table.per_class.values()):
-            for key, estimate in table.items():
-                shown = cell(estimate, metric(key), board.interval)
-                for mark in shown.marks:
-                    used.setdefault(kind_of(mark), mark)
+        for _, key, estimate in row.table.items():
+            for mark in cell(estimate, metric(key), board.interval).marks:
+                used.setdefault(kind_of(mark), mark)
     return tuple((used[kind], MARKS[kind]) for kind in MARKS if kind in used)
 
 
 def kind_of(mark: str) -> str:
-    """What a mark is about: itself, or its pattern where it has numbers of its own."""
+    """The kind of a mark: the mark, or its pattern if it contains a number."""
     if mark.endswith("of resamples"):
         return RARE
     return FOLDS if " folds" in mark else mark
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """A warning at the top of the page."""
+
+    kind: str
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line of the data sheet."""
+
+    term: str
+    text: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OfTheData:
+    """The part of the header that is the same on every page of a leaderboard's data."""
+
+    banners: tuple[Banner, ...]
+    badges: tuple[Badge, ...]
+    facts: tuple[Fact, ...]
+    counts: tuple[ClassCount, ...]
+    unit: str
+    unit_title: str
+
+
+def of_the_data(board: Leaderboard) -> OfTheData:
+    """Warnings, badges, data sheet, classes and unit, as every page shows them."""
+    units = plural(board.dataset.unit)
+    return OfTheData(
+        banners=page_banners(board),
+        badges=page_badges(board),
+        facts=data_sheet(board),
+        counts=class_counts(board),
+        unit=units,
+        unit_title=units.capitalize(),
+    )
+
+
+def page_banners(board: Leaderboard) -> tuple[Banner, ...]:
+    """The warnings that hold for all of the page."""
+    return tuple(Banner(*one) for one in banners(board))
+
+
+def page_badges(board: Leaderboard) -> tuple[Badge, ...]:
+    """Badges of all rows: synthetic data, and the unit of grouping."""
+    facts = board.dataset
+    badges = [badge("synthetic")] if facts.synthetic else []
+    if facts.unit in ("lesion", "image"):
+        badges.append(badge(f"{facts.unit}-level"))
+    else:
+        badges.append(Badge(f"{plain(facts.unit)}-level", grouping(facts)))
+    return tuple(badges)
+
+
+def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
+    """The data that the numbers come from."""
+    facts = board.dataset
+    amount = counted(facts.images, "image")
+    if facts.unit != "image":
+        amount += f" of {counted(facts.groups, facts.unit)}"
+    named_so = "synthetic" in facts.title.lower()
+    kind = "Synthetic: " if facts.synthetic and not named_so else ""
+    lone = f"grouping incomplete: {counted(facts.ungrouped, 'image')}" if facts.ungrouped else ""
+    repeats = f", {board.repeats} repeats" if board.repeats > 1 else ""
+    arms = ""
+    if board.arms:
+        first, *others = (plain(arm.name) for arm in board.arms.arms)
+        arms = f" of the arm {first}, beside {', '.join(others)}"
+    sheet = [
+        ("Data", f"{kind}{isolated(name(facts.title, 80).short)}, {amount}"),
+        ("Unit", unit(board)),
+        ("Grouping", lone),
+        ("Protocol", f"{plain(board.protocol)}: {counted(board.folds, 'fold')}{repeats}{arms}"),
+        ("Licence", facts.licence or "not stated"),
+        ("Citation", facts.citation or "not stated"),
+    ]
+    return tuple(Fact(term, spans(text)) for term, text in sheet if text)
 
 
 def ties(groups: tuple[tuple[str, ...], ...]) -> list[str]:

@@ -89,6 +89,6 @@ def test_a_control_without_arms_says_that_groups_are_divided():
     files = render(boards.leaderboard(control=True))
     page = read(files["index.html"])
     assert "never saw its lesion" not in page.text
-    assert "stand on both sides of a fold" in page.text
+    assert "are in two parts of a fold" in page.text
     assert json.loads(files["leaderboard.json"])["arms"] is None
     assert 'id="arms"' not in files["index.html"]

@@ -167,7 +167,7 @@ def test_the_plot_at_the_head_says_which_rows_it_leaves_out(board, page):
     head = page_of(many).one("div", "glance")
     assert len(head.one("tbody").all("tr")) == 9  # with the best reference
     assert (
-        "8 of 14 rows; the ranking below has the other 6 too (2 unranked, 3 not clearing the best "
+        "8 of 14 rows; the ranking below also has the other 6 (2 unranked, 3 not clearing the best "
         "reference row)."
     ) in head.one("p", "key").text
     assert " rows; " not in page.one("div", "glance").text
@@ -260,7 +260,7 @@ def test_shares_of_ranks_stand_in_the_table_and_mean_ranks_in_the_diagram(page):
 
 
 def test_further_seeds_are_said_to_enter_the_spread_alone(board, page):
-    assert "further seeds enter the spread over seeds only" in page.by_id("methods").text
+    assert "urther seeds enter the spread over seeds only" in page.by_id("methods").text
     seeds = page_of(boards.with_row(board, 0, seeds=(0, 1, 2)))
     notes = [one.one("caption").text for one in seeds.by_id("confusion").all("table")]
     assert notes[0] == "10,015 test predictions, of the seeds that the metrics are of"
@@ -304,10 +304,10 @@ def test_pairs_give_both_answers(page):
     rows = page.by_id("pairs").one("tbody").all("tr")
     assert "+0.012 [−0.004, 0.027]" in rows[0].text  # noqa: RUF001
     assert "includes 0" in rows[0].text
-    assert "not told apart p = 0.21" in rows[0].text
+    assert "not significant p = 0.21" in rows[0].text
     assert "not settled" in rows[0].text
     assert "excludes 0" in rows[1].text
-    assert "differ p < 0.001" in rows[1].text
+    assert "significant p < 0.001" in rows[1].text
     assert "first is better" in rows[1].text
 
 

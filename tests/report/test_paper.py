@@ -128,8 +128,8 @@ def test_a_number_bears_the_signs_of_its_marks_and_the_table_explains_them():
     assert "0.70$^{\\S\\dagger\\ast}$\\\\" in table
     assert "0.90$^{\\diamond\\triangle\\bullet}$" in table
     shown = " ".join(read_text(table).split())
-    assert "^† few lesions: Below 50 groups in the part the metric is worked out on" in shown
-    assert "undefined in 3% of resamples: In so many resamples" in shown
+    assert "^† few lesions: Fewer than 50 groups in the images" in shown
+    assert "undefined in 3% of resamples: The metric is undefined in this share" in shown
     for mark in ("percentile", "incomplete", "no interval"):
         assert read_text(escape(f"{mark}: {MARKS[mark]}")) in shown
     assert "odd." in shown

@@ -116,7 +116,7 @@ def test_a_cost_matrix_gives_its_numbers(page, looks):
 def test_small_subgroups_are_shown_and_nothing_said_of_them(page):
     young = [row for row in page.by_id("by-age").one("tbody").all("tr") if "0 to 19" in row.text]
     assert "30 patients" in young[0].text
-    assert all("too few to say" in cell.text for cell in young[0].all("td"))
+    assert all("too few groups" in cell.text for cell in young[0].all("td"))
     assert "Source: not in the metadata" in page.by_id("subgroups").text
 
 
@@ -202,8 +202,8 @@ def test_how_to_compare_the_hashes_is_told(page):
 
 def test_guards_that_spoke_stand_on_the_page_and_as_a_mark_in_the_leaderboard(page, made, board):
     assert "it holds 90% of its start" in page.by_id("warnings").text
-    marked = [one for one in read(made["index.html"]).all("span", "badge") if "guard" in one.text]
-    assert {one.text for one in marked} == {"1 guard spoke"}
+    marked = [one for one in read(made["index.html"]).all("span", "badge") if "warning" in one.text]
+    assert {one.text for one in marked} == {"1 training warning"}
     assert {one.attributes["title"] for one in marked} == {"it holds 90% of its start."}
     told = {row["name"]: row["guards"] for row in json.loads(made["leaderboard.json"])["methods"]}
     assert told["Plain"] == {"lagging average": "it holds 90% of its start"}
@@ -273,7 +273,7 @@ def test_guards_that_watched_in_silence_are_told(board, looks):
 
 
 def test_a_row_without_a_finished_fold_is_missing_visibly(made):
-    assert "No fold is done of never: seed0/fold0 failed" in read(made["index.html"]).text
+    assert "never has no finished fold: seed0/fold0 failed" in read(made["index.html"]).text
     assert json.loads(made["leaderboard.json"])["absent"] == {
         "never": "seed0/fold0 failed: no such model"
     }
