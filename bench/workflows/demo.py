@@ -133,7 +133,7 @@ def _plain(text: str) -> str:
 EXAMPLE_IMAGES = ROOT / "docs" / "examples" / "images"
 NEEDED = (
     "click", "filelock", "gradio", "grad-cam", "lightning-fabric", "numpy",
-    "opencv-python-headless", "pandas", "pillow", "platformdirs", "pydantic", "safetensors",
+    "opencv-python-headless", "pandas", "pillow", "pydantic", "safetensors",
     "scikit-learn", "timm", "torch", "torchvision",
 )  # fmt: skip
 """Packages that the page imports; the test of the Space proves that no other one is."""
