@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.data.open import DatasetSpec
+from bench.data.readers.csv_table import parse_columns
 from bench.settings import DEFAULT_RESULTS
 from bench.workflows.events import Event, ignore
 from bench.workflows.open import OpenBench, open_bench
@@ -74,7 +75,7 @@ class Bench(OpenBench):
 
     def run(
         self,
-        methods: Sequence[AnyPath] = (),
+        methods: AnyPath | Sequence[AnyPath] = (),
         overrides: Overrides | None = None,
         seeds: Sequence[int] | None = None,
         folds: Sequence[int] | None = None,
@@ -84,7 +85,7 @@ class Bench(OpenBench):
     ) -> RunResult:
         """Train methods on every fold; jobs that are done already are not done again.
 
-        methods    names or paths of method files; empty: the three baselines
+        methods    names or paths of method files, or one of them; empty: the three baselines
         overrides  recipe options, such as {"epochs": 8}; the row is then named method@hash
         seeds, folds  None: the protocol's seeds, all folds
         on_event   called with events of `bench.workflows.events`: progress, epochs, job ends
@@ -95,9 +96,10 @@ class Bench(OpenBench):
         """
         from bench.workflows.run import RunOptions, run
 
+        given = [methods] if isinstance(methods, str | Path) else methods
         chosen = RunOptions(
             data=self.spec,
-            methods=tuple(str(method) for method in methods),
+            methods=tuple(str(method) for method in given),
             results=Path(results),
             seeds=None if seeds is None else tuple(seeds),
             folds=None if folds is None else tuple(folds),
@@ -180,6 +182,7 @@ def open(  # noqa: A001 - bench.open is the name users expect
     groups: AnyPath | None = None,
     columns: Mapping[str, str] | None = None,
     layout: str | None = None,
+    malignant: Sequence[str] = (),
 ) -> Bench:
     """Open a protocol on a dataset; prove that the frozen roles fit the data and leak nothing.
 
@@ -187,8 +190,10 @@ def open(  # noqa: A001 - bench.open is the name users expect
     data          folder of the dataset, or a file of arrays; None: the embedded synthetic dataset
     dataset_name  short name of the dataset, where its source has none
     groups        CSV with image_id and patient_id (or lesion_id, group_id)
-    columns       columns of a CSV table by field, such as {"image_id": "file", "label": "dx"}
+    columns       columns of a CSV table by content, such as {"image": "file", "label": "dx"}; the
+                  keys are image, label, group, patient, lesion, age, sex, site, source
     layout        metadata layout, where the folder holds several
+    malignant     malignant classes; empty: those that the dataset is known for
 
     Raises ProtocolError, DataError or RolesError that name what does not fit.
 
@@ -196,11 +201,12 @@ def open(  # noqa: A001 - bench.open is the name users expect
     Bench(groupkfold5 on synthetic, 1253 images)
     """
     spec = DatasetSpec(
-        None if data is None else Path(data),
+        None if data is None else Path(data).expanduser(),
         dataset_name,
-        None if groups is None else Path(groups),
-        dict(columns or {}),
+        None if groups is None else Path(groups).expanduser(),
+        parse_columns(",".join(f"{key}={column}" for key, column in (columns or {}).items())),
         layout,
+        tuple(malignant),
     )
     opened = open_bench(protocol, spec)
     return Bench(opened.protocol, opened.source, opened.roles, opened.proven, spec)
@@ -269,26 +275,28 @@ def compare(
 
 
 def publish(
-    benches: Sequence[Bench],
+    benches: Bench | Sequence[Bench],
     to: AnyPath,
     results: AnyPath = DEFAULT_RESULTS,
     *,
     with_images: bool = False,
     on_event: OnEvent | None = None,
 ) -> Site:
-    """Make a static site of the leaderboards of some benches in a new folder, or its own.
+    """Make a static site of the leaderboards of one bench or several.
 
+    to           a new or empty folder, or one that `publish` made
     with_images  show small copies of some images; without it the site holds no image
 
     Raises ResultsError for a folder that holds other files.
     """
     from bench.workflows.publish import publish
 
+    given = [benches] if isinstance(benches, Bench) else benches
     return publish(
         Path(to),
-        list({each.dataset.name: each.spec for each in benches}.values()),
+        list({each.dataset.name: each.spec for each in given}.values()),
         Path(results),
-        protocols=sorted({each.protocol.name for each in benches}),
+        protocols=sorted({each.protocol.name for each in given}),
         with_images=with_images,
         on_event=on_event or ignore,
     )
