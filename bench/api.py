@@ -47,8 +47,9 @@ class Bench(OpenBench):
     def folds(self) -> Iterator[Fold]:
         """Every fold with `train`, `val` and `test`: DataFrames, one line an image.
 
-        Columns: image_id, path (None where the dataset has no image files), group_id, age, sex,
-        localization, and label in train and val; test has no label.
+        Columns: image_id, absolute path (None where the dataset has no image files), group_id, age
+        in years, sex, localization, and label in train and val; test has no label. The synthetic
+        dataset draws its images at the first use.
 
         >>> fold = next(bench.open("groupkfold5").folds())
         >>> "label" in fold.train, "label" in fold.test
@@ -113,7 +114,8 @@ class Bench(OpenBench):
     ) -> Leaderboard:
         """Score every row of a results folder, the committed and the reference rows.
 
-        Writes nothing. The Leaderboard has `.to_frame()`, `.to_json()` and `.verdict`.
+        Writes nothing; a folder without rows gives the committed and the reference rows. The
+        Leaderboard has `.to_frame()`, `.to_json()` and `.verdict`.
         """
         from bench.workflows.report import score
 
@@ -132,8 +134,13 @@ class Bench(OpenBench):
     ) -> Path:
         """Add out-of-fold predictions made elsewhere as the row `name`; give its folder.
 
-        predictions  DataFrame, CSV or Parquet: image_id and p_<class> of every class, every test
-                     image once (once a repeat, with a column `fold`, where there are several)
+        predictions  DataFrame, CSV or Parquet: image_id (column or index) and p_<class> of every
+                     class, every test image once (once a repeat, with a column `fold`, where
+                     there are several)
+        origin, licence   text shown with the row
+        pretraining_data  data that the model saw before, "none" for none; an undeclared row is
+                          not ranked
+        overwrite         replace an earlier submission of this name
 
         Raises PredictionError that names the first offenders.
         """
@@ -307,10 +314,11 @@ def load_predictor(
 ) -> EnsemblePredictor:
     """Load trained models: a best.safetensors, or a folder of results whose models are averaged.
 
+    device      "cpu", "cuda", or "auto" for the GPU if there is one
     calibrated  temperature-scaled probabilities, as fitted on val
 
     `.predict(images)` takes paths, PIL images or uint8 RGB arrays (H, W, 3). Loads torch. Raises
-    ResultsError for a file that is not a checkpoint.
+    ResultsError for a file that is not a checkpoint, MethodError for a missing device.
     """
     from bench.train.predictor import load_predictor as load
     from bench.workflows.artifacts import find_checkpoints

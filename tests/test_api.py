@@ -329,7 +329,7 @@ def test_predictions_of_a_frame_become_a_row_that_is_scored_and_compared(b, tmp_
 
 def test_a_run_reports_events_and_is_not_done_twice(b, tmp_path, capsys):
     events: list[object] = []
-    options = {"overrides": {"epochs": 1, "image_size": 16}, "folds": [0], "results": tmp_path}
+    options = {"overrides": {"epochs": 1, "image_size": 18}, "folds": [0], "results": tmp_path}
     result = b.run(["custom_cnn"], **options, on_event=events.append, device="cpu")
     assert result.failed == ()
     assert len(result.outcomes) == 1
@@ -339,5 +339,18 @@ def test_a_run_reports_events_and_is_not_done_twice(b, tmp_path, capsys):
     assert capsys.readouterr().out == ""
     predictor = bench.load_predictor(tmp_path)
     fold = next(b.folds())
+    assert repr(predictor) == "EnsemblePredictor(1 models, 7 classes)"
     (prediction,) = predictor.predict(fold.test["path"][:1].tolist())
     assert prediction.probs.sum() == pytest.approx(1)
+
+
+def test_a_failed_job_is_named_with_its_fault(b, tmp_path):
+    method = tmp_path / "broken.py"
+    method.write_text(
+        '"""Broken."""\n\nfrom bench.method import Method, Recipe\n\n\ndef fit_predict(task):\n'
+        '    raise RuntimeError("no model here")\n\n\n'
+        'METHOD = Method("broken", Recipe(image_size=16), fit_predict)\n'
+    )
+    result = b.run(method, folds=[0], results=tmp_path / "results", device="cpu")
+    assert len(result.failed) == 1
+    assert "broken, fold 0: RuntimeError: no model here" in repr(result)
