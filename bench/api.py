@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.data.open import DatasetSpec
+from bench.data.readers.csv_table import parse_columns
 from bench.settings import DEFAULT_RESULTS
 from bench.workflows.events import Event, ignore
 from bench.workflows.open import OpenBench, open_bench
@@ -46,8 +47,9 @@ class Bench(OpenBench):
     def folds(self) -> Iterator[Fold]:
         """Every fold with `train`, `val` and `test`: DataFrames, one line an image.
 
-        Columns: image_id, path (None where the dataset has no image files), group_id, age, sex,
-        localization, and label in train and val; test has no label.
+        Columns: image_id, absolute path (None where the dataset has no image files), group_id, age
+        in years, sex, localization, and label in train and val; test has no label. The synthetic
+        dataset draws its images at the first use.
 
         >>> fold = next(bench.open("groupkfold5").folds())
         >>> "label" in fold.train, "label" in fold.test
@@ -74,7 +76,7 @@ class Bench(OpenBench):
 
     def run(
         self,
-        methods: Sequence[AnyPath] = (),
+        methods: AnyPath | Sequence[AnyPath] = (),
         overrides: Overrides | None = None,
         seeds: Sequence[int] | None = None,
         folds: Sequence[int] | None = None,
@@ -84,7 +86,7 @@ class Bench(OpenBench):
     ) -> RunResult:
         """Train methods on every fold; jobs that are done already are not done again.
 
-        methods    names or paths of method files; empty: the three baselines
+        methods    names or paths of method files, or one of them; empty: the three baselines
         overrides  recipe options, such as {"epochs": 8}; the row is then named method@hash
         seeds, folds  None: the protocol's seeds, all folds
         on_event   called with events of `bench.workflows.events`: progress, epochs, job ends
@@ -95,9 +97,10 @@ class Bench(OpenBench):
         """
         from bench.workflows.run import RunOptions, run
 
+        given = [methods] if isinstance(methods, str | Path) else methods
         chosen = RunOptions(
             data=self.spec,
-            methods=tuple(str(method) for method in methods),
+            methods=tuple(str(method) for method in given),
             results=Path(results),
             seeds=None if seeds is None else tuple(seeds),
             folds=None if folds is None else tuple(folds),
@@ -111,7 +114,8 @@ class Bench(OpenBench):
     ) -> Leaderboard:
         """Score every row of a results folder, the committed and the reference rows.
 
-        Writes nothing. The Leaderboard has `.to_frame()`, `.to_json()` and `.verdict`.
+        Writes nothing; a folder without rows gives the committed and the reference rows. The
+        Leaderboard has `.to_frame()`, `.to_json()` and `.verdict`.
         """
         from bench.workflows.report import score
 
@@ -130,8 +134,13 @@ class Bench(OpenBench):
     ) -> Path:
         """Add out-of-fold predictions made elsewhere as the row `name`; give its folder.
 
-        predictions  DataFrame, CSV or Parquet: image_id and p_<class> of every class, every test
-                     image once (once a repeat, with a column `fold`, where there are several)
+        predictions  DataFrame, CSV or Parquet: image_id (column or index) and p_<class> of every
+                     class, every test image once (once a repeat, with a column `fold`, where
+                     there are several)
+        origin, licence   text shown with the row
+        pretraining_data  data that the model saw before, "none" for none; an undeclared row is
+                          not ranked
+        overwrite         replace an earlier submission of this name
 
         Raises PredictionError that names the first offenders.
         """
@@ -180,6 +189,7 @@ def open(  # noqa: A001 - bench.open is the name users expect
     groups: AnyPath | None = None,
     columns: Mapping[str, str] | None = None,
     layout: str | None = None,
+    malignant: Sequence[str] = (),
 ) -> Bench:
     """Open a protocol on a dataset; prove that the frozen roles fit the data and leak nothing.
 
@@ -187,8 +197,10 @@ def open(  # noqa: A001 - bench.open is the name users expect
     data          folder of the dataset, or a file of arrays; None: the embedded synthetic dataset
     dataset_name  short name of the dataset, where its source has none
     groups        CSV with image_id and patient_id (or lesion_id, group_id)
-    columns       columns of a CSV table by field, such as {"image_id": "file", "label": "dx"}
+    columns       columns of a CSV table by content, such as {"image": "file", "label": "dx"}; the
+                  keys are image, label, group, patient, lesion, age, sex, site, source
     layout        metadata layout, where the folder holds several
+    malignant     malignant classes; empty: those that the dataset is known for
 
     Raises ProtocolError, DataError or RolesError that name what does not fit.
 
@@ -196,11 +208,12 @@ def open(  # noqa: A001 - bench.open is the name users expect
     Bench(groupkfold5 on synthetic, 1253 images)
     """
     spec = DatasetSpec(
-        None if data is None else Path(data),
+        None if data is None else Path(data).expanduser(),
         dataset_name,
-        None if groups is None else Path(groups),
-        dict(columns or {}),
+        None if groups is None else Path(groups).expanduser(),
+        parse_columns(",".join(f"{key}={column}" for key, column in (columns or {}).items())),
         layout,
+        tuple(malignant),
     )
     opened = open_bench(protocol, spec)
     return Bench(opened.protocol, opened.source, opened.roles, opened.proven, spec)
@@ -269,26 +282,28 @@ def compare(
 
 
 def publish(
-    benches: Sequence[Bench],
+    benches: Bench | Sequence[Bench],
     to: AnyPath,
     results: AnyPath = DEFAULT_RESULTS,
     *,
     with_images: bool = False,
     on_event: OnEvent | None = None,
 ) -> Site:
-    """Make a static site of the leaderboards of some benches in a new folder, or its own.
+    """Make a static site of the leaderboards of one bench or several.
 
+    to           a new or empty folder, or one that `publish` made
     with_images  show small copies of some images; without it the site holds no image
 
     Raises ResultsError for a folder that holds other files.
     """
     from bench.workflows.publish import publish
 
+    given = [benches] if isinstance(benches, Bench) else benches
     return publish(
         Path(to),
-        list({each.dataset.name: each.spec for each in benches}.values()),
+        list({each.dataset.name: each.spec for each in given}.values()),
         Path(results),
-        protocols=sorted({each.protocol.name for each in benches}),
+        protocols=sorted({each.protocol.name for each in given}),
         with_images=with_images,
         on_event=on_event or ignore,
     )
@@ -299,10 +314,11 @@ def load_predictor(
 ) -> EnsemblePredictor:
     """Load trained models: a best.safetensors, or a folder of results whose models are averaged.
 
+    device      "cpu", "cuda", or "auto" for the GPU if there is one
     calibrated  temperature-scaled probabilities, as fitted on val
 
     `.predict(images)` takes paths, PIL images or uint8 RGB arrays (H, W, 3). Loads torch. Raises
-    ResultsError for a file that is not a checkpoint.
+    ResultsError for a file that is not a checkpoint, MethodError for a missing device.
     """
     from bench.train.predictor import load_predictor as load
     from bench.workflows.artifacts import find_checkpoints

@@ -5,16 +5,20 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score, roc_auc_score
 from sklearn.model_selection import cross_validate
 
 import bench
-from bench.errors import BenchError, DataError, PredictionError
+from bench.errors import BenchError, DataError, PredictionError, ProtocolError
+from bench.workflows.events import Progress, Steps
 
 CLASSES = ("akiec", "bcc", "mel", "nv")
 
@@ -164,6 +168,18 @@ def test_unknown_metrics_and_settings_are_refused(drawn):
         bench.evaluate(["a", "b"] * 150, probs, groups)
 
 
+def test_a_slip_in_an_argument_of_evaluate_is_explained(drawn):
+    truth, probs, groups = drawn
+    with pytest.raises(PredictionError, match=r"\['accuracy'\]"):
+        bench.evaluate(truth, probs, groups, metrics="accuracy")
+    with pytest.raises(PredictionError, match='"a": pa'):
+        bench.compare(truth, [probs, probs], groups)
+    found = bench.evaluate(truth, probs, groups, CLASSES, metrics=["recall"], resamples=100)
+    assert "recall akiec" in repr(found)
+    with pytest.raises(KeyError, match=r"\('recall', CLASS\)"):
+        found["recall"]
+
+
 def test_pandas_objects_in_another_order_are_refused_and_not_mixed_up(drawn):
     truth, probs, _ = drawn
     labels = pd.Series(truth, index=[f"i{n}" for n in range(300)])
@@ -225,6 +241,7 @@ def test_folds_hold_every_image_once_in_test_and_no_group_twice(b):
         assert not parts[0] & parts[1]
         assert not (parts[0] | parts[1]) & parts[2]
         assert fold.train["path"].map(lambda path: path.endswith(".png")).all()
+        assert fold.train["path"].map(lambda path: Path(path).is_absolute()).all()
         tested += fold.test["image_id"].tolist()
     assert sorted(tested) == b.dataset.image_ids.tolist()
 
@@ -256,6 +273,30 @@ def test_a_bench_is_opened_or_says_what_does_not_fit(b, tmp_path):
         bench.open("groupkfold5", tmp_path)
 
 
+def test_columns_of_a_table_have_the_names_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (8, 8)).save(folder / f"i{number}.png")
+    (folder / "list.csv").write_text("File,Dx\ni0.png,nv\ni1.png,mel\ni2.png,nv\ni3.png,nv\n")
+    columns = {"image": "File", "label": "Dx"}
+    with pytest.raises(ProtocolError, match="no frozen roles for 'own'"):  # the table was read
+        bench.open("groupkfold5", "~/own", columns=columns, malignant=["mel"])
+    with pytest.raises(DataError, match="benign"):
+        bench.open("groupkfold5", folder, columns=columns, malignant=["benign"])
+    with pytest.raises(DataError, match="picture"):
+        bench.open("groupkfold5", folder, columns={"picture": "File"})
+
+
+def test_steps_are_counted_when_threads_report_them():
+    events: list[Progress] = []
+    step = Steps(events.append, "images", 2000)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: step(), range(2000)))
+    assert [event.done for event in events] == list(range(1, 2001))
+
+
 def test_predictions_of_a_frame_become_a_row_that_is_scored_and_compared(b, tmp_path, capsys):
     rng = np.random.default_rng(4)
     probs = rng.dirichlet(np.ones(7), len(b.dataset))
@@ -265,6 +306,10 @@ def test_predictions_of_a_frame_become_a_row_that_is_scored_and_compared(b, tmp_
     ).assign(image_id=b.dataset.image_ids)
     b.submit(frame, "mine", tmp_path, pretraining_data="none")
     b.submit(frame.set_index("image_id"), "again", tmp_path, pretraining_data="none")
+    unnamed = frame.set_index(b.dataset.image_ids).drop(columns="image_id")
+    b.submit(unnamed, "third", tmp_path, pretraining_data="none")
+    with pytest.raises(PredictionError, match=r"^predictions: missing columns: p_akiec"):
+        b.submit(frame[["image_id"]], "fourth", tmp_path)
     board = b.score(tmp_path)
     expected = f1_score(b.dataset.labels, probs.argmax(axis=1), average="macro")
     row = next(row for row in board.rows if row.name == "mine")
@@ -272,6 +317,9 @@ def test_predictions_of_a_frame_become_a_row_that_is_scored_and_compared(b, tmp_
     difference = b.compare("mine", "again", results=tmp_path).pairs[0].differences
     assert difference.metrics["macro_f1"].value == 0
     report = b.report(tmp_path)
+    assert len(repr(report)) < 300
+    site = bench.publish(b, tmp_path.with_name(f"{tmp_path.name}-site"), tmp_path)
+    assert site.index.is_file()
     assert report.page.is_file()
     assert (report.page.parent / "leaderboard.json").is_file()
     with pytest.raises(PredictionError, match="mine"):
@@ -281,15 +329,28 @@ def test_predictions_of_a_frame_become_a_row_that_is_scored_and_compared(b, tmp_
 
 def test_a_run_reports_events_and_is_not_done_twice(b, tmp_path, capsys):
     events: list[object] = []
-    options = {"overrides": {"epochs": 1, "image_size": 16}, "folds": [0], "results": tmp_path}
+    options = {"overrides": {"epochs": 1, "image_size": 18}, "folds": [0], "results": tmp_path}
     result = b.run(["custom_cnn"], **options, on_event=events.append, device="cpu")
     assert result.failed == ()
     assert len(result.outcomes) == 1
     kinds = {type(event).__name__ for event in events}
     assert {"Progress", "JobStarted", "JobEpoch", "JobEnded"} <= kinds
-    assert b.run(["custom_cnn"], **options, device="cpu").outcomes == ()
+    assert b.run("custom_cnn", **options, device="cpu").outcomes == ()
     assert capsys.readouterr().out == ""
     predictor = bench.load_predictor(tmp_path)
     fold = next(b.folds())
+    assert repr(predictor) == "EnsemblePredictor(1 models, 7 classes)"
     (prediction,) = predictor.predict(fold.test["path"][:1].tolist())
     assert prediction.probs.sum() == pytest.approx(1)
+
+
+def test_a_failed_job_is_named_with_its_fault(b, tmp_path):
+    method = tmp_path / "broken.py"
+    method.write_text(
+        '"""Broken."""\n\nfrom bench.method import Method, Recipe\n\n\ndef fit_predict(task):\n'
+        '    raise RuntimeError("no model here")\n\n\n'
+        'METHOD = Method("broken", Recipe(image_size=16), fit_predict)\n'
+    )
+    result = b.run(method, folds=[0], results=tmp_path / "results", device="cpu")
+    assert len(result.failed) == 1
+    assert "broken, fold 0: RuntimeError: no model here" in repr(result)

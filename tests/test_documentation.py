@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import doctest
+import inspect
 import re
 import shlex
 import tomllib
@@ -12,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
+import bench
 from bench.cli.main import VERBS, cli
 from tests.conftest import ROOT
 
@@ -108,6 +111,44 @@ def test_every_file_and_test_that_a_page_names_exists(page: Path):
         elif test and f"def {test.rstrip('.')}" not in file.read_text(encoding="utf-8"):
             faults.append(f"{path}::{test}")
     assert not faults
+
+
+def public_members(kind: type) -> Iterator[str]:
+    return (name for name, _ in inspect.getmembers(kind) if not name.startswith("_"))
+
+
+def test_every_public_name_and_method_of_a_bench_is_on_the_page_of_the_api():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", text))
+    assert not set(bench.__all__) - words
+    inner = {"roles_sha256", "submission_spec"}  # used by the library itself
+    assert not set(public_members(bench.Bench)) - inner - words
+    for function in ("open", "evaluate", "compare", "publish", "load_predictor"):
+        parameters = inspect.signature(getattr(bench, function)).parameters
+        assert not [each for each in parameters if not re.search(rf"\b{each}\b", text)]
+    assert set(bench.__all__) >= {"open", "evaluate", "compare", "publish", "load_predictor"}
+
+
+def test_every_exception_is_in_the_tree_of_the_page_of_the_api():
+    import bench.errors
+
+    words = set((ROOT / "docs" / "api.md").read_text(encoding="utf-8").split())
+    kinds = [name for name, value in vars(bench.errors).items() if inspect.isclass(value)]
+    assert "RolesError" in kinds
+    assert not set(kinds) - {"Iterable", "Sequence"} - words
+
+
+def test_the_examples_on_the_page_of_the_api_run(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```pycon\n(.*?)```", text, re.DOTALL)
+    example = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "api.md", "api.md", 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    report: list[str] = []
+    outcome = runner.run(example, out=report.append)
+    assert outcome.failed == 0, "".join(report)
+    assert outcome.attempted > 40
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -107,11 +107,14 @@ class Prediction:
         return self.classes[self.predicted]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EnsemblePredictor:
     """One or more classifiers of the same classes; their probabilities are averaged."""
 
     members: tuple[Classifier, ...]
+
+    def __repr__(self) -> str:
+        return f"EnsemblePredictor({len(self.members)} models, {len(self.classes)} classes)"
 
     @property
     def classes(self) -> tuple[str, ...]:

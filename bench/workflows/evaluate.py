@@ -6,7 +6,6 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import isfinite
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import pandas as pd
 from bench.dataset import COLUMNS, Dataset
 from bench.errors import PredictionError, listing
 from bench.leaderboard import ComparisonReport, Estimate, MetricTable, RowFacts
+from bench.leaderboard.estimate import frame
 from bench.predictions import Predictions, RowPredictions, TrainingKey, sum_to_one
 from bench.protocol import PARTS, Interval, Metrics, Protocol, Roles, Split
 from bench.score.comparison import ComparisonRequest, compare_rows_in_full
@@ -49,6 +49,8 @@ class Evaluation:
     def __getitem__(self, key: str | tuple[str, str]) -> Estimate:
         """Estimate of `metric`, or of `(metric, class)`. Raises KeyError that names the metrics."""
         metric, label = (key, None) if isinstance(key, str) else key
+        if label is None and metric in CLASS_METRICS:
+            raise KeyError(f"{metric}: is a metric of a class; give ({metric!r}, CLASS)")
         table = self.table.metrics if label is None else self.table.per_class.get(str(label), {})
         if metric not in table:
             known = listing(list(table)) if table else f"classes {listing(list(self.classes))}"
@@ -56,21 +58,9 @@ class Evaluation:
         return table[metric]
 
     def to_frame(self) -> pd.DataFrame:
-        """One line for each metric and class: metric, class, value, low, high, n, method."""
-        return pd.DataFrame(
-            [
-                {
-                    "metric": metric,
-                    "class": label,
-                    "value": estimate.value,
-                    "low": estimate.low,
-                    "high": estimate.high,
-                    "n": estimate.n,
-                    "method": estimate.method,
-                }
-                for metric, label, estimate in self._lines()
-            ]
-        )
+        """A line per class ("" for all classes) and metric: value, low, high, n, method."""
+        lines = self._lines()
+        return frame([line[:2] for line in lines], [line[2] for line in lines], ("class", "metric"))
 
     def to_json(self) -> str:
         """The same as JSON; undefined values are null."""
@@ -84,33 +74,29 @@ class Evaluation:
         }
         return json.dumps(content, indent=2)
 
-    def _lines(self) -> list[tuple[str, str | None, Estimate]]:
-        whole: list[tuple[str, str | None, Estimate]] = [
-            (name, None, self.table.metrics[name])
-            for name in self.metrics
-            if name in self.table.metrics
-        ]
-        return whole + [
-            (name, label, by_metric[name])
-            for label, by_metric in self.table.per_class.items()
-            for name in self.metrics
-            if name in by_metric
+    def _lines(self) -> list[tuple[str, str, Estimate]]:
+        """Class ("" for all classes), metric and estimate of the metrics shown."""
+        known = {(label, metric): estimate for label, metric, estimate in self.table.items()}
+        return [
+            (label, metric, known[label, metric])
+            for label in ("", *self.table.per_class)
+            for metric in self.metrics
+            if (label, metric) in known
         ]
 
     def __repr__(self) -> str:
-        first = self.table.metrics[next(m for m in self.metrics if m in self.table.metrics)]
-        interval = f" [{first.low:.3f}, {first.high:.3f}]" if isfinite(first.low) else ""
+        label, metric, first = self._lines()[0]
         return (
             f"Evaluation({self.images} images, {self.groups} groups, {len(self.classes)} classes; "
-            f"{self.metrics[0]} {first.value:.3f}{interval})"
+            f"{' '.join(filter(None, (metric, label)))} {first.text(metric)})"
         )
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{escape(metric)}</td><td>{escape(label or '')}</td>"
+            f"<tr><td>{escape(metric)}</td><td>{escape(label)}</td>"
             f"<td>{estimate.value:.3f}</td>"
             f"<td>[{estimate.low:.3f}, {estimate.high:.3f}]</td><td>{estimate.n}</td></tr>"
-            for metric, label, estimate in self._lines()
+            for label, metric, estimate in self._lines()
         )
         return (
             f"<p>{self.images} images, {self.groups} groups; {self.level:.0%} cluster-bootstrap "
@@ -157,6 +143,8 @@ def compare_arrays(
 ) -> ComparisonReport:
     """See `bench.compare`."""
     _refuse_settings([metric], resamples, level)
+    if not isinstance(probs, Mapping):
+        raise PredictionError('probs: give the sets of predictions by name: {"a": pa, "b": pb}')
     if len(probs) < FEWEST_CLASSES:
         raise PredictionError(f"compare takes two sets of predictions or more, not {len(probs)}")
     dataset, rows = _read(y_true, probs, groups, classes)
@@ -169,6 +157,8 @@ def compare_arrays(
 
 
 def _refuse_settings(metrics: Sequence[str] | None, resamples: int, level: float) -> None:
+    if isinstance(metrics, str):
+        raise PredictionError(f"metrics={metrics!r}: give a list, such as [{metrics!r}]")
     unknown = [name for name in metrics or () if name not in {*IMAGE_METRICS, *CLASS_METRICS}]
     if unknown:
         known = listing([*IMAGE_METRICS, *CLASS_METRICS])

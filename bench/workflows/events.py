@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Literal
 
 from bench.job import Job
@@ -94,15 +95,20 @@ class JobWatcher:
 
 
 class Steps:
-    """Counts the steps of one stage; each call reports one more."""
+    """Counts the steps of one stage; each call reports one more.
+
+    Threads may call it: a lock keeps the count right, and `on_event` runs once at a time.
+    """
 
     def __init__(self, on_event: OnEvent, stage: str, total: int) -> None:
         self.on_event = on_event
         self.stage = stage
         self.total = total
         self.done = 0
+        self._lock = Lock()
 
     def __call__(self) -> None:
         """Report one more step."""
-        self.done += 1
-        self.on_event(Progress(self.stage, self.done, self.total))
+        with self._lock:
+            self.done += 1
+            self.on_event(Progress(self.stage, self.done, self.total))

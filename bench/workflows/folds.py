@@ -33,11 +33,11 @@ class Fold:
 
 
 def folds(bench: OpenBench) -> Iterator[Fold]:
-    """Every fold of the protocol, with the path of each image where there are image files."""
+    """Every fold of the protocol, with the absolute path of each image that has a file."""
     dataset, roles = bench.dataset, bench.roles
     files = look_for_images(bench.source.folder, set(dataset.image_ids.tolist())).files
     table = dataset.table[["image_id", "age", "sex", "localization", "label"]].copy()
-    paths = [str(files[each]) if each in files else None for each in dataset.image_ids]
+    paths = [str(files[each].absolute()) if each in files else None for each in dataset.image_ids]
     table["path"] = np.array(paths, dtype=object)
     table["group_id"] = roles.group_ids
     labelled = table[[*VISIBLE, "label"]]

@@ -48,13 +48,16 @@ class ReportOptions:
 DEFAULTS = ReportOptions()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """A written leaderboard: its numbers, the address of its page, and the rows it was made of."""
 
     leaderboard: Leaderboard
     page: Path
     collected: CollectedRows
+
+    def __repr__(self) -> str:
+        return f"Report({str(self.page)!r}, {len(self.leaderboard.rows)} rows)"
 
     @property
     def paper(self) -> Path:

@@ -45,6 +45,7 @@ from bench.workflows.open import OpenBench
 
 Value = str | int | float | bool | None
 Overrides = Mapping[str, Value]
+FAULTS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class RunResult:
         return tuple(outcome for outcome in self.outcomes if not outcome.ok)
 
     def __repr__(self) -> str:
-        return f"RunResult({len(self.plan.jobs)} jobs, {len(self.failed)} failed)"
+        faults = [f"{each.job.row}, fold {each.job.column}: {each.fault}" for each in self.failed]
+        counts = f"RunResult({len(self.plan.jobs)} jobs, {len(faults)} failed)"
+        return "\n".join([counts, *faults[:FAULTS_SHOWN]])
 
 
 def run(bench: OpenBench, options: RunOptions, on_event: OnEvent = ignore) -> RunResult:

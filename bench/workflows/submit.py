@@ -115,12 +115,21 @@ def submit_frame(
     *,
     replace: bool = False,
 ) -> Path:
-    """Submit a DataFrame: image_id as a column or the index, and p_<class> of every class."""
-    table = predictions if "image_id" in predictions.columns else predictions.reset_index()
+    """Submit a DataFrame: image_id as a column or the index, and p_<class> of every class.
+
+    An index of strings without a name holds the image ids.
+    """
+    table = predictions
+    if not {"image_id", "image"} & set(table.columns):
+        unnamed = table.index.name is None and table.index.inferred_type == "string"
+        table = (table.rename_axis(index="image_id") if unnamed else table).reset_index()
     with TemporaryDirectory(prefix="submission-") as folder:
         file = Path(folder) / f"{name if name.isidentifier() else 'predictions'}.parquet"
         table.to_parquet(file, index=False)
-        return submit(bench, file, name, results, origin, replace=replace)
+        try:
+            return submit(bench, file, name, results, origin, replace=replace)
+        except PredictionError as error:  # the user has a DataFrame, not the temporary file
+            raise PredictionError(str(error).replace(str(file), "predictions")) from None
 
 
 def ensemble(
