@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.data.open import DatasetSpec
 from bench.data.readers.csv_table import parse_columns
+from bench.errors import MethodError, ResultsError, suggest
 from bench.settings import DEFAULT_RESULTS
 from bench.workflows.events import Event, ignore
 from bench.workflows.open import OpenBench, open_bench
@@ -78,8 +79,8 @@ class Bench(OpenBench):
         self,
         methods: AnyPath | Sequence[AnyPath] = (),
         overrides: Overrides | None = None,
-        seeds: Sequence[int] | None = None,
-        folds: Sequence[int] | None = None,
+        seeds: int | Sequence[int] | None = None,
+        folds: int | Sequence[int] | None = None,
         results: AnyPath = DEFAULT_RESULTS,
         on_event: OnEvent | None = None,
         **options: object,
@@ -97,13 +98,17 @@ class Bench(OpenBench):
         """
         from bench.workflows.run import RunOptions, run
 
+        known = [field.name for field in fields(RunOptions)]
+        for name in options:
+            if name not in known:
+                raise MethodError(f"run: unknown option {name!r}{suggest(name, known)}")
         given = [methods] if isinstance(methods, str | Path) else methods
         chosen = RunOptions(
             data=self.spec,
             methods=tuple(str(method) for method in given),
             results=Path(results),
-            seeds=None if seeds is None else tuple(seeds),
-            folds=None if folds is None else tuple(folds),
+            seeds=_numbers(seeds),
+            folds=_numbers(folds),
             variants=(dict(overrides or {}),),
             **options,  # type: ignore[arg-type]
         )
@@ -114,12 +119,12 @@ class Bench(OpenBench):
     ) -> Leaderboard:
         """Score every row of a results folder, the committed and the reference rows.
 
-        Writes nothing; a folder without rows gives the committed and the reference rows. The
-        Leaderboard has `.to_frame()`, `.to_json()` and `.verdict`.
+        Writes nothing. The Leaderboard has `.to_frame()`, `.to_json()`, `.html()` and `.verdict`.
+        Raises ResultsError for a folder that does not exist, unless it is the default.
         """
         from bench.workflows.report import score
 
-        return score(self, Path(results), on_event or ignore)
+        return score(self, _existing(results), on_event or ignore)
 
     def submit(
         self,
@@ -168,7 +173,7 @@ class Bench(OpenBench):
         """
         from bench.workflows.compare import compare_rows
 
-        return compare_rows(self, rows, Path(results), metric=metric, margin=margin, rope=rope)
+        return compare_rows(self, rows, _existing(results), metric=metric, margin=margin, rope=rope)
 
     def report(self, results: AnyPath = DEFAULT_RESULTS, on_event: OnEvent | None = None) -> Report:
         """Score every row and write the leaderboard's pages; give their address as `.page`."""
@@ -179,6 +184,21 @@ class Bench(OpenBench):
     def _with_images(self) -> OpenBench:
         """The same with images: the synthetic dataset draws them when first needed."""
         return replace(self, source=self.spec.open(images=True))
+
+
+def _numbers(given: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    """Seeds or folds as RunOptions takes them."""
+    if given is None:
+        return None
+    return (given,) if isinstance(given, int) else tuple(given)
+
+
+def _existing(results: AnyPath) -> Path:
+    """The results folder. Raises ResultsError if it is named and does not exist."""
+    folder = Path(results)
+    if folder != DEFAULT_RESULTS and not folder.is_dir():
+        raise ResultsError(f"results={str(results)!r}: no such folder")
+    return folder
 
 
 def open(  # noqa: A001 - bench.open is the name users expect

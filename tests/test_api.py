@@ -324,6 +324,14 @@ def test_predictions_of_a_frame_become_a_row_that_is_scored_and_compared(b, tmp_
     assert (report.page.parent / "leaderboard.json").is_file()
     with pytest.raises(PredictionError, match="mine"):
         b.submit(frame, "mine", tmp_path)
+    assert board["mine"] is row
+    assert "<html" in board.html()
+    with pytest.raises(KeyError, match="mine"):
+        board["mien"]
+    with pytest.raises(BenchError, match="no such folder"):
+        b.score(tmp_path / "typo")
+    with pytest.raises(BenchError, match="jobs"):
+        b.run(job=2)
     assert capsys.readouterr().out == ""
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from bench.errors import suggest
 from bench.leaderboard.estimate import (
     NAN,
     Count,
@@ -361,6 +363,19 @@ class Leaderboard:
         keys = [(row.name, row.kind, row.rank.best, label, key) for row, label, key, _ in lines]
         names = ("row", "kind", "rank", "class", "metric")
         return frame(keys, [line[3] for line in lines], names)
+
+    def html(self) -> str:
+        """The leaderboard's page as one self-contained HTML; `Bench.report` writes all pages."""
+        render = import_module("bench.report.render")  # by name: pages are a layer above results
+        files: dict[str, str] = render.render(self)
+        return files["index.html"]
+
+    def __getitem__(self, name: str) -> LeaderboardRow:
+        """The row of this name. Raises KeyError with the nearest names."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(f"{name}: no such row{suggest(name, [row.name for row in self.rows])}")
 
     @property
     def leader(self) -> LeaderboardRow | None:
