@@ -121,7 +121,7 @@ class RolesFile(_Section):
     _folder: Path | None = PrivateAttr(default=None)
 
     def within(self, folder: Path) -> RolesFile:
-        """The same entry, read from a folder of its own: the workspace's."""
+        """The same entry, read from another folder: the workspace's."""
         copy = self.model_copy()
         copy._folder = folder  # noqa: SLF001 - a copy of this class
         return copy

@@ -30,6 +30,6 @@ def workspace() -> Path:
 
 
 DISCLAIMER = (
-    "Research software, no medical device: what it says of a picture is no diagnosis and must not "
+    "Research software, not a medical device: its predictions are not a diagnosis and must not "
     "decide about anyone's care. See a doctor about any spot that worries you."
 )

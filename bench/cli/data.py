@@ -10,11 +10,10 @@ import click
 
 from bench.cli.options import refuse_unwritable, results_option, source_options
 from bench.cli.terminal import PIPE_WIDTH, stage_events
-from bench.errors import BenchError, DataError, listing
+from bench.errors import listing
 
 if TYPE_CHECKING:
     from bench.data.audit import Audit
-    from bench.data.cache import CacheEntry
     from bench.data.open import DatasetSpec
 
 
@@ -136,9 +135,7 @@ def duplicates(
     thorough: bool,
 ) -> int:
     """Find images that are in a dataset under two groups. Exit 1 if a pair is sure."""
-    from bench.data.duplicates.near import format_pairs
-    from bench.io import write_atomically
-    from bench.workflows.dataset import duplicates, groups_of
+    from bench.workflows.dataset import duplicates, groups_of, write_pairs
 
     if file is not None:
         refuse_unwritable("--to", file)
@@ -147,7 +144,7 @@ def duplicates(
     with stage_events() as on_event:
         found = duplicates(source, thorough=thorough, on_event=on_event)
     if file is not None:
-        write_atomically(file, format_pairs(found.pairs).encode())
+        write_pairs(found, file)
     click.echo(f"{source.manifest.title}: {found.method}")
     click.echo(
         f"{found.candidates} candidates across groups, {len(found.pairs)} kept; "
@@ -229,38 +226,15 @@ BYTES = 1000.0
 )
 def preprocess(images: tuple[Path, ...], folder: Path, settings: tuple[str, ...]) -> None:
     """Show each image before, its hair mask, and after every step; print the cost of each step."""
-    from PIL import Image
+    from bench.recipe import parse_overrides
+    from bench.workflows.dataset import preprocess
 
-    from bench.data.images import decode, read_picture
-    from bench.data.preprocess import preprocessing, step_panel, trace_steps
-    from bench.recipe import Recipe, parse_overrides
-
-    usual = {"hair_removal": True, "colour_constancy": 6, "clahe": 2}
-    chain = preprocessing(Recipe().with_overrides(usual | parse_overrides(settings)))
-    _refuse_same_stem(images)
     spent: dict[str, list[float]] = defaultdict(list)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in images:
-        try:
-            stages = trace_steps(read_picture(path), decode, chain)
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{path}: {getattr(error, 'strerror', None) or error}; give whole JPEG or PNG files"
-            ) from None
-        for stage in stages:
-            if stage.seconds is not None:
-                spent[stage.name].append(stage.seconds)
-        Image.fromarray(step_panel(stages)).save(folder / f"{path.stem}.png")
-        share = next((s.image.mean() / 255 for s in stages if s.name == "hair mask"), 0.0)
-        click.echo(f"{folder / path.stem}.png  hair on {share:.1%}")
+    for shown in preprocess(images, folder, parse_overrides(settings)):
+        for step, seconds in shown.seconds.items():
+            spent[step].append(seconds)
+        click.echo(f"{shown.panel}  hair on {shown.hair:.1%}")
     _print_cost(spent)
-
-
-def _refuse_same_stem(images: tuple[Path, ...]) -> None:
-    names = [path.stem for path in images]
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
-        raise BenchError(f"images of the same name: {listing(twins)}; show them one at a time")
 
 
 def _print_cost(spent: dict[str, list[float]]) -> None:
@@ -286,37 +260,20 @@ def cache(*, verify: bool, clear: bool, unfinished: bool) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from bench.data.cache import caches_folder, is_sound, list_caches, remove
+    from bench.workflows.dataset import caches
 
     if unfinished and not clear:
         raise click.UsageError("--unfinished needs --clear")
-    stores = list_caches()
-    failed = 0
-    table = Table("cache", "dataset", "images", "steps", "size", "state")
-    for cached in stores:
-        state: str = cached.state if cached.state != "unreadable" else "other version, or damaged"
-        if clear and (cached.state != "whole" or not unfinished):
-            state = "removed" if remove(cached) else "kept: it is being built"
-        elif verify and cached.state == "whole":
-            sound = is_sound(cached.folder)
-            state = "sound" if sound else "DAMAGED: the next run builds it again"
-            failed += not sound
-        table.add_row(cached.folder.name, *_contents(cached), _size(cached.size), state)
-    click.echo(f"{caches_folder()}: {len(stores)} caches, {_size(sum(s.size for s in stores))}")
-    if stores:
+    folder, found = caches(verify=verify, clear=clear, unfinished=unfinished)
+    click.echo(f"{folder}: {len(found)} caches, {_size(sum(each.size for each in found))}")
+    if found:
+        table = Table("cache", "dataset", "images", "steps", "size", "state")
+        for each in found:
+            size = _size(each.size)
+            table.add_row(each.name, each.dataset, each.images, each.steps, size, each.state)
         console = Console()
         Console(width=None if console.is_terminal else PIPE_WIDTH).print(table)
-    return 1 if failed else 0
-
-
-def _contents(cached: CacheEntry) -> tuple[str, str, str]:
-    """Dataset, images and steps of a cache, as far as known."""
-    from bench.data.preprocess import described
-
-    if cached.index is None:
-        return "", "", ""
-    index = cached.index
-    return index.dataset, str(len(index.image_ids)), described(index.chain)
+    return 1 if any(each.damaged for each in found) else 0
 
 
 def _size(count: float) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import FiniteRange, results_option
-from bench.settings import ROOT
 
 if TYPE_CHECKING:
     from bench.run.check.verdicts import Verdict
@@ -149,15 +148,9 @@ def doctor(results: Path) -> int:
 
     Exit 1 if the main job could not run (FAULT). Uses no network.
     """
-    from bench.run.doctor import packages
+    from bench.workflows.results import doctor
 
-    if not _print_findings(packages(ROOT / "requirements.in")):
-        return 1  # further checks need these packages
-
-    from bench.run.doctor import examine
-
-    sound = _print_findings(_scoring())
-    return 0 if _print_findings(examine(ROOT, results)) and sound else 1
+    return 0 if _print_findings(doctor(results)) else 1
 
 
 def _print_findings(findings: Iterable[Finding]) -> bool:
@@ -170,20 +163,3 @@ def _print_findings(findings: Iterable[Finding]) -> bool:
         cure = f"\n{'':9}-> {finding.cure}" if finding.cure else ""
         click.echo(strip_control(f"{finding.state:8} {finding.what}: {finding.message}") + cure)
     return sound
-
-
-def _scoring() -> Iterable[Finding]:
-    """Whether numba compiles the scoring kernels here."""
-    from bench.run.doctor import Finding
-
-    try:
-        import numpy as np
-
-        from bench.score import kernels
-
-        kernels.draw(np.uint64(0), 0, np.zeros((1, 64), np.uint8))
-    except Exception as error:  # noqa: BLE001 - whatever numba raises where it cannot compile
-        fault = f"numba cannot compile: {error}"
-        yield Finding("FAULT", "scoring", fault, "use a Python and a NumPy that numba supports")
-    else:
-        yield Finding("ok", "scoring", "its loops are compiled by numba, and cached")

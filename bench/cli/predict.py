@@ -92,7 +92,7 @@ def predict(
     if file is not None:
         refuse_unwritable("--to", file)
     checkpoints = find_checkpoints(given)
-    from bench.train.predictor import load_predictor
+    from bench.api import load_predictor
 
     predictor = load_predictor(checkpoints, device, calibrated=not uncalibrated)
     with stage_events() as on_event:
@@ -258,7 +258,7 @@ def demo(
     if importlib.util.find_spec("gradio") is None:
         raise BenchError("demo needs gradio: pip install -r requirements-demo.txt")
     choices = named_choices(given)
-    from bench.train.predictor import load_predictor
+    from bench.api import load_predictor
 
     predictors = {name: load_predictor(files, device) for name, files in choices.items()}
     if space is not None:

@@ -9,7 +9,7 @@ import click
 
 from bench.cli.options import FiniteRange, source_options
 from bench.cli.terminal import print_data
-from bench.errors import ProtocolError, RolesError
+from bench.errors import RolesError
 
 if TYPE_CHECKING:
     from bench.data.open import DatasetSpec
@@ -80,15 +80,14 @@ def show(
     export: Path | None,
 ) -> None:
     """Show how balanced a protocol's folds are and what they can detect. Needs no images."""
-    from bench.folds.balance import balance_markdown, balance_table
-    from bench.folds.export import export_text
-    from bench.folds.power import Assumptions, detectable_markdown, detectable_table
     from bench.workflows.open import open_bench
+    from bench.workflows.protocols import Assumed, describe_folds, export_folds
 
     bench = open_bench(protocol_name, data)
     rules, dataset = bench.protocol, bench.dataset
     if export is not None:
-        _write_export(export, export_text(bench.roles, rules, export))
+        export_folds(bench, export)
+        click.echo(f"written: {export}")
     other = "" if dataset.unit == rules.unit else f"; here {dataset.unit}-level"
     click.echo(f"{rules.name}: {rules.title}{other}")
     click.echo(
@@ -96,21 +95,8 @@ def show(
         f"stratified by {', '.join(rules.split.stratify)}"
     )
     print_data(bench)
-    click.echo("\nTest images (groups) of every fold:\n")
-    click.echo(balance_markdown(balance_table(bench.roles, dataset)))
-    assumed = Assumptions(disagreement, correlation, power, rules.interval.level)
-    table = detectable_table(bench.roles, dataset, rules, assumed)
-    click.echo(detectable_markdown(table, assumed))
-
-
-def _write_export(path: Path, text: str) -> None:
-    from bench.io import write_atomically
-
-    try:
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise ProtocolError(f"--export {path}: cannot be written: {error.strerror}") from None
-    click.echo(f"written: {path}")
+    balance, detectable = describe_folds(bench, Assumed(disagreement, correlation, power))
+    click.echo(f"\nTest images (groups) of every fold:\n\n{balance}\n{detectable}")
 
 
 @protocol.command("verify")

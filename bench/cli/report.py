@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,16 +69,11 @@ def report(
 
     Exit 1 if a fold counts as missing because its record or predictions are damaged.
     """
-    from bench.data.images import with_image_sizes
-    from bench.run.results import refuse_unwritable
     from bench.workflows.open import open_bench
     from bench.workflows.report import ReportOptions
     from bench.workflows.report import report as write_report
 
-    bench = open_bench(protocol_name, data, images=with_images or image_sizes)
-    if image_sizes:
-        bench = replace_fields(bench, source=with_image_sizes(bench.source))
-    refuse_unwritable(results)
+    bench = open_bench(protocol_name, data, images=with_images, image_sizes=image_sizes)
     print_data(bench)
     with stage_events() as on_event:
         written = write_report(bench, results, ReportOptions(costs, latex, with_images), on_event)

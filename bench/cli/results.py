@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import existing_results_option, results_option
-from bench.settings import PROTOCOLS
 
 if TYPE_CHECKING:
     from bench.run.status import JobState, RowState
@@ -30,10 +29,9 @@ def status(results: Path) -> int:
 
     from bench.cli.terminal import minutes, title
     from bench.io import strip_control
-    from bench.run.status import read_status
-    from bench.workflows.workspace import find_protocols
+    from bench.workflows.results import status
 
-    rows = read_status(results, find_protocols())
+    rows = status(results)
     if not rows:
         click.echo(f"{results}: no jobs yet")
         return 0
@@ -77,10 +75,9 @@ def verify_results(results: Path) -> int:
     Exit 1 if a number is in doubt. Needs neither metadata nor images.
     """
     from bench.io import strip_control
-    from bench.run.integrity import verify_results as verify
-    from bench.workflows.workspace import find_protocols
+    from bench.workflows.results import verify_results
 
-    checked = verify(results, find_protocols(), PROTOCOLS)
+    checked = verify_results(results)
     for finding in checked.findings:
         kind = "FAULT" if finding.grave else "note"
         click.echo(strip_control(f"{kind}: {finding.path}: {finding.what}"))
@@ -103,11 +100,9 @@ def merge(source: Path, results: Path) -> None:
     Refuses if both hold different content at one place; then nothing is copied. Damaged jobs of
     SOURCE are named and left out; damaged jobs of --results are replaced.
     """
-    from bench.run.integrity import merge_results
-    from bench.run.results import refuse_unwritable
+    from bench.workflows.results import merge
 
-    refuse_unwritable(results)
-    merged = merge_results(source, results)
+    merged = merge(source, results)
     for fault in merged.damaged:
         click.echo(f"left out, damaged: {fault}")
     click.echo(

@@ -26,7 +26,7 @@ from bench.cli.terminal import (
     title,
 )
 from bench.errors import BenchError, listing
-from bench.settings import BENCH, DEFAULT_GRID, DEFAULT_RESULTS, JOB_LIST
+from bench.settings import DEFAULT_GRID, DEFAULT_RESULTS, JOB_LIST
 
 if TYPE_CHECKING:
     from bench.data.open import DatasetSpec
@@ -200,15 +200,12 @@ def plan(
     them. Images are read and cached now. All nodes must see results folder and cache at the same
     paths. `report` scores the results.
     """
-    from bench.run.slurm import array_script, log_pattern, write_job_list
     from bench.workflows.open import open_bench
+    from bench.workflows.results import job_list_path, write_jobs
     from bench.workflows.run import plan_run
 
     options = as_options(data=data, **rest)
-    job_list = options.results.resolve() / JOB_LIST
-    if slurm is not None:
-        job_list = slurm.resolve().with_name(f"{slurm.name}.jobs")
-        log_pattern(job_list)  # refused before images are read
+    job_list = job_list_path(options.results, slurm)  # refused before images are read
     bench = open_bench(protocol_name, data, images=True)
     print_data(bench)
     with stage_events() as on_event:
@@ -221,14 +218,13 @@ def plan(
     if not planned.waiting:
         click.echo("all jobs are done")
         return 0
-    listed = write_job_list(job_list, planned.waiting)
+    listed = write_jobs(planned, job_list, slurm, options.jobs)
     if not listed:
         click.echo("all remaining jobs are running elsewhere")
         return 0
     if slurm is None:
         click.echo(f"{len(listed)} jobs: {job_list}; do one with: job --index N --list {job_list}")
         return 0
-    slurm.write_text(array_script(job_list, listed, BENCH, options.jobs), encoding="utf-8")
     click.echo(f"{len(listed)} jobs: {job_list}\nsbatch {slurm}")
     return 0
 

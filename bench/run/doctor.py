@@ -57,11 +57,18 @@ def pins(requirements: Path) -> dict[str, str]:
     return {match[1]: match[2] or "" for match in matches if match}
 
 
-def packages(requirements: Path) -> Iterator[Finding]:
-    """Whether the pinned packages are installed."""
-    pinned = pins(requirements)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def packages(requirements: Path | list[str]) -> Iterator[Finding]:
+    """Whether packages are installed: those of a requirements.in, or of requirement lines."""
+    if isinstance(requirements, Path):
+        pinned = pins(requirements)
+        cure = f"{INSTALL} {requirements.with_suffix('.txt').name}"
+    else:
+        pinned = {match[0]: "" for line in requirements if (match := NAME.match(line))}
+        cure = "python -m pip install lesion-bench"
     installed = {name: version_of(name) for name in pinned}
-    cure = f"{INSTALL} {requirements.with_suffix('.txt').name}"
     if missing := [name for name, version in installed.items() if not version]:
         yield Finding("FAULT", "packages", f"not installed: {', '.join(missing)}", cure)
     others = [
@@ -76,7 +83,7 @@ def packages(requirements: Path) -> Iterator[Finding]:
         )
         yield Finding("note", "packages", message, cure)
     if not missing and not others:
-        yield Finding("ok", "packages", f"all {len(pinned)} of {requirements.name}, as pinned")
+        yield Finding("ok", "packages", f"all {len(pinned)} are installed")
     if version_of("opencv-python"):
         yield Finding(
             "note",

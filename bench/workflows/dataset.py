@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bench.data.audit import audit as audit_data
 from bench.data.duplicates.near import Duplicates
 from bench.data.open import DatasetSpec, OpenDataset
 from bench.dataset import Dataset
-from bench.errors import ProtocolError
+from bench.errors import BenchError, DataError, ProtocolError, listing
 from bench.folds.assign import join_groups
 from bench.io import write_atomically
 from bench.leaderboard import Association
@@ -29,6 +29,94 @@ SEED = 20180814
 EXAMPLES = 6
 ATTRIBUTES = ("localization", "sex", "dx_type", "source", "age")
 PARTS = ("test", "val", "train")
+
+
+USUAL_STEPS = {"hair_removal": True, "colour_constancy": 6, "clahe": 2}
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """A panel of one image: the file written, share of hair pixels, seconds of each step."""
+
+    panel: Path
+    hair: float
+    seconds: dict[str, float]
+
+
+def preprocess(
+    images: Sequence[Path], folder: Path, settings: Mapping[str, object]
+) -> Iterator[Preprocessed]:
+    """Write a panel of each image: before, hair mask, after every step; one at a time.
+
+    settings  recipe options of the steps, beside the usual ones
+    Raises DataError for unreadable images, BenchError for two of the same name.
+    """
+    from PIL import Image
+
+    from bench.data.images import decode, read_picture
+    from bench.data.preprocess import preprocessing, step_panel, trace_steps
+    from bench.recipe import Recipe
+
+    chain = preprocessing(Recipe().with_overrides({**USUAL_STEPS, **settings}))
+    names = [path.stem for path in images]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BenchError(f"images of the same name: {listing(twice)}; show them one at a time")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in images:
+        try:
+            stages = trace_steps(read_picture(path), decode, chain)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path}: {getattr(error, 'strerror', None) or error}; give whole JPEG or PNG files"
+            ) from None
+        panel = folder / f"{path.stem}.png"
+        Image.fromarray(step_panel(stages)).save(panel)
+        hair = next((s.image.mean() / 255 for s in stages if s.name == "hair mask"), 0.0)
+        seconds = {stage.name: stage.seconds for stage in stages if stage.seconds is not None}
+        yield Preprocessed(panel, float(hair), seconds)
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """An image cache: folder name, dataset, images and steps as far as known, bytes, state."""
+
+    name: str
+    dataset: str
+    images: str
+    steps: str
+    size: int
+    state: str
+    damaged: bool = False
+
+
+def caches(
+    *, verify: bool = False, clear: bool = False, unfinished: bool = False
+) -> tuple[Path, list[CacheState]]:
+    """The folder of the image caches, and the state of each.
+
+    verify  check each against its hash; clear  remove them; unfinished  remove only incomplete ones
+    """
+    from bench.data.cache import caches_folder, is_sound, list_caches, remove
+    from bench.data.preprocess import described
+
+    found = []
+    for entry in list_caches():
+        state: str = entry.state if entry.state != "unreadable" else "other version, or damaged"
+        damaged = False
+        if clear and (entry.state != "whole" or not unfinished):
+            state = "removed" if remove(entry) else "kept: it is being built"
+        elif verify and entry.state == "whole":
+            damaged = not is_sound(entry.folder)
+            state = "DAMAGED: the next run builds it again" if damaged else "sound"
+        index = entry.index
+        known = (
+            ("", "", "")
+            if index is None
+            else (index.dataset, str(len(index.image_ids)), described(index.chain))
+        )
+        found.append(CacheState(entry.folder.name, *known, entry.size, state, damaged))
+    return caches_folder(), found
 
 
 @dataclass(frozen=True)
@@ -126,6 +214,13 @@ def duplicates(
     if thorough:
         return find_duplicates(source.manifest, load, np.random.default_rng(0), advance)
     return find_near_duplicates(source.manifest, load, advance)
+
+
+def write_pairs(found: Duplicates, file: Path) -> None:
+    """Write the pairs as a CSV that `protocol freeze --duplicates` reads."""
+    from bench.data.duplicates.near import format_pairs
+
+    write_atomically(file, format_pairs(found.pairs).encode())
 
 
 def groups_of(dataset: Dataset, protocol_name: str | None) -> Mapping[str, str]:

@@ -45,13 +45,21 @@ class OpenBench:
         )
 
 
-def open_bench(protocol_name: str, data: DatasetSpec, *, images: bool = False) -> OpenBench:
+def open_bench(
+    protocol_name: str, data: DatasetSpec, *, images: bool = False, image_sizes: bool = False
+) -> OpenBench:
     """Read the protocol, the dataset and the frozen roles; prove that they fit and leak nothing.
 
-    images  whether the images are needed: the synthetic dataset draws them then
+    images       whether the images are needed: the synthetic dataset draws them then
+    image_sizes  read the size of every image file, for subgroups by it
     Raises BenchError that names what does not fit.
     """
-    return prove_bench(protocol_name, data.open(images=images))
+    source = data.open(images=images or image_sizes)
+    if image_sizes:
+        from bench.data.images import with_image_sizes
+
+        source = with_image_sizes(source)
+    return prove_bench(protocol_name, source)
 
 
 def prove_bench(protocol_name: str, source: OpenDataset) -> OpenBench:

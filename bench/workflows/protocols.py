@@ -25,7 +25,7 @@ from bench.protocol import (
     parse_protocol,
 )
 from bench.settings import PROTOCOLS
-from bench.workflows.open import load_known_protocol
+from bench.workflows.open import OpenBench, load_known_protocol
 from bench.workflows.workspace import (
     add_roles,
     find_protocol,
@@ -55,6 +55,46 @@ class FrozenRoles:
     sha256: str
     protocol_file: Path
     proven: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """Assumptions of the smallest detectable difference, each between 0 and 1.
+
+    disagreement  share of images on which two methods differ
+    correlation   of their differences within a group
+    power         chance to detect the difference
+    """
+
+    disagreement: float = 0.2
+    correlation: float = 0.3
+    power: float = 0.8
+
+
+def describe_folds(bench: OpenBench, assumed: Assumed) -> tuple[str, str]:
+    """Two Markdown tables: balance of the test parts, and the smallest detectable differences."""
+    from bench.folds.balance import balance_markdown, balance_table
+    from bench.folds.power import Assumptions, detectable_markdown, detectable_table
+
+    level = bench.protocol.interval.level
+    given = Assumptions(assumed.disagreement, assumed.correlation, assumed.power, level)
+    detectable = detectable_table(bench.roles, bench.dataset, bench.protocol, given)
+    balance = balance_markdown(balance_table(bench.roles, bench.dataset))
+    return balance, detectable_markdown(detectable, given)
+
+
+def export_folds(bench: OpenBench, path: Path) -> None:
+    """Write the folds to a .csv or .json, or to nnU-Net's splits_final.json.
+
+    Raises ProtocolError where the file cannot be written, or has another suffix.
+    """
+    from bench.folds.export import export_text
+
+    text = export_text(bench.roles, bench.protocol, path)
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise ProtocolError(f"--export {path}: cannot be written: {error.strerror}") from None
 
 
 def list_protocols() -> tuple[list[Protocol], list[ProtocolError | OSError]]:

@@ -19,7 +19,7 @@ from bench.predictions import Predictions
 from bench.report.dataset_report import DatasetReport, KnownPairs
 from bench.run import results as results_folder
 from bench.run.published import compared_pages, leakage_meters, stored_comparisons
-from bench.run.results import leaderboard_folder
+from bench.run.results import leaderboard_folder, refuse_unwritable
 from bench.workflows.collect import CollectedRows, collect
 from bench.workflows.compare import outdated, refreshed
 from bench.workflows.events import Message, OnEvent, ignore
@@ -97,6 +97,7 @@ def report(
     Stored comparisons whose rows changed are written again; so are classification reports and
     prediction tables beside the predictions.
     """
+    refuse_unwritable(results)
     if options.costs is not None:
         _keep_costs(options.costs, _folder(bench, results), bench.dataset.classes)
     collected = _collected(bench, results, on_event)
