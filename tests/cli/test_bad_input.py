@@ -81,7 +81,7 @@ def test_help_is_instant_and_names_every_verb(tmp_path):
         (["run", "--protocol", "groupkfold5", "--folds", "7"], ["--folds 7", "folds 0 to 4"]),
         (["run", "--protocol", "groupkfold5", "--folds", "x"], ["whole numbers"]),
         (["run", "--protocol", "groupkfold5", "--seeds", "-1"], ["whole numbers from 0"]),
-        (["run", "--protocol", "groupkfold5", "--set", "epoch=3"], ["unknown switch 'epoch'"]),
+        (["run", "--protocol", "groupkfold5", "--set", "epoch=3"], ["'epoch'", "epochs"]),
         (["run", "--protocol", "groupkfold5", "--set", "epochs"], ["key=value"]),
         (
             ["run", "--protocol", "groupkfold5", "--set", "ema_warmup=false"],
@@ -154,6 +154,7 @@ def own_protocol(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         '[split]\nkind = "groupkfold"\nfolds = 2\nseed = 1\nval = 0.25\nstratify = ["label"]\n'
     )
     monkeypatch.setenv("BENCH_PROTOCOLS", str(protocols))
+    monkeypatch.setenv("BENCH_WORKSPACE", str(tmp_path))  # its folder of protocols is this one
     done = bench("protocol", "freeze", "own", "--data", folder, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return protocols
@@ -208,7 +209,7 @@ def test_a_list_of_duplicates_is_read_in_any_dialect(tmp_path, text):
         ("image_a,image_b\na,b,c\n", "line 2: has 3 cells, the header has 2"),
         ("image_a,image_b\na,\n", "line 2: names one image only"),
         ("image_a,image\na,b\n", "needs the columns image_a and image_b"),
-        ('image_a,image_b\n"a\nx",b\n', "column image_a: 'a\\\\nx' holds a control character"),
+        ('image_a,image_b\n"a\nx",b\n', "column image_a: 'a\\\\nx' has a control character"),
     ],
 )
 def test_a_faulty_list_of_duplicates_is_named_by_its_line(tmp_path, text, said):

@@ -59,16 +59,16 @@ def bench(
             ["unknown metrics in --metric", "f2", "macro_f1"],
         ),
         (["majority", "prior", "--margin", "-1"], ["--margin"]),
-        (["majority", "prior", "--margin", "nan"], ["--margin", "no finite number"]),
-        (["majority", "prior", "--rope", "inf"], ["--rope", "no finite number"]),
+        (["majority", "prior", "--margin", "nan"], ["--margin", "not a finite number"]),
+        (["majority", "prior", "--rope", "inf"], ["--rope", "not a finite number"]),
         (
             ["majority", "prior", "--margin", "2"],
-            ["--margin 2: macro-F1 lies between 0 and 1; 2 points are 0.02"],
+            ["--margin 2: macro-F1 is between 0 and 1; 2 points are 0.02"],
         ),
-        (["majority", "prior", "--rope", "1"], ["--rope 1: macro-F1 lies between 0 and 1"]),
+        (["majority", "prior", "--rope", "1"], ["--rope 1: macro-F1 is between 0 and 1"]),
         (
             ["majority", "prior", "--metric", "log_loss", "--margin", "1e300"],
-            ["--margin 1e+300: log loss lies between 0 and about 100"],
+            ["--margin 1e+300: log loss is between 0 and about 100"],
         ),
     ],
 )
@@ -109,7 +109,7 @@ def test_an_image_on_which_several_rows_disagree_counts_once(bench, tmp_path):
     with path.open(newline="") as stream:
         images = [line["image_id"] for line in csv.DictReader(stream)]
     assert len(set(images)) < len(images)
-    assert f"images on which rows disagree: {len(set(images))}, in" in done.stdout
+    assert f"images on which rows differ: {len(set(images))}, in" in done.stdout
 
 
 def test_a_comparison_is_made_again_with_the_board_where_its_rows_have_changed(bench, tmp_path):

@@ -10,7 +10,7 @@ def test_here_the_main_job_can_run(tmp_path):
     lines = done.stdout.splitlines()
     for begin in (
         "ok       training: ",
-        "ok       scoring: its loops are compiled",
+        "ok       scoring: its kernels are compiled",
         "ok       data: ",
     ):
         assert any(line.startswith(begin) for line in lines), done.stdout

@@ -39,7 +39,7 @@ def run(*words: object) -> Result:
 def test_copies_are_named_and_end_in_failure(folder):
     done = run("--data", folder)
     assert done.return_value == 1
-    assert "own groups leave 1 pairs apart, 1 of them sure" in done.output
+    assert "own groups keep 1 pairs apart, 1 of them sure" in done.output
     assert "sure  A0 (LA0)  I0 (LI0)" in done.output
     assert "B1" not in done.output
 

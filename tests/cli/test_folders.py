@@ -43,7 +43,7 @@ def test_status_names_who_is_at_work(tmp_path):
         ):
             spent.write_text(json.dumps({"started": "", "worker": worker}))
             shown = bench("status", cwd=tmp_path).stdout
-            assert f"seed 0 fold 0{said}, last heard of" in shown
+            assert f"seed 0 fold 0{said}, last sign of life" in shown
 
 
 def test_nothing_there_is_told_in_a_line(tmp_path):

@@ -55,7 +55,7 @@ def test_what_is_no_image_is_named(tmp_path):
 
 
 def test_the_cache_is_shown_verified_and_cleared(small_source):
-    assert "0 stores" in said("cache")
+    assert "0 caches" in said("cache")
     made = build_cache(small_source, (Resize(8),))
     shown = said("cache", "--verify")
     assert made.folder.name in shown

@@ -12,6 +12,7 @@ import pytest
 
 from bench.data.open import open_dataset
 from bench.workflows import protocols as frozen
+from bench.workflows import workspace
 from tests.cli.test_bad_input import bench, refused, write_metadata
 from tests.conftest import ROOT
 from tests.real_data import ISIC2019, needs_isic2019
@@ -51,6 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def protocols(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_PROTOCOLS", str(place / "protocols"))
+    monkeypatch.setenv("BENCH_WORKSPACE", str(place))  # its folder of protocols is this one
     return place / "protocols"
 
 
@@ -61,13 +63,13 @@ def test_every_kind_is_frozen_for_a_new_dataset(protocols, place):
         assert f"frozen: {protocols}/{kind}/ham10000.csv" in done.stdout
     done = bench("protocol", "verify", "leakage-meter", "--data", "data", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "leaky: a sibling of every test image is in training" in done.stdout
+    assert "leaky: " in done.stdout
 
 
 def test_sources_other_in_number_make_a_protocol_of_its_own(protocols, place):
     freeze = ("protocol", "freeze", "source-holdout", "--data", "data")
     refused(bench(*freeze, cwd=place), "has 3 sources: a, b, c", "--as NAME --folds 3")
-    refused(bench(*freeze, "--folds", "3", cwd=place), "another one; name it: --as NAME")
+    refused(bench(*freeze, "--folds", "3", cwd=place), "name it: --as NAME")
     done = bench(*freeze, "--as", "three", "--folds", "3", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "fold 2 tests all" in done.stdout
@@ -79,7 +81,7 @@ def test_another_dealer_makes_a_protocol_of_its_own(protocols, place):
     freeze = ("protocol", "freeze", "holdout", "--data", "data", "--dealer")
     refused(bench(*freeze, "greedy", cwd=place), "--as NAME")
     refused(
-        bench(*freeze, "iterative", "--as", "it", cwd=place), "iterative deals groupkfold alone"
+        bench(*freeze, "iterative", "--as", "it", cwd=place), "iterative", "groupkfold only"
     )
     freeze = ("protocol", "freeze", "groupkfold5", "--data", "data", "--dealer")
     for dealer in ("greedy", "iterative"):
@@ -109,7 +111,7 @@ def test_list_names_the_good_and_the_broken(place, tmp_path, monkeypatch):
     assert done.stdout.startswith("holdout: ")
     assert "BROKEN" in done.stderr
     assert "bad.toml: not TOML" in done.stderr
-    assert "other.toml: is named 'holdout' inside" in done.stderr
+    assert "other.toml: the file has the name 'holdout'" in done.stderr
     (tmp_path / "bad.toml").unlink()
     (tmp_path / "other.toml").unlink()
     assert bench("protocol", "list", cwd=place).returncode == 0
@@ -126,16 +128,16 @@ def test_pairs_known_since_are_united_by_a_new_protocol_and_named_where_left_apa
     verify = ("protocol", "verify", "--data", "data")
     done = bench(*verify, "older", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "left apart" in done.stdout
     assert "ISIC_00010 and ISIC_00050 (same lesion; ham10000_duplicates_missed" in done.stdout
     done = bench(*freeze, "newer", cwd=place)
     assert "all 1 known duplicate pairs share a group" in done.stdout, done.stderr
-    assert "left apart" not in bench(*verify, "newer", cwd=place).stdout
+    assert "ISIC_00050" not in bench(*verify, "newer", cwd=place).stdout
     listed.unlink()
 
 
 def test_lists_of_other_datasets_count_for_ids_of_the_archive_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(frozen, "PROTOCOLS", tmp_path)
+    monkeypatch.setattr(workspace, "PROTOCOLS", tmp_path)
+    monkeypatch.setenv("BENCH_WORKSPACE", str(tmp_path / "none"))
     (tmp_path / "p").mkdir()
     listed = tmp_path / "p" / "one_duplicates.csv"
     listed.write_text("image_a,image_b\nISIC_1,ISIC_2\na,b\n")

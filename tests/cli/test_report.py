@@ -22,7 +22,7 @@ def test_a_damaged_fold_leaves_its_row_unranked_and_all_others_as_they_are(tmp_p
     assert done.returncode == 1
     (warning,) = done.stderr.splitlines()
     assert warning.startswith("warning: damaged file, its fold counts as missing: ")
-    assert "fold1/val_predictions.parquet: is gone; run again" in warning
+    assert "fold1/val_predictions.parquet: is missing; run again" in warning
     after = rows(root)
     named = lost.parents[2].name
     assert after[named]["folds"] == [0, 2, 3, 4]

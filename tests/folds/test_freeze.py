@@ -83,7 +83,7 @@ def test_a_class_with_too_few_groups_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"val": 0.8}, "leaves nothing to train on"),
+        ({"val": 0.8}, "leave no train part"),
         ({"stratify": ["label", "hair"]}, "unknown key 'hair'; known are label, sex"),
     ],
 )

@@ -83,13 +83,13 @@ def fold(path: Path, content: bytes) -> list[int]:
     [
         (b"", "cannot be read as a fold table"),
         (b"\xff\xfe" * 9, "cannot be read as a fold table"),
-        (b"PAR1,\0\n1", "lacks"),
-        (b"image_id,dx\na,nv\n", "it lacks age, sex, localization, part, label, group_id"),
-        (TABLE.replace("train,0", "train,mel").encode(), "labels that are no classes"),
-        (TABLE.replace("train,0", "train,").encode(), "labels that are no classes"),
-        (TABLE.replace("train,0", "train,-1").encode(), "labels that are no classes"),
-        (TABLE.replace("train,0", "train,1e40").encode(), "labels that are no classes"),
-        (TABLE.replace("c,,", "z,,").encode(), "images that store has not: z"),
+        (b"PAR1,\0\n1", "columns are missing"),
+        (b"image_id,dx\na,nv\n", "missing: age, sex, localization, part, label, group_id"),
+        (TABLE.replace("train,0", "train,mel").encode(), "labels are not class numbers"),
+        (TABLE.replace("train,0", "train,").encode(), "labels are not class numbers"),
+        (TABLE.replace("train,0", "train,-1").encode(), "labels are not class numbers"),
+        (TABLE.replace("train,0", "train,1e40").encode(), "labels are not class numbers"),
+        (TABLE.replace("c,,", "z,,").encode(), "images that are not in store: z"),
     ],
 )
 def test_a_file_that_is_no_fold_table_is_refused(tmp_path, content, message):

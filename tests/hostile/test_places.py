@@ -116,7 +116,7 @@ def test_a_class_whose_name_is_no_plain_word_is_refused_wherever_it_comes_from(t
     with pytest.raises(ResultsError, match="record.json: job.classes.1: "):
         parse_record(json.dumps(content), "record.json")
     (tmp_path / "best.safetensors").write_bytes(checkpoint_file(classes=["nv", name]))
-    with pytest.raises(ResultsError, match="header is none of this bench's: classes.1: "):
+    with pytest.raises(ResultsError, match="not a lesion-bench checkpoint: classes.1: "):
         read_metadata(tmp_path / "best.safetensors")
 
 
@@ -179,5 +179,5 @@ def test_a_checkpoint_that_is_a_pickle_is_not_executed(tmp_path, name):
     (tmp_path / name).write_bytes(proof + content)  # even where the hash is right
     assert checkpoint.load_last(tmp_path) is None
     with pytest.raises(ResultsError, match="cannot be read as a checkpoint"):
-        checkpoint.told_by(tmp_path / name)
+        checkpoint.read_raw_metadata(tmp_path / name)
     assert not mark.exists()

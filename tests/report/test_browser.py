@@ -209,7 +209,7 @@ def test_images_of_a_comparison_sort_by_class_and_doubt(browser, compared_folder
         table.get_by_role("button", name="Truth").click()
         truths = table.locator("tbody td:nth-child(3)").all_inner_texts()
         assert truths == sorted(truths)
-        table.get_by_role("button", name="Apart").press("Enter")
+        table.get_by_role("button", name="Difference").press("Enter")
         apart = [float(one) for one in table.locator("tbody td:nth-child(6)").all_inner_texts()]
         assert apart == sorted(apart, reverse=True)
         assert visit.complaints == []

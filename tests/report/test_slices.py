@@ -175,7 +175,7 @@ def test_another_unit_shows_the_same_metric(browser, site):  # noqa: F811
 def test_a_subset_is_chosen_and_sorted_by(browser, site):  # noqa: F811
     with Visit(browser, site) as visit:
         section = visit.page.locator("#subsets")
-        section.get_by_label("Subsets by").select_option(label="Sex")
+        section.get_by_label("Subgroups by").select_option(label="Sex")
         table = section.locator("table:visible")
         assert table.count() == 1
         table.get_by_role("button", name="female").click()
@@ -188,10 +188,10 @@ def test_a_subset_is_chosen_and_sorted_by(browser, site):  # noqa: F811
 def test_from_the_leaderboard_down_to_the_image_and_back(browser, site):  # noqa: F811
     with Visit(browser, site) as visit:
         visit.page.get_by_role("button", name="Dark page").click()
-        visit.page.get_by_role("link", name="a closer look at poor").click()
+        visit.page.get_by_role("link", name="details of poor").click()
         assert visit.page.url.endswith("methods/poor.html")
         assert visit.page.get_by_role("button", name="Light page").is_visible()
-        visit.page.get_by_role("navigation").get_by_role("link", name="Hardest lesions").click()
+        visit.page.get_by_role("navigation").get_by_role("link", name="Highest loss").click()
         assert visit.page.locator("#highest-loss tbody").first.is_visible()
         visit.page.get_by_role("link", name="The whole leaderboard").click()
         assert visit.page.url.endswith("index.html")

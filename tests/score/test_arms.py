@@ -170,7 +170,7 @@ def test_what_an_arm_trains_on_is_counted(world):
 def test_folds_that_no_arm_has_are_refused(world, parts):
     row = in_arms(world, **parts)
     unknown = replace(row, test=row.test | {TrainingKey(0, 0, 6): row.test[TrainingKey(0, 0, 0)]})
-    with pytest.raises(PredictionError, match="folds that the protocol has not"):
+    with pytest.raises(PredictionError, match="folds that are not in the protocol"):
         world.score(unknown)
 
 

@@ -36,7 +36,7 @@ def test_the_hardest_lesions_are_those_of_the_highest_mean_loss():
             at = dataset.image_ids.tolist().index(one.image_id)
             probs = sum(run.probs[run.place == at][0] for run in runs) / len(runs)
             assert one.label == dataset.classes[dataset.labels[at]]
-            assert one.predicted == dataset.classes[probs.argmax()]
+            assert one.called == dataset.classes[probs.argmax()]
             assert one.p_called == pytest.approx(probs.max())
             assert one.p_label == pytest.approx(probs[dataset.labels[at]])
             assert at in world.roles.rows(one.fold, "test")

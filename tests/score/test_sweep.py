@@ -33,10 +33,10 @@ def macro_f1(predictions):
 def test_each_fold_chooses_its_best_by_val():
     candidates = [candidate(name) for name in "abcd"]
     found = sweep(candidates)
-    assert [choice.training for choice in found.choices] == SLOTS
+    assert [choice.slot for choice in found.choices] == SLOTS
     for choice in found.choices:
-        val = {each.row: macro_f1(each.val[choice.training]) for each in candidates}
-        test = {each.row: macro_f1(each.test[choice.training]) for each in candidates}
+        val = {each.row: macro_f1(each.val[choice.slot]) for each in candidates}
+        test = {each.row: macro_f1(each.test[choice.slot]) for each in candidates}
         assert choice.candidate.row == max(val, key=val.get)
         assert choice.val == pytest.approx(max(val.values()))
         assert choice.test == pytest.approx(test[choice.candidate.row])
@@ -80,13 +80,13 @@ def test_what_is_not_done_cannot_be_chosen():
     training = SLOTS[1]
     partial = replace(good, val={s: p for s, p in good.val.items() if s != training})
     found = sweep([partial, bad])
-    assert {c.training: c.candidate.row for c in found.choices} == {
+    assert {c.slot: c.candidate.row for c in found.choices} == {
         s: "bad" if s == training else "good" for s in SLOTS
     }
     assert [c.among for c in found.choices] == [2, 1, 2, 2, 2, 2]
     nothing = Candidate({}, "none", {}, {})
     assert np.isnan(sweep([nothing, bad]).val[0])
-    with pytest.raises(ResultsError, match="m: no fold is done"):
+    with pytest.raises(ResultsError, match="m: no finished fold"):
         sweep([nothing])
 
 

@@ -328,4 +328,4 @@ def test_a_row_that_lacks_the_protocols_seed_is_incomplete():
     assert not board.rows[0].complete
     assert board.rows[0].seeds == (0, 1)
     marks = board.rows[0].table.metrics["macro_f1"].marks
-    assert "incomplete: nothing of seed 7, these are of seed 0, 1" in marks
+    assert "incomplete: no fold of seed 7, scored on seed 0, 1" in marks

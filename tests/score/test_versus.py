@@ -217,7 +217,7 @@ def test_rows_are_compared_on_the_trainings_that_all_have(world, rows):
     assert found.tested[0] == tested
     other = rows[1].only({TrainingKey(0, 0, 2)})
     mine = rows[0].only({TrainingKey(0, 0, 0)})
-    with pytest.raises(PredictionError, match="no seed and fold that all of them have"):
+    with pytest.raises(PredictionError, match="no seed and fold in common"):
         compare(world, [mine, other], "strong", "weak")
 
 
@@ -312,7 +312,7 @@ def test_a_row_without_the_ranked_arm_is_refused():
         replace(in_arms(world, half=half), name="a"),
         replace(in_arms(world, whole=whole), name="b"),
     ]
-    with pytest.raises(PredictionError, match="row a has no predictions in the arm"):
+    with pytest.raises(PredictionError, match="row a has no predictions in the ranked arm"):
         compare(world, rows, "a", "b")
 
 
