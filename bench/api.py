@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.data.open import DatasetSpec
 from bench.data.readers.csv_table import parse_columns
-from bench.errors import MethodError, ResultsError, suggest
+from bench.errors import DataError, MethodError, PredictionError, ResultsError, suggest
 from bench.settings import DEFAULT_RESULTS
 from bench.workflows.events import Event, ignore
 from bench.workflows.open import OpenBench, open_bench
@@ -85,7 +85,7 @@ class Bench(OpenBench):
         on_event: OnEvent | None = None,
         **options: object,
     ) -> RunResult:
-        """Train methods on every fold; jobs that are done already are not done again.
+        """Train methods on every fold; finished jobs are skipped.
 
         methods    names or paths of method files, or one of them; empty: the three baselines
         overrides  recipe options, such as {"epochs": 8}; the row is then named method@hash
@@ -103,13 +103,15 @@ class Bench(OpenBench):
             if name not in known:
                 raise MethodError(f"run: unknown option {name!r}{suggest(name, known)}")
         given = [methods] if isinstance(methods, str | Path) else methods
+        if not isinstance(given, Iterable):
+            raise MethodError(f"methods={methods!r}: give names or paths of method files")
         chosen = RunOptions(
             data=self.spec,
             methods=tuple(str(method) for method in given),
             results=Path(results),
             seeds=_numbers(seeds),
             folds=_numbers(folds),
-            variants=(dict(overrides or {}),),
+            variants=({} if overrides is None else overrides,),
             **options,  # type: ignore[arg-type]
         )
         return run(self._with_images(), chosen, on_event or ignore)
@@ -151,9 +153,15 @@ class Bench(OpenBench):
         """
         from bench.workflows.submit import Origin, submit, submit_frame
 
+        for key, value in (("name", name), ("pretraining_data", pretraining_data)):
+            if not isinstance(value, str):
+                raise PredictionError(f"{key}={value!r}: give text")
         stated = Origin(origin, licence, pretraining_data)
         if isinstance(predictions, str | Path):
             return submit(self, Path(predictions), name, Path(results), stated, replace=overwrite)
+        if not hasattr(predictions, "columns"):
+            kind = type(predictions).__name__
+            raise PredictionError(f"predictions: give a DataFrame or a file, not {kind}")
         return submit_frame(self, predictions, name, Path(results), stated, replace=overwrite)
 
     def compare(
@@ -190,7 +198,7 @@ def _numbers(given: int | Sequence[int] | None) -> tuple[int, ...] | None:
     """Seeds or folds as RunOptions takes them."""
     if given is None:
         return None
-    return (given,) if isinstance(given, int) else tuple(given)
+    return tuple(given) if isinstance(given, Iterable) else (given,)
 
 
 def _existing(results: AnyPath) -> Path:
@@ -227,6 +235,15 @@ def open(  # noqa: A001 - bench.open is the name users expect
     >>> bench.open("groupkfold5")
     Bench(groupkfold5 on synthetic, 1253 images)
     """
+    for key, value, kinds in (
+        ("data", data, str | Path | None),
+        ("groups", groups, str | Path | None),
+        ("columns", columns, Mapping | None),
+    ):
+        if not isinstance(value, kinds):
+            raise DataError(f"{key}={value!r}: {type(value).__name__} is not what it takes")
+    if isinstance(malignant, str):
+        raise DataError(f"malignant={malignant!r}: give a list, such as [{malignant!r}]")
     spec = DatasetSpec(
         None if data is None else Path(data).expanduser(),
         dataset_name,
@@ -314,16 +331,18 @@ def publish(
     to           a new or empty folder, or one that `publish` made
     with_images  show small copies of some images; without it the site holds no image
 
-    Raises ResultsError for a folder that holds other files.
+    Raises ResultsError for a folder that holds other files, DataError without a bench.
     """
     from bench.workflows.publish import publish
 
-    given = [benches] if isinstance(benches, Bench) else benches
+    given = [benches] if isinstance(benches, Bench) else list(benches)
+    if not given:
+        raise DataError("publish: give a bench, or several")
     return publish(
         Path(to),
         list({each.dataset.name: each.spec for each in given}.values()),
         Path(results),
-        protocols=sorted({each.protocol.name for each in given}),
+        pairs={(each.protocol.name, each.dataset.name) for each in given},
         with_images=with_images,
         on_event=on_event or ignore,
     )

@@ -205,6 +205,73 @@ def test_an_evaluation_shows_itself(drawn):
         found["accurcy"]
 
 
+def test_named_columns_are_brought_into_the_order_of_the_classes(drawn):
+    truth, probs, groups = drawn
+    names = [CLASSES[code] for code in truth]
+    frame = pd.DataFrame(probs, columns=list(CLASSES))
+    expected = bench.evaluate(names, probs, groups, CLASSES, resamples=100)["macro_f1"]
+    turned = frame[list(CLASSES[::-1])]
+    for given, classes in ((turned, None), (turned, CLASSES), (turned.add_prefix("p_"), None)):
+        found = bench.evaluate(names, given, groups, classes, resamples=100)
+        assert found["macro_f1"].value == pytest.approx(expected.value)
+    by_number = pd.DataFrame(probs[:, ::-1], columns=[3, 2, 1, 0])
+    found = bench.evaluate(truth, by_number, groups, resamples=100)
+    assert found["macro_f1"].value == pytest.approx(expected.value)
+    pair = bench.compare(names, {"a": frame, "b": turned}, groups, resamples=100).pairs[0]
+    assert pair.differences.metrics["accuracy"].value == 0
+
+
+def test_classes_of_an_estimator_are_values(drawn):
+    truth, probs, _ = drawn
+    order = [3, 2, 1, 0]
+    listed = bench.evaluate(truth, probs, classes=order, resamples=100)["accuracy"].value
+    array = bench.evaluate(truth, probs, classes=np.array(order), resamples=100)["accuracy"].value
+    assert listed == array == accuracy_score(truth, np.array(order)[probs.argmax(axis=1)])
+
+
+@pytest.mark.parametrize(
+    ("frame", "named"),
+    [
+        (lambda f: f.add_prefix("p_").assign(fold=0), "fold"),
+        (lambda f: f.assign(image_id="a"), "image_id"),
+        (lambda f: f.rename(columns={"nv": "nevus"}), "nevus"),
+        (lambda f: f.rename(columns={"nv": "nevus/mole"}), "nevus/mole"),
+        (lambda f: (f * 100).round(0), "divide each row by its sum"),
+    ],
+)
+def test_columns_that_are_not_the_classes_are_named(drawn, frame, named):
+    truth, probs, _ = drawn
+    given = frame(pd.DataFrame(probs, columns=list(CLASSES)))
+    with pytest.raises(PredictionError, match=named):
+        bench.evaluate([CLASSES[code] for code in truth], given, resamples=100)
+
+
+@pytest.mark.parametrize("margin", [2, -0.1, float("nan"), "0.1"])
+def test_a_margin_outside_the_metric_is_refused(drawn, margin):
+    truth, probs, _ = drawn
+    with pytest.raises(PredictionError, match="margin"):
+        bench.compare(truth, {"a": probs, "b": probs}, margin=margin, resamples=100)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"jobs": 0},
+        {"jobs": "2"},
+        {"threads": 0},
+        {"device": "mps"},
+        {"seeds": -1},
+        {"seeds": 1.5},
+        {"folds": "0"},
+        {"overrides": ["epochs"]},
+        {"methods": None},
+    ],
+)
+def test_a_wrong_run_option_is_refused_before_any_training(b, tmp_path, wrong):
+    with pytest.raises(BenchError, match=next(iter(wrong))):
+        b.run(**{"methods": "custom_cnn", "results": tmp_path, **wrong})
+
+
 def test_wider_groups_give_wider_intervals():
     rng = np.random.default_rng(2)
     lesion = np.repeat(np.arange(60), 5)
@@ -260,6 +327,9 @@ def test_the_splitter_serves_scikit_learn_in_any_order_of_the_images(b):
         assert not {group[i] for i in ids[train]} & {group[i] for i in ids[test]}
     without = next(iter(b.splitter(with_val=False).split(features)))
     assert len(without[0]) < len(next(iter(b.splitter().split(features)))[0])
+    more = pd.concat([features, features.assign(image_id=features["image_id"] + "x")])
+    with pytest.raises(DataError, match="unknown images"):
+        next(b.splitter().split(more))
     with pytest.raises(DataError, match="7 rows"):
         next(b.splitter().split(np.zeros((7, 1))))
 

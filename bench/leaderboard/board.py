@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from bench.errors import suggest
+from bench.errors import listing, suggest
 from bench.leaderboard.estimate import (
     NAN,
     Count,
@@ -371,11 +371,14 @@ class Leaderboard:
         return files["index.html"]
 
     def __getitem__(self, name: str) -> LeaderboardRow:
-        """The row of this name. Raises KeyError with the nearest names."""
+        """The row of this name. Raises KeyError with the nearest names, or all."""
         for row in self.rows:
             if row.name == name:
                 return row
-        raise KeyError(f"{name}: no such row{suggest(name, [row.name for row in self.rows])}")
+        known = [row.name for row in self.rows]
+        raise KeyError(
+            f"{name}: no such row{suggest(name, known) or f'; known are {listing(known)}'}"
+        )
 
     @property
     def leader(self) -> LeaderboardRow | None:

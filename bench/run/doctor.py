@@ -83,7 +83,11 @@ def packages(requirements: Path | list[str]) -> Iterator[Finding]:
         )
         yield Finding("note", "packages", message, cure)
     if not missing and not others:
-        yield Finding("ok", "packages", f"all {len(pinned)} are installed")
+        yield Finding(
+            "ok",
+            "packages",
+            f"all {len(pinned)} are installed{', as pinned' if any(pinned.values()) else ''}",
+        )
     if version_of("opencv-python"):
         yield Finding(
             "note",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, isnan
+from math import inf, isfinite, isnan
 from pathlib import Path
 
 from bench.errors import PredictionError
@@ -96,7 +96,7 @@ def compare_collected(
     names = [find_row(name, collected.rows) for name in rows]
     if len(names) < FEWEST_ROWS or len(set(names)) < len(names):
         raise PredictionError(f"compare takes two different rows or more, not {' '.join(names)}")
-    _refuse_wide(request)
+    refuse_wide(request)
     return compare_rows_in_full(
         bench.protocol,
         bench.dataset,
@@ -108,13 +108,17 @@ def compare_collected(
     )
 
 
-def _refuse_wide(request: ComparisonRequest) -> None:
-    """Raise PredictionError for a margin or a rope as wide as the metric's range."""
+def refuse_wide(request: ComparisonRequest) -> None:
+    """Raise PredictionError for a margin or a rope that is not between 0 and the metric's range."""
     from bench.leaderboard.text import metric
 
     low, high = metric(request.metric).bounds
-    for option, width in (("--margin", request.margin), ("--rope", request.rope)):
-        if width is not None and width >= min(high - low, WIDEST_MARGIN):
+    for option, width in (("margin", request.margin), ("rope", request.rope)):
+        if width is None:
+            continue
+        if not isinstance(width, int | float) or not 0 < width < inf:
+            raise PredictionError(f"{option} {width!r}: give a number above 0; 2 points are 0.02")
+        if width >= min(high - low, WIDEST_MARGIN):
             bounds = (
                 f"{low:g} and {high:g}"
                 if isfinite(high - low)

@@ -14,15 +14,17 @@ from bench.dataset import COLUMNS, Dataset
 from bench.errors import PredictionError, listing
 from bench.leaderboard import ComparisonReport, Estimate, MetricTable, RowFacts
 from bench.leaderboard.estimate import frame
-from bench.predictions import Predictions, RowPredictions, TrainingKey, sum_to_one
+from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.protocol import PARTS, Interval, Metrics, Protocol, Roles, Split
 from bench.score.comparison import ComparisonRequest, compare_rows_in_full
 from bench.score.leaderboard import score
 from bench.score.metrics import CLASS_METRICS, IMAGE_METRICS
+from bench.workflows.compare import refuse_wide
+from bench.workflows.inputs import read_inputs
 
 SEED = 20180817
 """Seed of the resamples."""
-FEWEST_CLASSES, FEWEST_RESAMPLES = 2, 100
+FEWEST_ROWS, FEWEST_RESAMPLES = 2, 100
 NAME = "predictions"
 PRIMARY = "macro_f1"
 
@@ -145,10 +147,11 @@ def compare_arrays(
     _refuse_settings([metric], resamples, level)
     if not isinstance(probs, Mapping):
         raise PredictionError('probs: give the sets of predictions by name: {"a": pa, "b": pb}')
-    if len(probs) < FEWEST_CLASSES:
+    if len(probs) < FEWEST_ROWS:
         raise PredictionError(f"compare takes two sets of predictions or more, not {len(probs)}")
     dataset, rows = _read(y_true, probs, groups, classes)
     request = ComparisonRequest(metric, margin=margin)
+    refuse_wide(request)
     facts = {row.name: RowFacts() for row in rows}
     names = [row.name for row in rows]
     roles = _all_tested(dataset)
@@ -163,8 +166,8 @@ def _refuse_settings(metrics: Sequence[str] | None, resamples: int, level: float
     if unknown:
         known = listing([*IMAGE_METRICS, *CLASS_METRICS])
         raise PredictionError(f"unknown metrics: {listing(unknown)}; known are {known}")
-    if resamples < FEWEST_RESAMPLES:
-        raise PredictionError(f"resamples={resamples}: give {FEWEST_RESAMPLES} or more")
+    if resamples < FEWEST_RESAMPLES or resamples != int(resamples):
+        raise PredictionError(f"resamples={resamples}: give an integer from {FEWEST_RESAMPLES}")
     if not 0 < level < 1:
         raise PredictionError(f"level={level}: give a number between 0 and 1, such as 0.95")
 
@@ -176,7 +179,7 @@ def _protocol(resamples: int, level: float) -> Protocol:
         title="One list of images",
         split=Split(kind="holdout", folds=1, seed=SEED, val=0.1, test=0.8),
         metrics=Metrics(primary=PRIMARY),
-        interval=Interval(resamples=resamples, level=level),
+        interval=Interval(resamples=int(resamples), level=level),
     )
 
 
@@ -192,176 +195,18 @@ def _read(
     groups: object,
     classes: Sequence[Hashable] | None,
 ) -> tuple[Dataset, list[RowPredictions]]:
-    """Check the inputs; make a dataset and one row for each set of predictions.
-
-    Raises PredictionError that names what is wrong and where.
-    """
-    _refuse_other_index(y_true, probs, groups)
-    truth = _vector(y_true, "y_true")
-    tables = {name: _matrix(value, _name(name, probs)) for name, value in probs.items()}
-    first = next(iter(tables.values()))
-    names = _class_names(truth, next(iter(probs.values())), first.shape[1], classes)
-    labels = _labels(truth, names, classes)
-    ids = np.array([f"{place:09d}" for place in range(len(labels))], dtype=object)
-    table = pd.DataFrame({"image_id": ids, "label": labels}).reindex(columns=list(COLUMNS))
-    if groups is not None:
-        table["group_id"] = _groups(groups, len(labels))
-    dataset = Dataset(name=NAME, title="predictions", classes=names, table=table)
+    """Check the inputs; make a dataset and one row for each set of predictions."""
+    alone = set(probs) == {NAME}
+    places = {str(name): "probs" if alone else f"probs[{name!r}]" for name in probs}
+    given = {places[str(name)]: value for name, value in probs.items()}
+    inputs = read_inputs(y_true, given, groups, classes)
+    ids = np.array([f"{place:09d}" for place in range(len(inputs.labels))], dtype=object)
+    table = pd.DataFrame({"image_id": ids, "label": inputs.labels}).reindex(columns=list(COLUMNS))
+    if inputs.groups is not None:
+        table["group_id"] = inputs.groups
+    dataset = Dataset(name=NAME, title="predictions", classes=inputs.classes, table=table)
     rows = []
-    for name, matrix in tables.items():
-        _refuse_probabilities(matrix, _name(name, probs), len(labels), len(names))
-        predictions = Predictions(ids, matrix, names)
+    for name, place in places.items():
+        predictions = Predictions(ids, inputs.probs[place], inputs.classes)
         rows.append(RowPredictions(name, name, "submitted", {TrainingKey(0, 0, 0): predictions}))
     return dataset, rows
-
-
-def _name(name: str, probs: Mapping[str, object]) -> str:
-    return "probs" if set(probs) == {NAME} else f"probs[{name!r}]"
-
-
-def _refuse_other_index(y_true: object, probs: Mapping[str, object], groups: object) -> None:
-    """Raise PredictionError where pandas objects have different indexes: rows would be mixed up."""
-    given = {"y_true": y_true, "groups": groups} | {
-        _name(name, probs): value for name, value in probs.items()
-    }
-    indexes = {
-        name: value.index
-        for name, value in given.items()
-        if isinstance(value, pd.Series | pd.DataFrame)
-    }
-    for (a, first), (b, other) in zip(
-        list(indexes.items())[:-1], list(indexes.items())[1:], strict=True
-    ):
-        if len(first) == len(other) and not first.equals(other):
-            raise PredictionError(
-                f"{a} and {b} have different indexes; bring them into one order, for example "
-                f"with .loc, or pass .to_numpy()"
-            )
-
-
-def _array(value: object, name: str) -> np.ndarray:
-    """A numpy array of a list, array, Series, DataFrame or torch tensor."""
-    if hasattr(value, "detach"):  # a torch tensor, without importing torch
-        value = value.detach().cpu().numpy()
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise PredictionError(f"{name}: not an array of equal rows ({error})") from None
-
-
-def _vector(value: object, name: str) -> np.ndarray:
-    array = _array(value, name)
-    if array.ndim == 2 and array.shape[1] == 1:  # noqa: PLR2004 - a column
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise PredictionError(f"{name} has the shape {array.shape}, expected one value an image")
-    if not len(array):
-        raise PredictionError(f"{name} is empty")
-    missing = np.flatnonzero(pd.isna(array))
-    if len(missing):
-        raise PredictionError(
-            f"{name}: {len(missing)} missing values, the first in row {missing[0]}"
-        )
-    return array
-
-
-def _matrix(value: object, name: str) -> np.ndarray:
-    """Probabilities (N, C) float64; one column is the probability of the second of two classes."""
-    array = _array(value, name)
-    try:
-        array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise PredictionError(f"{name}: holds values that are not numbers") from None
-    if array.ndim == 1:
-        array = np.stack([1 - array, array], axis=1)
-    if array.ndim != 2 or array.shape[1] < FEWEST_CLASSES:  # noqa: PLR2004 - a matrix
-        raise PredictionError(
-            f"{name} has the shape {array.shape}, expected (images, classes) with 2 classes or more"
-        )
-    return array
-
-
-def _refuse_probabilities(probs: np.ndarray, name: str, images: int, classes: int) -> None:
-    if probs.shape != (images, classes):
-        raise PredictionError(
-            f"{name} has the shape {probs.shape}, expected ({images} images, {classes} classes)"
-        )
-    for wrong, what in (
-        (~np.isfinite(probs).all(axis=1), "values that are not finite"),
-        ((probs < 0).any(axis=1), "negative values"),
-    ):
-        if wrong.any():
-            rows = np.flatnonzero(wrong)
-            raise PredictionError(f"{name}: {what} in {len(rows)} rows, the first is row {rows[0]}")
-    wrong = np.flatnonzero(~sum_to_one(probs.sum(axis=1)))
-    if len(wrong):
-        raise PredictionError(
-            f"{name}: {len(wrong)} rows do not sum to 1, the first is row {wrong[0]} "
-            f"(sum {probs[wrong[0]].sum():.4g}); give probabilities, such as a softmax"
-        )
-
-
-def _class_names(
-    truth: np.ndarray, probs: object, count: int, classes: Sequence[Hashable] | None
-) -> tuple[str, ...]:
-    """Class names in the order of the columns: given, of a DataFrame, or of the labels."""
-    if classes is None and isinstance(probs, pd.DataFrame):
-        columns = [str(column) for column in probs.columns]
-        if not all(column.isdigit() for column in columns):
-            classes = [column.removeprefix("p_") for column in columns]
-    if classes is None:
-        if _is_integer(truth):
-            classes = list(range(count))
-        else:
-            classes = sorted({str(label) for label in truth.tolist()})
-            if len(classes) != count:
-                raise PredictionError(
-                    f"y_true has {len(classes)} labels ({listing(classes)}) and probs {count} "
-                    "columns; name the columns in their order with classes=[...]"
-                )
-    names = tuple(str(name) for name in classes)
-    if len(names) != count:
-        raise PredictionError(f"classes names {len(names)} classes, probs has {count} columns")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise PredictionError(f"classes: {listing(twice)} given twice")
-    return names
-
-
-def _is_integer(truth: np.ndarray) -> bool:
-    if truth.dtype == bool or np.issubdtype(truth.dtype, np.integer):
-        return True
-    if np.issubdtype(truth.dtype, np.floating):
-        return bool((truth == np.rint(truth)).all())
-    return truth.dtype == object and all(isinstance(each, int) for each in truth.tolist())
-
-
-def _labels(
-    truth: np.ndarray, names: tuple[str, ...], classes: Sequence[Hashable] | None
-) -> list[str]:
-    """Class name of every image. Integers are positions, unless `classes` holds integers."""
-    known = set(names)
-    if _is_integer(truth):
-        codes = [int(each) for each in truth.tolist()]
-        by_value = classes is not None and all(isinstance(each, int) for each in classes)
-        wrong = sorted(
-            {c for c in codes if not (str(c) in known if by_value else 0 <= c < len(names))}
-        )
-        if wrong:
-            expected = listing(list(names)) if by_value else f"0 to {len(names) - 1}"
-            raise PredictionError(f"y_true: unknown labels {listing(wrong)}; expected {expected}")
-        return [str(code) if by_value else names[code] for code in codes]
-    labels = [str(each) for each in truth.tolist()]
-    wrong_names = sorted(set(labels) - known)
-    if wrong_names:
-        raise PredictionError(
-            f"y_true: unknown labels {listing(wrong_names)}; classes are {listing(list(names))}"
-        )
-    return labels
-
-
-def _groups(groups: object, images: int) -> list[str]:
-    values = _vector(groups, "groups")
-    if len(values) != images:
-        raise PredictionError(f"groups has {len(values)} values for {images} images")
-    return [f"g{each}" for each in values.tolist()]

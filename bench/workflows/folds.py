@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from bench.data.images import look_for_images
-from bench.errors import DataError, RolesError, listing
+from bench.errors import DataError, listing
 from bench.workflows.open import OpenBench
 
 VISIBLE = ("image_id", "path", "group_id", "age", "sex", "localization")
@@ -76,7 +76,8 @@ class ProtocolSplitter:
         """Positions in X of the training and the test images of every fold.
 
         X  one row an image: a DataFrame with the column or index `image_id`, else rows in the order
-           of the dataset. Raises DataError for other images.
+           of the dataset. Raises DataError for a wrong number of rows, or images that are missing or
+           not in the dataset.
         """
         place = self._places(X)
         roles = self.bench.roles
@@ -95,7 +96,7 @@ class ProtocolSplitter:
         elif isinstance(images, pd.DataFrame | pd.Series) and images.index.name == "image_id":
             known = images.index
         if known is None:
-            count = len(images)  # type: ignore[arg-type]
+            count = len(images) if isinstance(images, Sized) else 0
             if count != len(ids):
                 raise DataError(
                     f"X has {count} rows, the dataset {len(ids)} images; give one row an image, in "
@@ -109,5 +110,10 @@ class ProtocolSplitter:
         place = known.get_indexer(pd.Index(ids))
         if (place < 0).any():
             missing = ids[place < 0].tolist()
-            raise RolesError(f"X lacks {len(missing)} images of the dataset: {listing(missing)}")
+            raise DataError(f"X lacks {len(missing)} images of the dataset: {listing(missing)}")
+        if len(known) > len(ids):
+            others = known.difference(pd.Index(ids)).tolist()
+            raise DataError(
+                f"X has {len(others)} images that are not in the dataset: {listing(others)}"
+            )
         return np.asarray(place)

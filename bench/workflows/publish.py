@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ def publish(
     results: Path = DEFAULT_RESULTS,
     *,
     protocols: Sequence[str] = (),
+    pairs: Collection[tuple[str, str]] | None = None,
     with_images: bool = False,
     image_sizes: bool = False,
     on_event: OnEvent = ignore,
@@ -54,6 +55,7 @@ def publish(
     to         a new or empty folder, or one that `publish` made
     data       datasets to publish; the synthetic dataset is always among them
     protocols  publish only these; empty: all
+    pairs      publish only these protocols on these datasets; None: all
     with_images  show small copies of some images; without it the site holds no image
 
     Raises ResultsError for a folder that holds other files, DataError where a dataset with rows in
@@ -74,6 +76,8 @@ def publish(
     boards: list[Board] = []
     absent: list[tuple[str, str]] = []
     for protocol, dataset in _known_boards(results, protocols):
+        if pairs is not None and (protocol, dataset) not in pairs:
+            continue
         if dataset in sources:
             on_event(Message(f"{protocol} on {sources[dataset].manifest.title}"))
             boards.append(_board(protocol, sources[dataset], results, images=with_images))

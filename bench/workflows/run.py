@@ -14,7 +14,7 @@ from bench.data.cache import ImageCache, build_cache
 from bench.data.fold_task import fold_table, write_fold_table
 from bench.data.open import DatasetSpec, OpenDataset
 from bench.data.preprocess import Chain, described, preprocessing, recorded
-from bench.errors import BenchError, listing
+from bench.errors import BenchError, MethodError, listing
 from bench.job import Job, JobFile, JobLocation
 from bench.method import Method
 from bench.protocol import PARTS
@@ -45,6 +45,7 @@ from bench.workflows.open import OpenBench
 
 Value = str | int | float | bool | None
 Overrides = Mapping[str, Value]
+DEVICES = ("auto", "cpu", "cuda")
 FAULTS_SHOWN = 5
 
 
@@ -86,6 +87,27 @@ class RunOptions:
     weights: Path | None = None
     unlabelled: Path | None = None
     replace: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can use. Raises MethodError that names the option."""
+        for name in ("seeds", "folds"):
+            numbers = getattr(self, name)
+            if numbers is not None and not all(_is_count(each, 0) for each in numbers):
+                raise MethodError(f"{name}={numbers!r}: give whole numbers from 0")
+        for name in ("jobs", "jobs_per_device", "devices_per_job", "threads"):
+            value = getattr(self, name)
+            if not (value is None and name == "jobs") and not _is_count(value, 1):
+                raise MethodError(f"{name}={value!r}: give a whole number from 1")
+        for name, known in (("device", DEVICES), ("executor", tuple(EXECUTORS))):
+            value = getattr(self, name)
+            if value not in known:
+                raise MethodError(f"{name}={value!r}: unknown; known are {', '.join(known)}")
+        if not all(isinstance(each, Mapping) for each in self.variants):
+            raise MethodError('overrides: give recipe options by name, such as {"epochs": 8}')
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from bench.job import Job, RunRecord, to_json
 from bench.predictions import Predictions
 from bench.run import results
 from bench.run.planner import row_name
-from bench.workflows.report import open_bench
+from bench.workflows.open import open_bench
 from benchmarks import ablation
 
 BUDGET = {"image_size": 24, "epochs": 3}

@@ -74,7 +74,9 @@ def test_new_files_of_every_kind_and_an_installed_method_become_rows(installed):
 def test_a_file_that_is_there_is_not_written_over(tmp_path):
     assert bench("method", "new", "mine", cwd=tmp_path).returncode == 0
     (tmp_path / "mine.py").write_text("precious")
-    refused(bench("method", "new", "mine", "--kind", "whole", cwd=tmp_path), "mine.py: exists already")
+    refused(
+        bench("method", "new", "mine", "--kind", "whole", cwd=tmp_path), "mine.py: exists already"
+    )
     assert (tmp_path / "mine.py").read_text() == "precious"
     refused(bench("method", "new", "resnet18", cwd=tmp_path), "'resnet18' is taken")
 

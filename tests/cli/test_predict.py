@@ -45,7 +45,10 @@ def test_a_folder_becomes_rows_that_sum_to_one(checkpoint, small_source, tmp_pat
     assert [row["image"] for row in rows] == [str(path) for path in files]
     probs = np.array([[float(row[f"p_{name}"]) for name in CLASSES] for row in rows])
     assert np.allclose(probs.sum(axis=1), 1, atol=1e-5)
-    expected = [prediction.probs for prediction in load_predictor(checkpoint, calibrated=False).predict(files)]
+    expected = [
+        prediction.probs
+        for prediction in load_predictor(checkpoint, calibrated=False).predict(files)
+    ]
     assert np.allclose(probs, expected, atol=1e-5)
     assert [row["called"] for row in rows] == [CLASSES[best] for best in probs.argmax(axis=1)]
     assert sorted(path.stem for path in pictures.iterdir()) == [path.stem for path in files]

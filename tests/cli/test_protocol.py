@@ -80,9 +80,7 @@ def test_sources_other_in_number_make_a_protocol_of_its_own(protocols, place):
 def test_another_dealer_makes_a_protocol_of_its_own(protocols, place):
     freeze = ("protocol", "freeze", "holdout", "--data", "data", "--dealer")
     refused(bench(*freeze, "greedy", cwd=place), "--as NAME")
-    refused(
-        bench(*freeze, "iterative", "--as", "it", cwd=place), "iterative", "groupkfold only"
-    )
+    refused(bench(*freeze, "iterative", "--as", "it", cwd=place), "iterative", "groupkfold only")
     freeze = ("protocol", "freeze", "groupkfold5", "--data", "data", "--dealer")
     for dealer in ("greedy", "iterative"):
         done = bench(*freeze, dealer, "--as", f"by-{dealer}", cwd=place)

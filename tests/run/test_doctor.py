@@ -44,7 +44,7 @@ def test_pins_are_those_that_the_compiled_requirements_hold():
 def test_installed_packages_are_sound_and_without_a_pin_any_version_will_do(tmp_path):
     own = f"numpy=={metadata.version('numpy')}"
     (only,) = packages(requirements(tmp_path, own, "filelock"))
-    assert only == Finding("ok", "packages", "all 2 of requirements.in, as pinned")
+    assert only == Finding("ok", "packages", "all 2 are installed, as pinned")
 
 
 def test_a_missing_package_is_a_fault_and_another_version_a_note(tmp_path):

@@ -85,7 +85,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(
 def test_a_page_on_a_full_disk_is_the_old_one_whole(small_disk: SmallDisk):
     page = small_disk.folder / "leaderboard"
     render.write({"index.html": "old" * 1000}, page)
-    with small_disk.full(), pytest.raises(ResultsError, match="cannot write the page there"):
+    with small_disk.full(), pytest.raises(ResultsError, match="cannot write the page"):
         render.write({"index.html": "new" * 1000}, page)
     assert (page / "index.html").read_text() == "old" * 1000
     assert [path.name for path in page.iterdir()] == ["index.html"]

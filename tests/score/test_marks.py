@@ -162,9 +162,13 @@ def test_predictions_of_other_classes_or_folds_are_refused():
     renamed = Predictions(one.image_ids, one.probs, ("bkl", "mel", "vasc", "nv"))
     with pytest.raises(PredictionError, match="row a.*classes bkl, mel, vasc, nv"):
         world.score(replace(row, test={**row.test, training: renamed}))
-    with pytest.raises(PredictionError, match="row a: predictions of folds that are not in the protocol"):
+    with pytest.raises(
+        PredictionError, match="row a: predictions of folds that are not in the protocol"
+    ):
         world.score(replace(row, test={**row.test, TrainingKey(0, 0, 3): one}))
-    with pytest.raises(PredictionError, match="row a: predictions of folds that are not in the protocol"):
+    with pytest.raises(
+        PredictionError, match="row a: predictions of folds that are not in the protocol"
+    ):
         world.score(replace(row, test={**row.test, TrainingKey(0, 1, 0): one}))
     with pytest.raises(PredictionError, match="row empty: no predictions"):
         world.score(RowPredictions("empty", "empty", "trained", {}))
