@@ -328,7 +328,7 @@ def test_the_splitter_serves_scikit_learn_in_any_order_of_the_images(b):
     without = next(iter(b.splitter(with_val=False).split(features)))
     assert len(without[0]) < len(next(iter(b.splitter().split(features)))[0])
     more = pd.concat([features, features.assign(image_id=features["image_id"] + "x")])
-    with pytest.raises(DataError, match="unknown images"):
+    with pytest.raises(DataError, match="1253 images that are not in the dataset"):
         next(b.splitter().split(more))
     with pytest.raises(DataError, match="7 rows"):
         next(b.splitter().split(np.zeros((7, 1))))

@@ -76,8 +76,7 @@ class ProtocolSplitter:
         """Positions in X of the training and the test images of every fold.
 
         X  one row an image: a DataFrame with the column or index `image_id`, else rows in the order
-           of the dataset. Raises DataError for a wrong number of rows, or images that are missing or
-           not in the dataset.
+           of the dataset. Raises DataError for a wrong number of rows, missing or unknown images.
         """
         place = self._places(X)
         roles = self.bench.roles
