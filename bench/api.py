@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.leaderboard import ComparisonReport, Leaderboard
     from bench.train.predictor import EnsemblePredictor
     from bench.workflows.evaluate import Evaluation
-    from bench.workflows.folds import Fold, ProtocolSplitter
+    from bench.workflows.open import Fold, ProtocolSplitter
     from bench.workflows.publish import Site
     from bench.workflows.report import Report
     from bench.workflows.run import Overrides, RunResult
@@ -56,7 +56,7 @@ class Bench(OpenBench):
         >>> "label" in fold.train, "label" in fold.test
         (True, False)
         """
-        from bench.workflows.folds import folds
+        from bench.workflows.open import folds
 
         return folds(self._with_images())
 
@@ -71,7 +71,7 @@ class Bench(OpenBench):
         >>> bench.open("groupkfold5").splitter().get_n_splits()
         5
         """
-        from bench.workflows.folds import ProtocolSplitter
+        from bench.workflows.open import ProtocolSplitter
 
         return ProtocolSplitter(self, with_val=with_val)
 
