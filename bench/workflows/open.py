@@ -1,4 +1,4 @@
-"""Open a protocol on a dataset, prove that its frozen folds fit and leak nothing; give the folds."""
+"""Open a protocol on a dataset, prove that its folds fit and leak nothing; give the folds."""
 
 from __future__ import annotations
 
