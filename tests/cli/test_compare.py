@@ -63,12 +63,12 @@ def bench(
         (["majority", "prior", "--rope", "inf"], ["--rope", "not a finite number"]),
         (
             ["majority", "prior", "--margin", "2"],
-            ["--margin 2: macro-F1 is between 0 and 1; 2 points are 0.02"],
+            ["margin 2: macro-F1 is between 0 and 1; 2 points are 0.02"],
         ),
-        (["majority", "prior", "--rope", "1"], ["--rope 1: macro-F1 is between 0 and 1"]),
+        (["majority", "prior", "--rope", "1"], ["rope 1: macro-F1 is between 0 and 1"]),
         (
             ["majority", "prior", "--metric", "log_loss", "--margin", "1e300"],
-            ["--margin 1e+300: log loss is between 0 and about 100"],
+            ["margin 1e+300: log loss is between 0 and about 100"],
         ),
     ],
 )
