@@ -26,7 +26,7 @@ from bench.train.batches import TrainingBatches
 from bench.train.diagnostics import TrainingWarnings
 from bench.train.evaluate import Scale, predict_probs, val_metrics
 from bench.train.losses import Loss
-from bench.train.models import Freezing
+from bench.train.models import Freezing, has_cosine_head
 from bench.train.optim import Phase, accumulation, build_ema
 from bench.train.tensorboard import open_writer
 
@@ -199,6 +199,8 @@ class Training:
         for number, (images, targets, weight) in enumerate(rest, current.batches):
             logits = self.wrapped(images.contiguous(memory_format=self.scale.layout))
             loss = self.loss(logits, targets, epoch) * weight
+            if self.progress.step == number == 0:
+                self._check_first_loss(logits.detach(), targets)
             current.loss_sum += distributed.mean_over_processes(self.fabric, loss.detach())
             share, complete = accumulation(number, count, self.recipe.accumulate)
             self.fabric.backward(loss / share)
@@ -214,6 +216,15 @@ class Training:
         current.seconds = time.perf_counter() - started
         self._refuse_not_finite(epoch)
         return mean
+
+    def _check_first_loss(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        """Warn if the first loss is far above the loss of equal logits for the same images."""
+        if has_cosine_head(self.recipe):
+            return  # its logits are large by design: a scale times cosines
+        losses = (
+            self.loss(each, targets, epoch=0).item() for each in (logits, torch.zeros_like(logits))
+        )
+        self.warnings.add("large first loss", diagnostics.large_first_loss(*losses))
 
     def _take_step(self) -> None:
         """One optimizer step on the accumulated gradients, and one of the averaged weights."""

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from bench.errors import MethodError, listing
 from bench.method import OWN_MODEL, Recipe
+from bench.train.heads import start_small
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -93,6 +95,8 @@ def build_model(
 ) -> nn.Module:
     """The recipe's model, with the body of `weights` if given, and a new head.
 
+    The head of a timm model, and of an own model where it is found, starts with small weights.
+
     own_model  builds the model instead; then the recipe's `model` is OWN_MODEL
     Raises MethodError for a name that timm does not have, or weights that do not fit.
     """
@@ -102,12 +106,16 @@ def build_model(
             if own_model is not None
             else f"model={OWN_MODEL!r}: needs the method's file, which builds the model"
         )
+    build: Callable[[], nn.Module]
     if own_model is not None:
-        model = _own(own_model, num_classes)
+        build = partial(_own, own_model, num_classes)
     elif recipe.model == "custom_cnn":
-        model = CustomCNN(num_classes, recipe.dropout)
+        build = partial(CustomCNN, num_classes, recipe.dropout)
     else:
-        model = _timm_model(recipe, num_classes)
+        build = partial(_timm_model, recipe, num_classes)
+    model = build()
+    if recipe.model != "custom_cnn" and not has_cosine_head(recipe):
+        start_small(model, num_classes, build)
     if recipe.loss == "ldam":
         _set_cosine_head(model, recipe.ldam_scale, "loss=ldam")
     elif recipe.head == "prototypes":
@@ -147,6 +155,11 @@ def _timm_model(recipe: Recipe, num_classes: int) -> nn.Module:
         given = ", ".join(f"{key}={value}" for key, value in settings.items())
         raise MethodError(f"timm cannot build {name} with {given}: {error}") from None
     return model
+
+
+def has_cosine_head(recipe: Recipe) -> bool:
+    """Whether the recipe replaces the linear head by a cosine head."""
+    return recipe.loss == "ldam" or recipe.head == "prototypes"
 
 
 def _set_cosine_head(model: nn.Module, scale: float, option: str) -> None:
