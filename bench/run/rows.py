@@ -178,6 +178,7 @@ def _facts(
             **{name: str(value) for name, value in first.host.items()},
             "device": first.device,
             "threads": str(first.job.threads),
+            **_learning(first),
             "commit": first.git_commit,
             "finished": max(record.finished for record in records),
         },
@@ -199,6 +200,14 @@ def _facts(
         members=members,
         history=_histories(runs),
     )
+
+
+def _learning(record: RunRecord) -> dict[str, str]:
+    """How many of the model's parameters learn, if the record has it."""
+    learning, every = (record.facts.get(f"{key}parameters") for key in ("learning_", ""))
+    if not isinstance(learning, int) or not isinstance(every, int):
+        return {}
+    return {"learning parameters": f"{learning} of {every}"}
 
 
 def _committed_note(public: Sequence[TrainingKey], every: Sequence[TrainingKey]) -> str:
@@ -303,6 +312,7 @@ def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
     for name, combine in (
         ("train_seconds", sum),
         ("parameters", fmean),
+        ("learning_parameters", fmean),
         ("images_per_second", fmean),
         ("epochs", fmean),
         ("gpu_peak_memory_bytes", max),

@@ -97,6 +97,10 @@ def _set_up(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> Tra
 
         start_from_classes(task, fabric, model, scale)
     training = Training(task, fabric, model, scale)
+    counts = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    task.journal.fact("parameters", sum(counts.values()))
+    learning = sum(counts[name] for name in training.freezing.learning)
+    task.journal.fact("learning_parameters", learning)
     if task.weights is not None:
         unmatched = unmatched_weights(model, task.weights, task.recipe.unmatched_weights)
         training.warnings.add("unmatched weights", unmatched)
@@ -193,7 +197,6 @@ def _record_outcome(training: Training) -> None:
         "selected_weights": "ema" if best.kind == "best_ema" else "raw",
         "val_score": best.score,
         "epochs": epochs,
-        "parameters": sum(parameter.numel() for parameter in training.model.parameters()),
         "train_seconds": round(progress.train_seconds, 3),
         "images_per_second": round(images / progress.train_seconds, 1),
         "device": device_name(training.fabric.device),

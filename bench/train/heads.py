@@ -26,7 +26,11 @@ def classifier_layers(model: nn.Module, num_classes: int) -> list[tuple[str, Lay
         head = model.get_classifier()  # type: ignore[operator]
         parts = head if isinstance(head, tuple | list) else [head]
         modules = [each for part in parts if isinstance(part, nn.Module) for each in part.modules()]
-        return [(names[each], each) for each in modules if _outputs(each) == num_classes]
+        return [
+            (names[each], each)
+            for each in modules
+            if isinstance(each, Layer) and _outputs(each) == num_classes
+        ]
     layers: list[tuple[str, Layer]] = [
         (names[each], each)
         for each in model.modules()
@@ -35,11 +39,11 @@ def classifier_layers(model: nn.Module, num_classes: int) -> list[tuple[str, Lay
     return layers[-1:]
 
 
-def _outputs(module: nn.Module) -> int | None:
-    if isinstance(module, nn.Linear):
-        return module.out_features
-    pointwise = isinstance(module, nn.Conv2d) and set(module.kernel_size) == {1}
-    return module.out_channels if pointwise else None  # type: ignore[return-value]
+def _outputs(layer: Layer) -> int:
+    """Number of outputs of a layer; 0 for a convolution over more than one pixel."""
+    if isinstance(layer, nn.Linear):
+        return layer.out_features
+    return layer.out_channels if set(layer.kernel_size) == {1} else 0
 
 
 def start_small(model: nn.Module, num_classes: int, build: Callable[[], nn.Module]) -> None:

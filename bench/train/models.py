@@ -293,11 +293,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 class Freezing:
-    """Freezing of layers in fine-tuning; without pretrained weights nothing is frozen.
+    """Freezing of layers in fine-tuning; the recipe freezes nothing without pretrained weights.
 
     In the first `frozen_epochs` only the head learns. Over the next `unfreeze_epochs` the stages of
-    the body are unfrozen one by one from the head down. Frozen modules stay in evaluation mode, so
-    their batch-norm statistics do not change.
+    the body are unfrozen one by one from the head down. Parameters that the model's code froze
+    (`requires_grad_(False)`) never learn. Frozen modules stay in evaluation mode, so their
+    batch-norm statistics do not change.
+
+    learning  names of the parameters that learn in some epoch
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, *, pretrained: bool) -> None:
@@ -307,12 +310,22 @@ class Freezing:
         if self.frozen_epochs and not head_names(model):
             raise MethodError("freeze_epochs: the model has no get_classifier() for its head")
         self.stages = layers(model, coarse=True) if self.unfreeze_epochs else {}
+        self.learning = {name for name, p in model.named_parameters() if p.requires_grad}
+        if not self.learning:
+            raise MethodError(
+                "the model has no parameter that learns: requires_grad is false in all"
+            )
 
     def start_phase(self, *, head_only: bool) -> None:
-        """Select the parameters of the phase's optimizer: the head's, or all."""
+        """Select the parameters of the phase's optimizer: the head's, or all that learn."""
         head = head_names(self.model)
+        if head_only and not head & self.learning:
+            raise MethodError("freeze_epochs: only the head would learn, and build_model froze it")
+        self._let_learn(self.learning & head if head_only else self.learning)
+
+    def _let_learn(self, names: set[str]) -> None:
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name in head or not head_only)
+            parameter.requires_grad_(name in names)
 
     def enter(self, epoch: int) -> None:
         """Set training mode for an epoch, and evaluation mode for frozen modules."""
@@ -322,19 +335,15 @@ class Freezing:
             return
         self.model.train()
         if self.stages:
-            self._unfreeze_until(epoch)
+            self._let_learn(self.learning - self._frozen_stages(epoch))
+        for module in self.model.modules():
+            own = list(module.parameters(recurse=False))
+            if own and not any(parameter.requires_grad for parameter in own):
+                module.training = False  # not its children, which may learn
 
-    def _unfreeze_until(self, epoch: int) -> None:
-        """Freeze the stages that are not yet unfrozen in this epoch."""
+    def _frozen_stages(self, epoch: int) -> set[str]:
+        """Names of the parameters in stages that are not yet unfrozen in this epoch."""
         depth = max(self.stages.values())
         # counted with the head's group; all are unfrozen after the last of these epochs
         share = (epoch - self.frozen_epochs + 1) / (self.unfreeze_epochs + 1)
-        frozen = {
-            name for name, stage in self.stages.items() if depth - stage >= share * (depth + 1)
-        }
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in frozen)
-        for name, module in self.model.named_modules():
-            own = [f"{name}.{key}" for key, _ in module.named_parameters(recurse=False)]
-            if own and frozen.issuperset(own):
-                module.eval()
+        return {name for name, stage in self.stages.items() if depth - stage >= share * (depth + 1)}

@@ -183,6 +183,13 @@ def test_facts_that_are_no_numbers_cost_nothing(tmp_path):
     assert not {"epochs", "parameters"} & set(facts.cost)
 
 
+def test_a_row_has_the_number_of_learning_and_of_all_parameters(tmp_path):
+    finish(tmp_path, make_job(0), facts={"parameters": 1_000_000, "learning_parameters": 3591})
+    ((_, facts),) = collect(tmp_path)
+    assert (facts.cost["learning_parameters"], facts.cost["parameters"]) == (3591, 1_000_000)
+    assert facts.environment["learning parameters"] == "3591 of 1000000"
+
+
 def test_a_finished_job_of_other_code_is_not_replaced_unasked(tmp_path):
     folder = finish(tmp_path, make_job(0))
     results.refuse_replacing([(folder, make_job(0)), (tmp_path / "new", make_job(1))])
