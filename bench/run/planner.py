@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
+import pkgutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from bench.run.registry import LoadedMethod, trained_by_engine
 SUFFIXES = (".safetensors", ".pth", ".pt")
 HUB_FILE = "model.safetensors"
 HUB_TIMEOUT_SECONDS = 5
+MISMATCH = "bench.train.models:weights_mismatch"
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,35 @@ def find_weights(recipe: Recipe, given: Path | None) -> Weights:
 
     `given` is a file, or a folder with <model>.safetensors (.pth, .pt). Without it, they come from
     the hub's cache or the hub, unless HF_HUB_OFFLINE is set. Raises MethodError if `given` does not
-    contain them.
+    contain them, or states that it holds other weights.
     """
     if recipe.pretrained is None:
         return Weights()
     path = _given_file(recipe, given) if given is not None else _from_hub(recipe.pretrained)
     if path is None:
         return Weights()
+    stated = "" if given is None else _stated_name(path)
+    if stated and stated != recipe.pretrained.rpartition("/")[2]:
+        # by name, since planning imports neither torch nor timm for other weights
+        fault = pkgutil.resolve_name(MISMATCH)(recipe, stated)
+        if fault:
+            raise MethodError(f"--weights {path}: {fault}")
     with path.open("rb") as stream:
         return Weights(path.resolve(), hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def _stated_name(path: Path) -> str:
+    """The name architecture.tag that a file of weights states; "" if it states none.
+
+    It is the file's name, or stands in the config.json that the hub keeps beside a file.
+    """
+    if path.name != HUB_FILE:
+        return path.stem if "." in path.stem else ""
+    try:
+        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        return f"{config['architecture']}.{config['pretrained_cfg']['tag']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _given_file(recipe: Recipe, given: Path) -> Path:

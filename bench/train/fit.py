@@ -26,7 +26,7 @@ from bench.train.fabric import (
 )
 from bench.train.fusion import build_fusion
 from bench.train.loop import Training, score_name
-from bench.train.models import build_model, memory_layout, unmatched_weights
+from bench.train.models import build_model, memory_layout, normalisation, unmatched_weights
 from bench.train.pseudo_labels import student_task
 
 GPU_TOLERANCE = 5e-3
@@ -92,6 +92,8 @@ def _set_up(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> Tra
     model = model.to(fabric.device).to(memory_format=layout)  # type: ignore[call-overload]
     scale = Scale.of(model, fabric.device, layout)
     record_origin(task, own_model)
+    mean, std = normalisation(model)
+    task.journal.fact("normalisation", {"mean": list(mean), "std": list(std)})
     if task.recipe.supcon_epochs or task.recipe.head == "prototypes":
         from bench.train.contrastive import start_from_classes
 

@@ -154,7 +154,55 @@ def _timm_model(recipe: Recipe, num_classes: int) -> nn.Module:
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         given = ", ".join(f"{key}={value}" for key, value in settings.items())
         raise MethodError(f"timm cannot build {name} with {given}: {error}") from None
+    config = weights_config(recipe.pretrained)
+    if config is not None and config.architecture == name.partition(".")[0]:
+        own: Any = model.default_cfg
+        model.default_cfg = own | {"mean": config.mean, "std": config.std}
     return model
+
+
+def weights_config(repository: str | None) -> Any:
+    """Timm's configuration of the weights that `pretrained` names; None if timm does not know them.
+
+    Different weights of one architecture can need different normalisation, such as
+    vit_small_patch16_224.dino and vit_small_patch16_224.augreg_in1k.
+    Raises MethodError for an unknown tag of a timm repository.
+    """
+    import timm
+
+    owner, _, name = (repository or "").rpartition("/")
+    architecture, _, tag = name.partition(".")
+    if not tag or not timm.is_model(architecture):
+        return None
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        if owner != "timm":
+            return None
+        known = listing(timm.list_pretrained(f"{architecture}.*"))
+        raise MethodError(
+            f"pretrained={repository!r}: timm knows {known or 'no weights'}"
+        ) from None
+
+
+def weights_mismatch(recipe: Recipe, stated: str) -> str:
+    """Why weights that state the name `stated` do not fit the recipe; "" if they do.
+
+    stated  architecture.tag, such as vit_small_patch16_224.dino
+    """
+    given, named = weights_config(stated), weights_config(recipe.pretrained)
+    model = recipe.model.partition(".")[0]
+    if given is None or recipe.model == OWN_MODEL:
+        return ""
+    if given.architecture != model:
+        return f"these are weights of {given.architecture}, but the model is {model}"
+    if named is None or (given.mean, given.std) == (named.mean, named.std):
+        return ""
+    return (
+        f"these are weights {stated}, made for images of mean {given.mean} and standard deviation "
+        f"{given.std}, but pretrained={recipe.pretrained} needs {named.mean} and {named.std}; "
+        f"set --set pretrained=timm/{stated}"
+    )
 
 
 def has_cosine_head(recipe: Recipe) -> bool:

@@ -1,5 +1,6 @@
 """Plans: every method, seed and fold once; rows named by what differs; methods by name or file."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,6 +203,27 @@ def test_weights_come_from_a_file_or_a_folder_or_not_at_all(tmp_path):
     found = find_weights(recipe, tmp_path)
     assert found == find_weights(recipe, file)
     assert found.path == file
+
+
+DINO = "vit_small_patch16_224.dino"
+
+
+@pytest.mark.parametrize("by_config", [False, True])
+def test_weights_of_another_normalisation_are_refused_with_both_names(tmp_path, by_config):
+    file = tmp_path / ("model.safetensors" if by_config else f"{DINO}.safetensors")
+    file.write_bytes(b"weights")
+    config = {"architecture": DINO.partition(".")[0], "pretrained_cfg": {"tag": "dino"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def recipe(pretrained, model="vit_small_patch16_224"):
+        return Recipe(model=model, pretrained=pretrained)
+
+    with pytest.raises(MethodError, match=rf"{DINO}.*augreg_in21k_ft_in1k.*--set pretrained"):
+        find_weights(recipe("timm/vit_small_patch16_224.augreg_in21k_ft_in1k"), file)
+    with pytest.raises(MethodError, match="of vit_small_patch16_224, but the model is resnet18"):
+        find_weights(recipe("timm/resnet18.a1_in1k", "resnet18"), file)
+    assert find_weights(recipe(f"timm/{DINO}"), file).path == file
+    assert find_weights(recipe("local/mine"), file).path == file
 
 
 def test_a_preprocessing_switch_is_another_row_on_the_pixels_of_its_chain(small_manifest):

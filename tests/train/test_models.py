@@ -8,7 +8,15 @@ from bench.method import Recipe
 from bench.run.registry import load_method
 from bench.settings import BASELINES
 from bench.train import fit_predict
-from bench.train.models import CosineHead, build_model, layers
+from bench.train.models import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CosineHead,
+    _timm_model,
+    build_model,
+    layers,
+    normalisation,
+)
 
 BY_TIMM = {path.stem for path in BASELINES.glob("*.py")} - {"custom_cnn", "resnet18"}
 SWIN = "swin_tiny_patch4_window7_224"
@@ -67,3 +75,36 @@ def test_ldam_gives_any_model_a_head_of_cosines(name):
 
 def _name_of_head(model):
     return next(name for name, m in model.named_modules() if m is model.get_classifier())
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "mean", "std"),
+    [
+        ("vit_small_patch16_224", "timm/vit_small_patch16_224.dino", IMAGENET_MEAN, IMAGENET_STD),
+        ("vit_small_patch16_224.dino", "timm/vit_small_patch16_224.dino", IMAGENET_MEAN,
+         IMAGENET_STD),
+        ("vit_small_patch16_224", None, (0.5,) * 3, (0.5,) * 3),
+        ("vit_small_patch16_224", "me/vit_of_mine", (0.5,) * 3, (0.5,) * 3),
+        ("vit_base_patch16_224", "timm/vit_base_patch16_224.mae", IMAGENET_MEAN, IMAGENET_STD),
+        ("tf_efficientnet_b0", "timm/tf_efficientnet_b0.ap_in1k", (0.5,) * 3, (0.5,) * 3),
+        ("tf_efficientnet_lite0", "timm/tf_efficientnet_lite0.in1k", (0.5,) * 3, (0.5,) * 3),
+    ],
+)  # fmt: skip
+def test_images_are_normalised_for_the_weights_that_pretrained_names(model, pretrained, mean, std):
+    recipe = Recipe(model=model, pretrained=pretrained, image_size=224)
+    with torch.device("meta"):
+        built = _timm_model(recipe, 3)
+    assert normalisation(built) == (mean, std)
+
+
+def test_a_tag_that_timm_does_not_know_is_refused_with_those_it_knows():
+    recipe = Recipe(model="resnet18", pretrained="timm/resnet18.nonsense")
+    with pytest.raises(MethodError, match=r"resnet18.nonsense.*resnet18.a1_in1k"):
+        build_model(recipe, 3, None)
+
+
+def test_a_training_records_its_normalisation(make_task):
+    recipe = Recipe(model="tf_efficientnet_lite0", image_size=32, epochs=1, batch_size=12)
+    task = make_task(recipe)
+    fit_predict(task)
+    assert task.journal.facts["normalisation"] == {"mean": [0.5] * 3, "std": [0.5] * 3}
