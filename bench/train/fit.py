@@ -26,7 +26,13 @@ from bench.train.fabric import (
 )
 from bench.train.fusion import build_fusion
 from bench.train.loop import Training, score_name
-from bench.train.models import build_model, memory_layout, normalisation, unmatched_weights
+from bench.train.models import (
+    build_model,
+    memory_layout,
+    normalisation,
+    unmatched_weights,
+    weights_entry,
+)
 from bench.train.pseudo_labels import student_task
 
 GPU_TOLERANCE = 5e-3
@@ -120,6 +126,8 @@ def record_origin(task: FoldTask, own_model: Callable[[int], nn.Module] | None =
         fact("initial_weights", "build_model" if task.weights is None else task.weights.name)
         # only the author of a method knows the data of its weights
         fact("pretraining_data", recipe.pretraining_data or "undeclared")
+        if task.weights is not None and (entry := weights_entry(task.weights)):
+            fact("weights_entry", entry)
         return
     fact("initial_weights", "random")
     if recipe.pretrained is not None:

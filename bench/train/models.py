@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
@@ -324,20 +325,44 @@ def _adapted(weights: dict[str, torch.Tensor], model: nn.Module) -> dict[str, to
     return adapted
 
 
+WEIGHTS_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Entries of a training's checkpoint that hold weights; timm takes the first one, so averaged
+weights before raw ones."""
+
+
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors by name from a .safetensors, .pt or .pth file; no code in it is executed."""
+    """Tensors by name from a .safetensors, .pt or .pth file; no code in it is executed.
+
+    Prefixes of DataParallel and of torch.compile are removed from the names, as timm does.
+    """
+    return _read(path)[1]
+
+
+def weights_entry(path: Path) -> str:
+    """Which entry of a checkpoint's file the weights are: one of WEIGHTS_KEYS, "" for the file."""
+    return "" if path.suffix == ".safetensors" else _read(path)[0]
+
+
+def _read(path: Path) -> tuple[str, dict[str, torch.Tensor]]:
+    """The entry of a file that holds its weights, and the weights."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            return "", load_file(path)
+        with torch.serialization.safe_globals([Namespace]):  # the options of a timm training
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - safetensors and torch raise many kinds for a broken file
         raise MethodError(f"{path}: cannot be read as weights: {error}") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    entry, state = "", content
+    if isinstance(content, dict):
+        entry = next((key for key in WEIGHTS_KEYS if isinstance(content.get(key), dict)), "")
+        state = content[entry] if entry else content
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise MethodError(f"{path}: contains no tensors by name")
-    return state
+    from timm.models import clean_state_dict
+
+    return entry, clean_state_dict(state)
 
 
 class Freezing:

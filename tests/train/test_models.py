@@ -1,7 +1,11 @@
 """Models by name: any of timm's, at any size, with weights of another size."""
 
+from argparse import Namespace
+
 import pytest
+import timm
 import torch
+from safetensors.torch import load_file
 
 from bench.errors import MethodError
 from bench.method import Recipe
@@ -16,6 +20,7 @@ from bench.train.models import (
     build_model,
     layers,
     normalisation,
+    read_weights,
 )
 
 BY_TIMM = {path.stem for path in BASELINES.glob("*.py")} - {"custom_cnn", "resnet18"}
@@ -108,3 +113,29 @@ def test_a_training_records_its_normalisation(make_task):
     task = make_task(recipe)
     fit_predict(task)
     assert task.journal.facts["normalisation"] == {"mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+def test_averaged_weights_of_a_training_are_taken_before_raw_ones_and_named(make_task, tmp_path):
+    """As timm takes them from the same file."""
+    recipe = Recipe(model="resnet18", pretrained="x", image_size=32, epochs=1, batch_size=12,
+                    lr=1e-9)  # fmt: skip
+    raw, averaged = (build_model(recipe, 3, None).state_dict() for _ in range(2))
+    file = tmp_path / "last.pth.tar"
+    content = {
+        "epoch": 3, "args": Namespace(lr=0.1), "state_dict": raw,
+        "state_dict_ema": {f"module.{name}": value for name, value in averaged.items()},
+    }  # fmt: skip
+    torch.save(content, file)
+    found = read_weights(file)
+    assert found.keys() == averaged.keys()
+    assert all(torch.equal(found[name], averaged[name]) for name in averaged)
+    by_timm = timm.models.load_state_dict(str(file))
+    assert all(torch.equal(found[name], by_timm[name]) for name in by_timm)
+    task = make_task(recipe, weights=file)
+    fit_predict(task)
+    assert task.journal.facts["weights_entry"] == "state_dict_ema"
+    assert task.journal.facts["initial_weights"] == "last.pth.tar"
+    trained = load_file(task.folder / "best.safetensors")["conv1.weight"]
+    assert torch.allclose(trained, averaged["conv1.weight"], atol=1e-5)
+    torch.save({"state_dict": raw}, file)
+    assert torch.equal(read_weights(file)["conv1.weight"], raw["conv1.weight"])
