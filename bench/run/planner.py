@@ -132,9 +132,17 @@ class MethodRequest:
     named_weights: bool = False
 
 
+def fixed_options(protocol: Protocol, dataset: str, loaded: LoadedMethod) -> dict[str, Any]:
+    """The options that a protocol fixes for a dataset: in the bench's own methods only.
+
+    They fit the baselines to the size of a dataset; the recipe of a user's file is what is trained.
+    """
+    return protocol.settings(dataset).overrides() if loaded.builtin else {}
+
+
 def resolve_recipe(protocol: Protocol, dataset: str, request: MethodRequest) -> Recipe:
     """The recipe of a training: the method's, with the protocol's and the user's settings."""
-    fixed = protocol.settings(dataset).overrides()
+    fixed = fixed_options(protocol, dataset, request.loaded)
     if request.named_weights:
         # the recipe's pretraining data is of its weights; the user declares that of another file
         fixed["pretraining_data"] = None
@@ -186,7 +194,7 @@ def variant_of(
     protocol: Protocol, dataset: str, request: MethodRequest, pixels: Pixels
 ) -> dict[str, Any]:
     """Differences to the method's recipe under this protocol, and to the original pixels."""
-    own = protocol.settings(dataset).overrides()
+    own = fixed_options(protocol, dataset, request.loaded)
     base = request.loaded.method.recipe.with_overrides(own).model_dump()
     recipe = resolve_recipe(protocol, dataset, request).model_dump()
     variant = {name: recipe[name] for name in recipe if recipe[name] != base[name]}

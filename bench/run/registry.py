@@ -19,7 +19,7 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -48,6 +48,7 @@ class LoadedMethod:
                    method; of an installed package, hash of all its Python files
     address        argument of `load_method` for exactly this method, in any folder
     given          argument of --method, on any machine
+    builtin        whether it is a baseline or an example of the bench
     """
 
     method: Method
@@ -56,6 +57,7 @@ class LoadedMethod:
     source_sha256: str
     address: str = field(default="")
     given: str = field(default="")
+    builtin: bool = False
 
 
 def method_files(folder: Path) -> dict[str, Path]:
@@ -86,11 +88,12 @@ def load_method(name_or_file: str, folder: Path) -> LoadedMethod:
         path = Path(name_or_file)
         if not path.is_file():
             raise MethodError(f"{path}: no such method file")
-        own = {file.resolve() for file in files.values()}
-        taken = RESERVED if path.resolve() in own else RESERVED | set(files)
-        return _from_file(path, taken, path.name)
+        builtin = path.resolve() in {file.resolve() for file in files.values()}
+        taken = RESERVED if builtin else RESERVED | set(files)
+        return replace(_from_file(path, taken, path.name), builtin=builtin)
     if name_or_file in files:
-        return _from_file(files[name_or_file], RESERVED, name_or_file)
+        path = files[name_or_file]
+        return replace(_from_file(path, RESERVED, name_or_file), builtin=True)
     point, name = name_or_file.startswith(f"{GROUP}:"), name_or_file.removeprefix(f"{GROUP}:")
     if name in installed:
         return _from_package(installed[name], RESERVED if point else RESERVED | set(files))

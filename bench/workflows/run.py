@@ -24,6 +24,7 @@ from bench.run.planner import (
     Pixels,
     drop_inactive,
     find_weights,
+    fixed_options,
     longest_first,
     own_inactive,
     plan_jobs,
@@ -181,6 +182,7 @@ def plan_run(bench: OpenBench, options: RunOptions, on_event: OnEvent = ignore) 
     refuse_unwritable(options.results)
     sweep(options.results)
     requests = _requests(options, on_event)
+    _tell_fixed_options(bench, requests, on_event)
     chains = _chains(bench, requests)
     nothing = dict.fromkeys(chains, Pixels("", {}, native=True))
     _jobs(bench, options, requests, nothing)  # refuses wrong options before images are read
@@ -228,6 +230,26 @@ def _requests(options: RunOptions, on_event: OnEvent) -> list[MethodRequest]:
             on_event(Message(f"{name}: recipe options without effect: {inactive}"))
     _refuse_ineffective(options, requests)
     return requests
+
+
+def _tell_fixed_options(
+    bench: OpenBench, requests: Sequence[MethodRequest], on_event: OnEvent
+) -> None:
+    """Tell which options the protocol sets in which of the bench's own methods."""
+    protocol, dataset = bench.protocol, bench.dataset.name
+    methods: dict[str, list[str]] = {}
+    for request in requests:
+        method = request.loaded.method
+        changed = [
+            f"{name}={value}"
+            for name, value in fixed_options(protocol, dataset, request.loaded).items()
+            if name not in request.overrides and value != getattr(method.recipe, name)
+        ]
+        if changed:
+            methods.setdefault(", ".join(changed), []).append(method.name)
+    for options, names in methods.items():
+        own = listing(list(dict.fromkeys(names)))
+        on_event(Message(f"protocol {protocol.name} sets {options} for {dataset} in {own}"))
 
 
 def _refuse_same_names(names: Sequence[str]) -> None:

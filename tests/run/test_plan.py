@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,8 +20,10 @@ from bench.run.planner import (
     plan_jobs,
     resolve_recipe,
     row_name,
+    variant_of,
 )
 from bench.run.registry import load_method, method_names, split_passport
+from bench.workflows.run import _tell_fixed_options
 from tests.conftest import ROOT
 
 PROTOCOL = """
@@ -71,6 +74,28 @@ def test_a_plan_has_every_seed_repeat_and_fold_once(small_manifest):
 def test_the_protocols_own_settings_keep_the_methods_name(small_manifest):
     assert plan(small_manifest)[0].row == "custom_cnn"
     assert plan(small_manifest, overrides={"epochs": "3", "image_size": 16})[0].row == "custom_cnn"
+
+
+def test_the_recipe_of_a_users_file_is_what_is_trained(tmp_path):
+    """The protocol sets epochs and size of the bench's own methods alone."""
+    file = tmp_path / "mine.py"
+    file.write_text("from bench.method import Recipe\nRECIPE = Recipe(image_size=64, epochs=1)\n")
+    protocol = parse_protocol(PROTOCOL, "p")
+    mine = MethodRequest(load_method(str(file), ROOT / "baselines"), {}, Weights())
+    recipe = resolve_recipe(protocol, "small", mine)
+    assert (recipe.image_size, recipe.epochs) == (64, 1)
+    assert variant_of(protocol, "small", replace(mine, overrides={"epochs": "1"}), OWN) == {}
+    for given in ("custom_cnn", str(ROOT / "baselines" / "custom_cnn.py")):
+        own = MethodRequest(load_method(given, ROOT / "baselines"), {}, Weights())
+        recipe = resolve_recipe(protocol, "small", own)
+        assert (recipe.image_size, recipe.epochs) == (16, 3)
+    bench = SimpleNamespace(protocol=protocol, dataset=SimpleNamespace(name="small"))
+    events = []
+    _tell_fixed_options(bench, [mine, own, replace(own, overrides={"epochs": 9})], events.append)
+    assert [event.text for event in events] == [
+        "protocol p sets image_size=16, epochs=3 for small in custom_cnn",
+        "protocol p sets image_size=16 for small in custom_cnn",
+    ]
 
 
 def test_what_differs_is_named_in_the_row_and_spelled_out(small_manifest):
