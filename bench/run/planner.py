@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from bench.data.fold_task import metadata_sha256
 from bench.data.preprocess import Chain, preprocessing
 from bench.dataset import Dataset
 from bench.errors import MethodError, ProtocolError, listing
@@ -21,7 +22,7 @@ from bench.job import Job, JobFile, RunRecord, digest
 from bench.method import Method, Recipe
 from bench.protocol import Protocol
 from bench.recipe import TrainingSetup, describe_inactive, inactive_options
-from bench.run.registry import LoadedMethod, trained_by_engine
+from bench.run.registry import LoadedMethod, inputs_sha256, trained_by_engine
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 HUB_FILE = "model.safetensors"
@@ -215,6 +216,11 @@ def row_name(method: str, variant: Mapping[str, Any]) -> str:
     return f"{method}@{digest(dict(variant))[:8]}" if variant else method
 
 
+def reads_metadata(method: Method, recipe: Recipe) -> bool:
+    """Whether a method can read age, sex and localization: one with its own training can."""
+    return recipe.metadata != "none" or not trained_by_engine(method)
+
+
 def plan_jobs(
     protocol: Protocol,
     dataset: Dataset,
@@ -242,6 +248,8 @@ def plan_jobs(
         recipe.refuse_other_classes(dataset.classes)
         own = pixels[preprocessing(recipe)]
         variant = variant_of(protocol, dataset.name, request, own)
+        inputs = inputs_sha256(request.loaded)
+        metadata = metadata_sha256(dataset) if reads_metadata(method, recipe) else ""
         for seed in seeds:
             for repeat in range(protocol.split.repeats):
                 jobs += [
@@ -258,6 +266,8 @@ def plan_jobs(
                         roster_sha256=dataset.roster_sha256,
                         pixels_sha256=own.sha256,
                         weights_sha256=request.weights.sha256,
+                        metadata_sha256=metadata,
+                        inputs_sha256=inputs,
                         seed=seed,
                         repeat=repeat,
                         fold=fold,

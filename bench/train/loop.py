@@ -19,6 +19,7 @@ from torch import nn
 
 from bench.errors import MethodError
 from bench.io import DeferredSignal, defer_signals
+from bench.job import engine_sha256
 from bench.method import FoldTask
 from bench.train import checkpoint, diagnostics, sampling
 from bench.train import fabric as distributed
@@ -374,6 +375,7 @@ def environment(fabric: Fabric) -> dict[str, Any]:
         "processes": fabric.world_size,
         "threads": torch.get_num_threads(),
         "precision": distributed.precision_name(fabric),
+        "code of the bench": engine_sha256()[:8],
     }
 
 

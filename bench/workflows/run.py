@@ -15,7 +15,7 @@ from bench.data.fold_task import fold_table, write_fold_table
 from bench.data.open import DatasetSpec, OpenDataset
 from bench.data.preprocess import Chain, described, preprocessing, recorded
 from bench.errors import BenchError, listing
-from bench.job import Job, JobFile, JobLocation
+from bench.job import Job, JobFile, JobLocation, engine_sha256
 from bench.method import Method
 from bench.protocol import PARTS
 from bench.run.local import gpu_count, gpu_slots, run_local
@@ -32,12 +32,14 @@ from bench.run.planner import (
 )
 from bench.run.registry import load_method, trained_by_engine
 from bench.run.results import (
-    is_done,
+    is_finished,
     job_folder,
     records,
+    refuse_mixing,
     refuse_replacing,
     refuse_unwritable,
     sweep,
+    version_row,
 )
 from bench.run.supervisor import Outcome
 from bench.settings import BASELINES, BENCH, DEFAULT_METHODS, DEFAULT_RESULTS
@@ -63,6 +65,7 @@ class RunOptions:
     weights    file of pretrained weights, or a folder with <model>.safetensors
     unlabelled folder of images without labels, for pseudo-labels
     replace    train finished jobs again that other code, weights or threads made
+    mix_code   continue rows whose finished folds other code of the bench made; marks them
     job_timeout in seconds, job_memory and job_disk in GiB: limits of each job
     """
 
@@ -87,6 +90,7 @@ class RunOptions:
     weights: Path | None = None
     unlabelled: Path | None = None
     replace: bool = False
+    mix_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,8 @@ def plan_run(bench: OpenBench, options: RunOptions, on_event: OnEvent = ignore) 
     planned = [
         (request, job) for request in requests for job in _jobs(bench, options, [request], pixels)
     ]
+    if not options.replace:
+        planned = _versioned(planned, options.results, on_event)
     return _with_waiting(_located(bench, options, planned, caches, further), options)
 
 
@@ -346,6 +352,23 @@ def _refuse_without_engine(methods: Sequence[Method]) -> None:
         )
 
 
+def _versioned(
+    planned: Sequence[tuple[MethodRequest, Job]], results: Path, on_event: OnEvent
+) -> list[tuple[MethodRequest, Job]]:
+    """The jobs with the names of their rows: a changed method gets a row beside the old one."""
+    first = {job.row: job for _, job in planned}
+    names = {row: version_row(results, job) for row, job in first.items()}
+    for row, name in names.items():
+        if name != row:
+            on_event(
+                Message(
+                    f"{first[row].method}: its code has changed since row {row} was trained; the "
+                    f"new version is row {name}, the finished rows stay"
+                )
+            )
+    return [(request, job.model_copy(update={"row": names[job.row]})) for request, job in planned]
+
+
 def _located(
     bench: OpenBench,
     options: RunOptions,
@@ -377,6 +400,7 @@ def _located(
             disk_gib=options.job_disk,
             tensorboard=options.tensorboard,
             unlabelled=None if unlabelled is None else str(unlabelled.folder.resolve()),
+            engine_sha256=engine_sha256() if options.replace else "",
         )
         command = _command(job.protocol, options, request)
         files.append(JobFile(id=job.id, command=command, job=job, place=location))
@@ -385,9 +409,11 @@ def _located(
 
 def _with_waiting(files: Sequence[JobFile], options: RunOptions) -> Plan:
     """The plan with the jobs that are not done. Raises ResultsError if finished jobs were lost."""
-    waiting = [file for file in files if not is_done(Path(file.place.folder), file.job)]
+    waiting = [file for file in files if not is_finished(file)]
     if not options.replace:
         refuse_replacing([(Path(file.place.folder), file.job) for file in waiting])
+        if not options.mix_code:
+            refuse_mixing(options.results, [file.job for file in waiting])
     places = dict.fromkeys((file.job.protocol, file.job.dataset) for file in waiting)
     known = [record for place in places for _, record in records(options.results, *place)]
     return Plan(tuple(files), tuple(longest_first(waiting, known)))

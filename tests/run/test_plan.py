@@ -9,7 +9,7 @@ import pytest
 
 from bench.data.preprocess import preprocessing
 from bench.errors import MethodError, ProtocolError
-from bench.job import digest
+from bench.job import different_parts, digest
 from bench.method import Recipe
 from bench.protocol import parse_protocol
 from bench.run.planner import (
@@ -130,10 +130,34 @@ def test_a_job_on_one_device_without_arms_is_the_one_it_was_before_there_were_an
     job = plan(small_manifest)[1]
     assert job.twin is None
     assert job.draws_column == job.column == 1
-    new = {"twin", "devices"}
+    new = {"twin", "devices", "metadata_sha256", "inputs_sha256"}
     without = job.model_dump(exclude={"variant", "row", "recipe", "repeat", "fold"} | new)
     assert job.id == digest(without | {"recipe": job.recipe.changed_options()})[:16]
     assert job.model_copy(update={"devices": 2}).row_id != job.row_id
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "reads"),
+    [("custom_cnn", {}, False), ("custom_cnn", {"metadata": "late"}, True),
+     ("metadata_logistic", {}, True)],
+)  # fmt: skip
+def test_metadata_is_part_of_the_id_where_a_method_can_read_it(
+    small_manifest, method, overrides, reads
+):
+    request = MethodRequest(load_method(method, ROOT / "baselines"), overrides, Weights())
+    protocol = parse_protocol(PROTOCOL, "p")
+
+    def planned(dataset):
+        return plan_jobs(
+            protocol, dataset, "cd" * 32, [request], dict.fromkeys(CHAINS, OWN), seeds=[0],
+            folds=[0], threads=1,
+        )[0]  # fmt: skip
+
+    older = replace(small_manifest, table=small_manifest.table.assign(age=80.0))
+    one, other = planned(small_manifest), planned(older)
+    assert bool(one.metadata_sha256) is reads
+    assert (one.id != other.id) is reads
+    assert different_parts(one, other) == ("metadata (age, sex, site)" if reads else "")
 
 
 def test_a_fold_that_the_protocol_lacks_is_refused(small_manifest):
