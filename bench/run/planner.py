@@ -63,7 +63,7 @@ def find_weights(recipe: Recipe, given: Path | None) -> Weights:
 def _stated_name(path: Path) -> str:
     """The name architecture.tag that a file of weights states; "" if it states none.
 
-    It is the file's name, or stands in the config.json that the hub keeps beside a file.
+    The name is that of the file, or it is in the config.json that the hub keeps beside a file.
     """
     if path.name != HUB_FILE:
         return path.stem if "." in path.stem else ""

@@ -156,6 +156,7 @@ def _facts(
     runs = list(choice.runs.values())
     records = [run.record for run in runs]
     first = records[0]
+    precision = first.facts.get("precision")
     members = first.job.members
     notes = _notes(records)
     if choice.excluded:
@@ -184,6 +185,7 @@ def _facts(
             **first.versions,
             **{name: str(value) for name, value in first.host.items()},
             "device": first.device,
+            **({"precision": str(precision)} if precision else {}),
             "threads": str(first.job.threads),
             **_learning(first),
             "commit": ", ".join(dict.fromkeys(record.git_commit for record in records)),

@@ -236,7 +236,10 @@ class Training:
             norm = self.fabric.clip_gradients(
                 self.wrapped, optimizer, max_norm=self.recipe.grad_clip, error_if_nonfinite=False
             )
-            progress.epoch.norm_sum += cast("torch.Tensor", norm)
+            norm = cast("torch.Tensor", norm)
+            if distributed.gradient_scaler(self.fabric) is not None:
+                norm = norm.nan_to_num(posinf=0)  # the scaler skips this step and scales less
+            progress.epoch.norm_sum += norm
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         progress.step += 1
@@ -244,7 +247,7 @@ class Training:
 
     def _refuse_not_finite(self, epoch: int) -> None:
         """Raise TrainingError instead of keeping a state with a value that is not finite."""
-        current = self.progress.epoch
+        current, scaler = self.progress.epoch, distributed.gradient_scaler(self.fabric)
         loss, norm = current.loss_sum.item() / current.batches, current.norm_sum.item()
         if not math.isfinite(loss):
             fault = f"the loss is {loss}"
@@ -252,9 +255,12 @@ class Training:
             fault = f"the gradient's norm is {norm}"
         elif not all(bool(each.isfinite().all()) for each in self.model.state_dict().values()):
             fault = "the weights are not finite"
+        elif scaler is not None and scaler.get_scale() < 1:
+            fault = "the gradients overflow in fp16 with every scale"
         else:
             return
         cure = "lower lr" if self.recipe.grad_clip is not None else "lower lr, or set grad_clip"
+        cure += ", or set amp=false" if scaler is not None else ""
         raise TrainingError(
             f"{fault} in epoch {epoch + 1}, step {current.batches}; the last good state is kept; "
             f"{cure}"
@@ -341,6 +347,7 @@ class Training:
             "ema": self.ema.state_dict(),
             "optimizer": self.phase.optimizer.state_dict(),
             "schedule": self.phase.schedule.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
             "environment": environment(self.fabric),
             "warnings": self.warnings.texts,
         }
@@ -357,6 +364,7 @@ class Training:
         self.ema.load_state_dict(kept.state["ema"])
         self.phase.optimizer.load_state_dict(kept.state["optimizer"])
         self.phase.schedule.load_state_dict(kept.state["schedule"])
+        self.fabric.strategy.precision.load_state_dict(kept.state["precision"])
         for name, text in kept.state["warnings"].items():
             self.warnings.add(name, text)
         changes = diagnostics.changes(kept.state["environment"], environment(self.fabric))

@@ -183,6 +183,12 @@ def test_facts_that_are_no_numbers_cost_nothing(tmp_path):
     assert not {"epochs", "parameters"} & set(facts.cost)
 
 
+def test_a_row_states_the_precision_of_its_trainings(tmp_path):
+    finish(tmp_path, make_job(0), facts={"precision": "fp16-mixed"})
+    ((_, facts),) = collect(tmp_path)
+    assert facts.environment["precision"] == "fp16-mixed"
+
+
 def test_a_row_has_the_number_of_learning_and_of_all_parameters(tmp_path):
     finish(tmp_path, make_job(0), facts={"parameters": 1_000_000, "learning_parameters": 3591})
     ((_, facts),) = collect(tmp_path)
