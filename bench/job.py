@@ -221,6 +221,7 @@ class JobLocation(_Frozen):
     tensorboard   whether the training writes TensorBoard events
     unlabelled    folder of the image cache of unlabelled images; None: the job has none
     engine_sha256  a finished job counts as done only if this engine made it; "": any engine
+    keep_state    whether a finished job keeps the state of its training
     """
 
     method_file: AnyPath
@@ -236,6 +237,7 @@ class JobLocation(_Frozen):
     tensorboard: bool = True
     unlabelled: AnyPath | None = None
     engine_sha256: str = ""
+    keep_state: bool = False
 
     @property
     def limits(self) -> ResourceLimits:

@@ -154,7 +154,8 @@ def _unlisted_files(folder: Path, record: RunRecord) -> Iterator[Path]:
     for path in filter(Path.is_file, sorted(folder.rglob("*"))):
         inside = path.relative_to(folder)
         listed = inside.as_posix() in record.files or path.name in results.UNHASHED
-        if not (listed or inside.parts[0] in FREE or path.name.startswith(".")):
+        free = inside.parts[0] in FREE or path.name.startswith(".")
+        if not (listed or free or results.is_training_state(path)):
             yield path
 
 

@@ -12,6 +12,7 @@ record.json is written last and atomically: it marks a finished job.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -147,6 +148,8 @@ HISTORY = "history.csv"
 TABLE = "test_predictions.csv"
 REPORT = "classification_report.txt"
 TENSORBOARD = "tensorboard"
+CHECKPOINTS = "checkpoints"
+TRAINING_STATE = ("last.pt", "previous.pt")
 LOCK = "job.lock"
 ABANDONED_SECONDS = 24 * 3600
 SLOT = re.compile(r"/seed(\d+)(?:/r(\d+))?/fold(\d+)$", re.ASCII)
@@ -448,8 +451,27 @@ def files_beside_record(folder: Path) -> dict[str, str]:
     return {
         name: sha256_of(path)
         for name, path in names.items()
-        if name not in UNHASHED and not path.name.startswith(".")
+        if name not in UNHASHED and not path.name.startswith(".") and not is_training_state(path)
     }
+
+
+def is_training_state(path: Path) -> bool:
+    """Whether a file is the state of an interrupted training by the bench's engine.
+
+    Its first bytes are the hash of the rest; another program's last.pt is a result.
+    """
+    if path.name not in TRAINING_STATE:
+        return False
+    with path.open("rb") as stream:
+        stated = stream.read(hashlib.sha256().digest_size)
+        return stated == hashlib.file_digest(stream, "sha256").digest()
+
+
+def remove_training_state(folder: Path) -> None:
+    """Remove the states of interrupted trainings from the folder of a finished job."""
+    for path in sorted((folder / CHECKPOINTS).rglob("*.pt")):
+        if is_training_state(path):
+            path.unlink(missing_ok=True)
 
 
 def is_locked(folder: Path) -> bool:

@@ -107,6 +107,8 @@ def helper_rank(job: Job) -> int:
 def run_job(job_file: JobFile) -> RunRecord:
     """Run one job and write its record; a finished job is returned unchanged.
 
+    The state with which an interrupted training continues is removed after the record is written.
+
     Raises JobBusyError, MethodError, PredictionError or any exception of the method; then there is
     no record.
     """
@@ -115,9 +117,11 @@ def run_job(job_file: JobFile) -> RunRecord:
     try:
         with lock:
             done = results.read_record(folder)
-            if done is not None and results.is_finished(job_file):
-                return done
-            return _run(job_file, folder)
+            finished = done is not None and results.is_finished(job_file)
+            record = done if done is not None and finished else _run(job_file, folder)
+            if not job_file.place.keep_state:
+                results.remove_training_state(folder)
+            return record
     except Timeout:
         raise JobBusyError(f"{folder}: another process is working on this job") from None
 
@@ -176,7 +180,7 @@ def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]
         device=place.device,
         threads=job.threads,
         weights=Path(place.weights) if place.weights else None,
-        folder=Path(place.folder) / "checkpoints",
+        folder=Path(place.folder) / results.CHECKPOINTS,
         journal=journal,
         chain=tuple(store.index.chain),
         devices=job.devices,

@@ -66,6 +66,7 @@ class RunOptions:
     unlabelled folder of images without labels, for pseudo-labels
     replace    train finished jobs again that other code, weights or threads made
     mix_code   continue rows whose finished folds other code of the bench made; marks them
+    keep_state keep the state of the training (last.pt) of finished jobs
     job_timeout in seconds, job_memory and job_disk in GiB: limits of each job
     """
 
@@ -91,6 +92,7 @@ class RunOptions:
     unlabelled: Path | None = None
     replace: bool = False
     mix_code: bool = False
+    keep_state: bool = False
 
 
 @dataclass(frozen=True)
@@ -401,6 +403,7 @@ def _located(
             tensorboard=options.tensorboard,
             unlabelled=None if unlabelled is None else str(unlabelled.folder.resolve()),
             engine_sha256=engine_sha256() if options.replace else "",
+            keep_state=options.keep_state,
         )
         command = _command(job.protocol, options, request)
         files.append(JobFile(id=job.id, command=command, job=job, place=location))
