@@ -27,7 +27,7 @@ from bench.data.cache import cache_folder
 from bench.io import refuse_unwritable
 from bench.recipe import gpu_precision
 from bench.run.local import gpu_count
-from bench.run.planner import HUB_FILE
+from bench.run.planner import HUB_FILE, from_package
 from bench.run.registry import load_method, method_names
 from bench.run.worker import host_facts
 
@@ -236,9 +236,12 @@ def weights(baselines: Path) -> Iterator[Finding]:
         wanted = load_method(name, baselines).method.recipe.pretrained
         if wanted is not None:
             cached = isinstance(try_to_load_from_cache(wanted, HUB_FILE), str)
+            cached = cached or from_package(wanted) is not None
             (here if cached else absent).append(name)
     if here:
-        yield Finding("ok", "pretrained weights", f"in the hub's cache: {', '.join(here)}")
+        yield Finding(
+            "ok", "pretrained weights", f"in the hub's cache or a package: {', '.join(here)}"
+        )
     if absent:
         yield Finding(
             "note",

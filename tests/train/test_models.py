@@ -139,3 +139,32 @@ def test_averaged_weights_of_a_training_are_taken_before_raw_ones_and_named(make
     assert torch.allclose(trained, averaged["conv1.weight"], atol=1e-5)
     torch.save({"state_dict": raw}, file)
     assert torch.equal(read_weights(file)["conv1.weight"], raw["conv1.weight"])
+
+
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def names_of_efficientnet_pytorch(blocks):
+    """The names of that package in the order of its layers, which is timm's."""
+
+    def norm(name):
+        return [f"{name}.{each}" for each in NORM]
+
+    names = ["_conv_stem.weight", *norm("_bn0")]
+    for number in range(blocks):
+        own = ["_depthwise_conv.weight", *norm("_bn1"), "_project_conv.weight", *norm("_bn2")]
+        expansion = ["_expand_conv.weight", *norm("_bn0")] if number else []
+        names += [f"_blocks.{number}.{name}" for name in expansion + own]
+    return [*names, "_conv_head.weight", *norm("_bn1"), "_fc.weight", "_fc.bias"]
+
+
+def test_weights_of_efficientnet_pytorch_are_read_by_timms_names(tmp_path):
+    recipe = Recipe(model="tf_efficientnet_lite0")
+    made = build_model(recipe, 1000, None).state_dict()
+    made = {name: torch.rand(value.shape).to(value.dtype) for name, value in made.items()}
+    names = names_of_efficientnet_pytorch(16)
+    torch.save(dict(zip(names, made.values(), strict=True)), tmp_path / "lite0.pth")
+    model = build_model(recipe, 3, tmp_path / "lite0.pth")
+    body = {name: value for name, value in model.state_dict().items() if "classifier" not in name}
+    assert len(body) == len(made) - 2
+    assert all(torch.equal(value, made[name]) for name, value in body.items())
