@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,6 +19,7 @@ from bench.errors import ResultsError
 from bench.io import class_fault
 from bench.method import Recipe
 from bench.predictions import TrainingKey
+from bench.settings import PACKAGE
 
 MEMBERS = "ensemble of"
 """Key of the members in the variant of an ensemble."""
@@ -85,6 +87,8 @@ class Job(_Frozen):
     classes         class names in the order of the probability columns
     roster_sha256, pixels_sha256  the data: image list and labels; files and preprocessing
     weights_sha256  pretrained weights, "" for training from scratch
+    metadata_sha256  age, sex and localization by image id; "" for a method that cannot read them
+    inputs_sha256  input files that the method declares, "" if it declares none
     column          the fold over all repeats: repeat x folds + fold
     twin            paired column: the column of the first arm, which has the same test part and
                     random draws; None for a protocol without arms
@@ -103,6 +107,8 @@ class Job(_Frozen):
     roster_sha256: str
     pixels_sha256: str
     weights_sha256: str = ""
+    metadata_sha256: str = ""
+    inputs_sha256: str = ""
     seed: Seed
     repeat: Column
     fold: Column
@@ -144,7 +150,54 @@ class Job(_Frozen):
         apart = {"variant", "row", "recipe", "seed", "repeat", "fold", "column", "twin"}
         if self.devices == 1:
             apart.add("devices")  # a hash of a job on one device does not contain it
+        # nor does the hash of a job that reads no metadata and declares no inputs
+        apart |= {name for name in ("metadata_sha256", "inputs_sha256") if not getattr(self, name)}
         return self.model_dump(exclude=apart) | {"recipe": self.recipe.changed_options()}
+
+
+PARTS = {
+    "method_source": "code of the method",
+    "recipe": "recipe",
+    "weights_sha256": "weights",
+    "threads": "threads",
+    "devices": "devices",
+    "pixels_sha256": "pixels",
+    "metadata_sha256": "metadata (age, sex, site)",
+    "inputs_sha256": "input files of the method",
+    "roster_sha256": "images or labels",
+    "classes": "classes",
+    "roles_sha256": "roles",
+}
+"""What a job id covers, by the field of a Job; see `different_parts`."""
+
+
+def different_parts(one: Job, other: Job) -> str:
+    """What differs between two jobs of a row: "threads and pixels"; "" if nothing does."""
+    names = [text for name, text in PARTS.items() if getattr(one, name) != getattr(other, name)]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+ENGINE = (
+    "train/*.py",
+    *(f"data/{name}.py" for name in (
+        "appearance", "cache", "fold_task", "images", "metadata_words", "preprocess",
+    )),
+    *(f"{name}.py" for name in ("calibrate", "dataset", "method", "predictions", "recipe")),
+    "run/worker.py",
+)  # fmt: skip
+"""Source files below bench/ that compute the predictions of a job. Readers of datasets are not
+included, since what they read is part of the job id."""
+
+
+@cache
+def engine_sha256() -> str:
+    """Hash of the source of the bench that computes predictions, read once a process."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in ENGINE for path in PACKAGE.glob(pattern)):
+        source = path.read_text(encoding="utf-8")  # the same for both kinds of line ends
+        name = path.relative_to(PACKAGE).as_posix()
+        digest.update(f"{name} {hashlib.sha256(source.encode()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +220,8 @@ class JobLocation(_Frozen):
     timeout_seconds, memory_gib, disk_gib  limits of one process of the job; None: no limit
     tensorboard   whether the training writes TensorBoard events
     unlabelled    folder of the image cache of unlabelled images; None: the job has none
+    engine_sha256  a finished job counts as done only if this engine made it; "": any engine
+    keep_state    whether a finished job keeps the state of its training
     """
 
     method_file: AnyPath
@@ -181,6 +236,8 @@ class JobLocation(_Frozen):
     disk_gib: Limit | None = None
     tensorboard: bool = True
     unlabelled: AnyPath | None = None
+    engine_sha256: str = ""
+    keep_state: bool = False
 
     @property
     def limits(self) -> ResourceLimits:
@@ -210,6 +267,8 @@ class RunRecord(_Frozen):
     notes    sentences that every page about this row shows
     command  the command line that reproduces the row
     files    sha256 of every file beside the record
+    engine_sha256  hash of the bench's source that made the predictions; "" in records from before
+                   it was recorded, and of ensembles, which train nothing
     """
 
     id: str
@@ -229,6 +288,7 @@ class RunRecord(_Frozen):
     notes: list[str]
     command: str
     files: dict[Below, str]
+    engine_sha256: str = ""
 
 
 def to_json(content: JobFile | RunRecord) -> str:

@@ -6,7 +6,7 @@ receives the label, diagnosis type, source or group of a test image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -125,8 +125,13 @@ class FoldTask:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method of the bench; fit_predict returns the predictions of the test part."""
+    """A method of the bench; fit_predict returns the predictions of the test part.
+
+    inputs  files or folders that the method reads beside the task (features, tables); their
+            content is part of the job id. A relative path is below the folder of the method's file
+    """
 
     name: str
     recipe: Recipe
     fit_predict: Callable[[FoldTask], Predictions]
+    inputs: Sequence[str | Path] = ()

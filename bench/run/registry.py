@@ -7,7 +7,8 @@ A method file defines one of these names:
     def build_model(num_classes)                  the engine trains the model it returns
     def fit_predict(task)                         a method with its own training
 
-Without METHOD, the file name is the method's name; a RECIPE may accompany either function. An
+Without METHOD, the file name is the method's name; a RECIPE may accompany either function, and
+INPUTS = [paths] declares files that the method reads (with METHOD: Method(..., inputs=[paths])). An
 installed package registers a METHOD or a module by an entry point of `bench.methods`.
 """
 
@@ -19,7 +20,7 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -27,7 +28,9 @@ from types import ModuleType
 from typing import Any
 
 from bench.errors import MethodError, listing
+from bench.io import sha256_of
 from bench.method import OWN_MODEL, Method, Recipe
+from bench.run.local_modules import local_modules, make_importable, with_local_modules
 
 RESERVED = frozenset({"majority", "prior", "uniform", "leaderboard", "sweep"})
 """Names of the reference rows, of the folder of the pages and of the folder of sweeps."""
@@ -45,9 +48,11 @@ class LoadedMethod:
 
     passport       the file's docstring: source, licence, command, measured score
     source_sha256  hash of the file below its passport, so that new figures there do not change the
-                   method; of an installed package, hash of all its Python files
+                   method, and of the modules that it imports from its folder; of an installed
+                   package, hash of all its Python files
     address        argument of `load_method` for exactly this method, in any folder
     given          argument of --method, on any machine
+    builtin        whether it is a baseline or an example of the bench
     """
 
     method: Method
@@ -56,6 +61,7 @@ class LoadedMethod:
     source_sha256: str
     address: str = field(default="")
     given: str = field(default="")
+    builtin: bool = False
 
 
 def method_files(folder: Path) -> dict[str, Path]:
@@ -86,11 +92,12 @@ def load_method(name_or_file: str, folder: Path) -> LoadedMethod:
         path = Path(name_or_file)
         if not path.is_file():
             raise MethodError(f"{path}: no such method file")
-        own = {file.resolve() for file in files.values()}
-        taken = RESERVED if path.resolve() in own else RESERVED | set(files)
-        return _from_file(path, taken, path.name)
+        builtin = path.resolve() in {file.resolve() for file in files.values()}
+        taken = RESERVED if builtin else RESERVED | set(files)
+        return replace(_from_file(path, taken, path.name), builtin=builtin)
     if name_or_file in files:
-        return _from_file(files[name_or_file], RESERVED, name_or_file)
+        path = files[name_or_file]
+        return replace(_from_file(path, RESERVED, name_or_file), builtin=True)
     point, name = name_or_file.startswith(f"{GROUP}:"), name_or_file.removeprefix(f"{GROUP}:")
     if name in installed:
         return _from_package(installed[name], RESERVED if point else RESERVED | set(files))
@@ -106,13 +113,17 @@ def _from_file(path: Path, taken: frozenset[str] | set[str], given: str) -> Load
     except UnicodeDecodeError:
         raise MethodError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     passport, body = split_passport(source, path)
+    modules = local_modules(path.resolve())
+    source_sha256 = with_local_modules(body, modules)
+    if modules:
+        make_importable(path.resolve(), modules)
     method = _method_of(_run(path.resolve()), path.stem, str(path))
     refuse_name(method.name, taken, str(path))
     return LoadedMethod(
         method=method,
         file=path.resolve(),
         passport=passport,
-        source_sha256=hashlib.sha256(body.encode()).hexdigest(),
+        source_sha256=source_sha256,
         address=str(path.resolve()),
         given=given,
     )
@@ -187,10 +198,14 @@ def _run(path: Path) -> ModuleType:
         raise MethodError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    # a cached .pyc of a module that changed within a second and kept its size would be used
+    writes_nothing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise MethodError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.dont_write_bytecode = writes_nothing
     return module
 
 
@@ -215,10 +230,32 @@ def _method_of(module: ModuleType, name: str, where: str) -> Method:
             f"{where}: defines both build_model and fit_predict; remove one: the engine trains the "
             "model of build_model, and fit_predict replaces the engine"
         )
+    inputs = getattr(module, "INPUTS", ())
+    if isinstance(inputs, str) or not all(isinstance(each, str | Path) for each in inputs):
+        raise MethodError(f'{where}: INPUTS is a list of paths, such as ["features.npz"]')
     if build is not None:
         own = recipe.with_overrides({"model": OWN_MODEL})
-        return Method(name, own, partial(engine, build_model=build))
-    return Method(name, recipe, fit)
+        return Method(name, own, partial(engine, build_model=build), inputs)
+    return Method(name, recipe, fit, inputs)
+
+
+def inputs_sha256(loaded: LoadedMethod) -> str:
+    """Hash of the input files that a method declares, in their order; "" if it declares none.
+
+    A relative path is below the folder of the method's file; of a folder, all files count. Raises
+    MethodError for a path that does not exist.
+    """
+    digest = hashlib.sha256()
+    for given in loaded.method.inputs:
+        path = loaded.file.parent / given
+        if not path.exists():
+            raise MethodError(f"{loaded.given}: declares the input {given}, which does not exist")
+        files = (
+            sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+        )
+        for file in files:
+            digest.update(f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n".encode())
+    return digest.hexdigest() if loaded.method.inputs else ""
 
 
 def refuse_name(name: str, taken: frozenset[str] | set[str], where: str) -> None:

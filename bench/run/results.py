@@ -12,11 +12,12 @@ record.json is written last and atomically: it marks a finished job.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from bench.errors import PredictionError, ResultsError
+from bench.errors import PredictionError, ResultsError, listing
 from bench.io import (
     MOST_BYTES,
     MOST_TEXT,
@@ -37,7 +38,16 @@ from bench.io import (
     text_cell,
     write_atomically,
 )
-from bench.job import Job, JobFile, RunRecord, parse_job_file, parse_record, to_json
+from bench.job import (
+    Job,
+    JobFile,
+    RunRecord,
+    different_parts,
+    engine_sha256,
+    parse_job_file,
+    parse_record,
+    to_json,
+)
 from bench.predictions import Predictions, TrainingKey
 
 if TYPE_CHECKING:
@@ -138,6 +148,8 @@ HISTORY = "history.csv"
 TABLE = "test_predictions.csv"
 REPORT = "classification_report.txt"
 TENSORBOARD = "tensorboard"
+CHECKPOINTS = "checkpoints"
+TRAINING_STATE = ("last.pt", "previous.pt")
 LOCK = "job.lock"
 ABANDONED_SECONDS = 24 * 3600
 SLOT = re.compile(r"/seed(\d+)(?:/r(\d+))?/fold(\d+)$", re.ASCII)
@@ -325,6 +337,14 @@ def is_done(folder: Path, job: Job) -> bool:
     return record is not None and record.id == job.id and not file_faults(folder, record)
 
 
+def is_finished(job_file: JobFile) -> bool:
+    """Whether a job is done, by the engine that its file asks for if it asks for one."""
+    folder, engine = Path(job_file.place.folder), job_file.place.engine_sha256
+    record = read_record(folder)
+    of_engine = record is not None and engine in {"", record.engine_sha256}
+    return of_engine and is_done(folder, job_file.job)
+
+
 def file_faults(folder: Path, record: RunRecord, *, hashed: bool = True) -> list[str]:
     """A message for each file of predictions that is missing or, if hashed, has changed."""
     cure = "run again, which repeats this fold (verify-results lists all damaged files)"
@@ -350,7 +370,7 @@ def prepare(job_file: JobFile) -> Literal["ready", "done", "busy"]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK, timeout=0):
-            if is_done(folder, job_file.job):
+            if is_finished(job_file):
                 return "done"
             _make_ready(folder, job_file)
             return "ready"
@@ -431,8 +451,27 @@ def files_beside_record(folder: Path) -> dict[str, str]:
     return {
         name: sha256_of(path)
         for name, path in names.items()
-        if name not in UNHASHED and not path.name.startswith(".")
+        if name not in UNHASHED and not path.name.startswith(".") and not is_training_state(path)
     }
+
+
+def is_training_state(path: Path) -> bool:
+    """Whether a file is the state of an interrupted training by the bench's engine.
+
+    Its first bytes are the hash of the rest; another program's last.pt is a result.
+    """
+    if path.name not in TRAINING_STATE:
+        return False
+    with path.open("rb") as stream:
+        stated = stream.read(hashlib.sha256().digest_size)
+        return stated == hashlib.file_digest(stream, "sha256").digest()
+
+
+def remove_training_state(folder: Path) -> None:
+    """Remove the states of interrupted trainings from the folder of a finished job."""
+    for path in sorted((folder / CHECKPOINTS).rglob("*.pt")):
+        if is_training_state(path):
+            path.unlink(missing_ok=True)
 
 
 def is_locked(folder: Path) -> bool:
@@ -450,17 +489,65 @@ def is_locked(folder: Path) -> bool:
 
 
 def refuse_replacing(jobs: Sequence[tuple[Path, Job]]) -> None:
-    """Raise ResultsError if a finished job of other code, threads or weights would be lost."""
+    """Raise ResultsError that names what differs if a finished job of another id would be lost."""
     lost = [
-        folder
+        (folder, different_parts(record.job, job))
         for folder, job in jobs
         if (record := read_record(folder)) is not None and record.id != job.id
     ]
     if lost:
+        folder, parts = lost[0]
         raise ResultsError(
-            f"{len(lost)} finished jobs used other code, threads, weights or pixels (first: "
-            f"{lost[0]}); give another folder with --results, or --replace to train them again"
+            f"{len(lost)} finished jobs differ from this run in {parts} (first: {folder}); give "
+            "another folder with --results, or --replace to train them again"
         )
+
+
+def folds_of_other_engines(root: Path, jobs: Iterable[Job]) -> list[tuple[Path, RunRecord]]:
+    """The finished jobs of the rows of these jobs that other source code of the bench made."""
+    rows = {row_folder(root, job): job for job in jobs}
+    return [
+        (folder, record)
+        for row, job in rows.items()
+        for folder, record in _records_of_row(row)
+        if record.job.row_id == job.row_id and record.engine_sha256 != engine_sha256()
+    ]
+
+
+def refuse_mixing(root: Path, jobs: Sequence[Job]) -> None:
+    """Raise ResultsError if these jobs would continue rows of other source code of the bench."""
+    others = folds_of_other_engines(root, jobs)
+    if not others:
+        return
+    commits = sorted({record.git_commit[:9] or "unknown" for _, record in others})
+    raise ResultsError(
+        f"{len(others)} finished folds of these rows were made by other code of the bench (commit "
+        f"{listing(commits)}; first: {others[0][0]}); --replace trains them again, --mix-code "
+        "continues the rows and marks them, --results takes another folder"
+    )
+
+
+def version_row(root: Path, job: Job) -> str:
+    """The name of a job's row: with ~2, ~3, ... if the method had other code in its first rows.
+
+    So a changed method file makes a new row, and the finished one stays. A row is the first one
+    without finished jobs, or with one of the same code.
+    """
+    base, number = row_folder(root, job), 1
+    while True:
+        name = f"{job.row}~{number}" if number > 1 else job.row
+        sources = {record.job.method_source for _, record in _records_of_row(base.with_name(name))}
+        if not sources or job.method_source in sources:
+            return name
+        number += 1
+
+
+def _records_of_row(row: Path) -> Iterator[tuple[Path, RunRecord]]:
+    """The readable records in a row's folder."""
+    for path in visible(row, f"seed*/**/{RECORD}"):
+        record = read_record(path.parent)
+        if record is not None:
+            yield path.parent, record
 
 
 def damaged_folds(jobs: Sequence[StoredJob]) -> list[str]:

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from bench.io import sha256_of
-from bench.job import Job, RunRecord
+from bench.job import Job, RunRecord, different_parts
 from bench.leaderboard import RowFacts
 from bench.predictions import RowPredictions, TrainingKey
 from bench.run import results
@@ -94,11 +94,15 @@ def collect_rows(
 
 @dataclass(frozen=True)
 class _Choice:
-    """The runs of one row id that make the row, and the number of excluded runs."""
+    """The runs of one row id that make the row, and the excluded runs.
+
+    differing  what the first excluded run differs in
+    """
 
     row_id: str
     runs: dict[TrainingKey, _Run]
     excluded: int
+    differing: str
 
 
 def _chosen(jobs: Sequence[StoredJob], expected: Expected) -> dict[str, _Choice]:
@@ -111,7 +115,9 @@ def _chosen(jobs: Sequence[StoredJob], expected: Expected) -> dict[str, _Choice]
             by_id.items(), key=lambda item: (len(item[1]), max(r.record.finished for r in item[1]))
         )
         slots = {run.record.job.slot: run for run in kept}
-        choices[name] = _Choice(row_id, slots, len(runs) - len(kept))
+        others = [run for run in runs if run.record.job.row_id != row_id]
+        differing = different_parts(kept[0].record.job, others[0].record.job) if others else ""
+        choices[name] = _Choice(row_id, slots, len(others), differing)
     return choices
 
 
@@ -131,8 +137,7 @@ def _row(
     passports: Mapping[str, str],
     committed: frozenset[Path],
 ) -> tuple[RowPredictions, RowFacts]:
-    runs = list(choice.runs.values())
-    first = runs[0].record.job
+    first = next(iter(choice.runs.values())).record.job
     test, val = (
         {
             slot: results.read_predictions(run.folder / name, expected.classes)
@@ -142,24 +147,27 @@ def _row(
         for name in (results.PREDICTIONS, f"val_{results.PREDICTIONS}")
     )
     row = RowPredictions(name, first.method, "trained", test, val)
-    return row, _facts(runs, passports.get(first.method, ""), choice.excluded, committed, expected)
+    return row, _facts(choice, passports.get(first.method, ""), committed, expected)
 
 
 def _facts(
-    runs: list[_Run], passport: str, excluded: int, committed: frozenset[Path], expected: Expected
+    choice: _Choice, passport: str, committed: frozenset[Path], expected: Expected
 ) -> RowFacts:
+    runs = list(choice.runs.values())
     records = [run.record for run in runs]
     first = records[0]
+    precision = first.facts.get("precision")
     members = first.job.members
     notes = _notes(records)
-    if excluded:
-        notes.append(
-            f"{excluded} folds made by other code, threads, weights or pixels are left out"
-        )
+    if choice.excluded:
+        notes.append(f"{choice.excluded} folds that differ in {choice.differing} are left out")
     if any(record.git_dirty for record in records):
         notes.append("made by code with changes that are not committed")
     notes += _differing_machines(records)
+    mixed = _mixed_code(records)
+    notes += [mixed] if mixed else []
     badges = ["from scratch"] if first.facts.get("initial_weights") == "random" else []
+    badges += ["mixed code"] if mixed else []
     public = [run.record.job.slot for run in runs if run.folder in committed]
     if len(public) == len(runs):
         badges.append("committed")
@@ -177,8 +185,10 @@ def _facts(
             **first.versions,
             **{name: str(value) for name, value in first.host.items()},
             "device": first.device,
+            **({"precision": str(precision)} if precision else {}),
             "threads": str(first.job.threads),
-            "commit": first.git_commit,
+            **_learning(first),
+            "commit": ", ".join(dict.fromkeys(record.git_commit for record in records)),
             "finished": max(record.finished for record in records),
         },
         hashes={
@@ -187,6 +197,7 @@ def _facts(
             "roles": first.job.roles_sha256,
             "pixels": first.job.pixels_sha256,
             "weights": first.job.weights_sha256 or "none",
+            **{name: value for name, value in _further_hashes(first).items() if value},
             **{
                 f"seed{record.job.seed}/fold{record.job.column} predictions": record.files[
                     "predictions.parquet"
@@ -199,6 +210,37 @@ def _facts(
         members=members,
         history=_histories(runs),
     )
+
+
+def _further_hashes(record: RunRecord) -> dict[str, str]:
+    job = record.job
+    return {
+        "metadata": job.metadata_sha256,
+        "inputs": job.inputs_sha256,
+        "engine": record.engine_sha256,
+    }
+
+
+def _mixed_code(records: Sequence[RunRecord]) -> str:
+    """A note with the commits and their folds if different code of the bench made the folds."""
+    if len({record.engine_sha256 for record in records}) == 1:
+        return ""
+    folds: dict[str, list[str]] = {}
+    for record in sorted(records, key=lambda record: record.job.slot):
+        commit = f"{record.git_commit[:9] or 'unknown'}{' with changes' * record.git_dirty}"
+        engine = f", source {record.engine_sha256[:8]}" if record.engine_sha256 else ""
+        name = f"seed {record.job.seed} fold {record.job.column}"
+        folds.setdefault(f"{commit}{engine}", []).append(name)
+    parts = (f"{code} ({', '.join(names)})" for code, names in folds.items())
+    return f"made by different code of the bench: {'; '.join(parts)}"
+
+
+def _learning(record: RunRecord) -> dict[str, str]:
+    """How many of the model's parameters learn, if the record has it."""
+    learning, every = (record.facts.get(f"{key}parameters") for key in ("learning_", ""))
+    if not isinstance(learning, int) or not isinstance(every, int):
+        return {}
+    return {"learning parameters": f"{learning} of {every}"}
 
 
 def _committed_note(public: Sequence[TrainingKey], every: Sequence[TrainingKey]) -> str:
@@ -303,6 +345,7 @@ def _cost(records: Sequence[RunRecord]) -> dict[str, float]:
     for name, combine in (
         ("train_seconds", sum),
         ("parameters", fmean),
+        ("learning_parameters", fmean),
         ("images_per_second", fmean),
         ("epochs", fmean),
         ("gpu_peak_memory_bytes", max),

@@ -26,11 +26,11 @@ from bench.data.fold_task import read_fold
 from bench.dataset import UnlabelledRecord
 from bench.errors import MethodError, PredictionError, ResultsError
 from bench.io import write_atomically
-from bench.job import Job, JobFile, JobLocation, RunRecord, to_json
+from bench.job import Job, JobFile, JobLocation, RunRecord, engine_sha256, to_json
 from bench.method import FoldTask, Images, Journal, Method, Part
 from bench.predictions import Predictions
 from bench.run import results
-from bench.run.registry import load_method
+from bench.run.registry import inputs_sha256, load_method
 from bench.run.supervisor import ResourceMeter, ResourceUsage, read_usage, usage_file
 from bench.settings import ROOT
 
@@ -107,6 +107,8 @@ def helper_rank(job: Job) -> int:
 def run_job(job_file: JobFile) -> RunRecord:
     """Run one job and write its record; a finished job is returned unchanged.
 
+    The state with which an interrupted training continues is removed after the record is written.
+
     Raises JobBusyError, MethodError, PredictionError or any exception of the method; then there is
     no record.
     """
@@ -115,9 +117,11 @@ def run_job(job_file: JobFile) -> RunRecord:
     try:
         with lock:
             done = results.read_record(folder)
-            if done is not None and results.is_done(folder, job_file.job):
-                return done
-            return _run(job_file, folder)
+            finished = done is not None and results.is_finished(job_file)
+            record = done if done is not None and finished else _run(job_file, folder)
+            if not job_file.place.keep_state:
+                results.remove_training_state(folder)
+            return record
     except Timeout:
         raise JobBusyError(f"{folder}: another process is working on this job") from None
 
@@ -156,7 +160,14 @@ def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]
     train, val, test = read_fold(Path(place.fold_table), store)
     loaded = load_method(place.method_file, Path(place.method_file).parent)
     if loaded.source_sha256 != job.method_source:
-        raise MethodError(f"{place.method_file}: changed since the job was planned; run again")
+        raise MethodError(
+            f"{place.method_file}: it or a module beside it changed since the job was planned; run "
+            "again"
+        )
+    if inputs_sha256(loaded) != job.inputs_sha256:
+        raise MethodError(
+            f"{place.method_file}: its input files changed since the job was planned; run again"
+        )
     tensorboard = place.tensorboard and helper_rank(job) == 0
     task = FoldTask(
         classes=job.classes,
@@ -169,7 +180,7 @@ def prepare_task(job_file: JobFile, journal: Journal) -> tuple[Method, FoldTask]
         device=place.device,
         threads=job.threads,
         weights=Path(place.weights) if place.weights else None,
-        folder=Path(place.folder) / "checkpoints",
+        folder=Path(place.folder) / results.CHECKPOINTS,
         journal=journal,
         chain=tuple(store.index.chain),
         devices=job.devices,
@@ -243,6 +254,7 @@ def _record(
         notes=journal.notes,
         command=job_file.command,
         files=results.files_beside_record(folder),
+        engine_sha256=engine_sha256(),
     )
 
 

@@ -100,6 +100,9 @@ class Pretraining(Training):
         super().__init__(task, fabric, model, scale)
         self.loss = ContrastiveLoss(task.recipe.supcon_temperature)  # type: ignore[assignment]
 
+    def _check_first_loss(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        """Do nothing: the projections are no logits."""
+
     def _evaluate(self, epoch: int) -> dict[str, float]:
         """Val metrics of a classifier by the class means of the features."""
         task = self.task

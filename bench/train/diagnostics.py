@@ -23,6 +23,8 @@ STAGE_FACTS = ("val_score", "temperature")
 PAIR = 2
 EMA_SHARE = 0.05
 """Largest accepted share of the initial weights in the averaged ones."""
+FIRST_LOSS = 1.5
+"""Largest accepted loss of the first batch as a multiple of the loss of equal logits."""
 RESAMPLES = 2000
 LEVEL = 0.95
 COMPARED = 512
@@ -129,6 +131,21 @@ def without_effect(recipe: Recipe, setup: TrainingSetup) -> str:
     if not inactive:
         return ""
     return f"recipe options without effect: {describe_inactive(recipe, inactive)}"
+
+
+def large_first_loss(first: float, equal: float) -> str:
+    """Warn if the first batch's loss is over 1.5 times that of equal logits for the same images.
+
+    Equal logits lose ln K with cross-entropy, whatever the class shares; with logit adjustment they
+    lose the cross-entropy of the drawn prior. The recipe's loss and class weights apply to both.
+    """
+    if first <= FIRST_LOSS * equal:
+        return ""
+    return (
+        f"the loss of the first batch is {first:.2f}, where equal logits for all classes lose "
+        f"{equal:.2f}: the head starts with large weights; initialise it with a standard deviation "
+        "of 0.01"
+    )
 
 
 def cut_short(recipe: Recipe, epochs: int, frozen_epochs: int) -> str:

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,27 +24,29 @@ from torch import nn
 
 from bench.errors import MethodError
 from bench.method import FoldTask, Recipe
+from bench.recipe import Precision, gpu_precision
 
 PADDING = -1
-
-Precision = Literal["bf16-mixed", "32-true"]
 
 
 def build_fabric(task: FoldTask) -> Fabric:
     """The device or devices of a task, with the precision of its recipe.
 
-    `amp` means bfloat16 mixed precision on a GPU that supports it. With several devices this must
-    be one of the processes that torchrun started. Raises MethodError for a batch size below the
-    number of devices, and for --device cuda without a GPU.
+    `amp` means the mixed precision that all visible GPUs compute natively (`gpu_precision`). With
+    several devices this must be one of the processes that torchrun started. Raises MethodError for
+    a batch size below the number of devices, and for --device cuda without a GPU.
     """
     device = resolve_device(task.device)
-    mixed = task.recipe.amp and device == "cuda" and torch.cuda.is_bf16_supported()
+    precision: Precision = "32-true"
+    if task.recipe.amp and device == "cuda":
+        gpus = range(torch.cuda.device_count())
+        precision = gpu_precision(min(map(torch.cuda.get_device_capability, gpus)))
     if task.recipe.batch_size < task.devices:
         raise MethodError(
             f"batch_size={task.recipe.batch_size} is smaller than the number of devices "
             f"({task.devices}); set a larger batch_size"
         )
-    fabric = fabric_on(device, task.devices, "bf16-mixed" if mixed else "32-true")
+    fabric = fabric_on(device, task.devices, precision)
     if task.devices > 1:
         fabric.launch()
     return fabric
@@ -80,9 +82,18 @@ def device_name(device: torch.device) -> str:
 
 
 def precision_name(fabric: Fabric) -> str:
-    """The precision of most arithmetic: "bf16-mixed" or "float32"."""
+    """The precision of most arithmetic: "bf16-mixed", "fp16-mixed" or "float32"."""
+    kind = fabric.device.type
     with fabric.autocast():
-        return "bf16-mixed" if torch.is_autocast_enabled(fabric.device.type) else "float32"
+        if not torch.is_autocast_enabled(kind):
+            return "float32"
+        return "bf16-mixed" if torch.get_autocast_dtype(kind) == torch.bfloat16 else "fp16-mixed"
+
+
+def gradient_scaler(fabric: Fabric) -> torch.amp.GradScaler | None:
+    """The scaler of the loss, which fp16 needs for small gradients; None in other precisions."""
+    scaler: torch.amp.GradScaler | None = getattr(fabric.strategy.precision, "scaler", None)
+    return scaler
 
 
 def synchronised(model: nn.Module, fabric: Fabric, recipe: Recipe) -> nn.Module:

@@ -26,7 +26,13 @@ from bench.train.fabric import (
 )
 from bench.train.fusion import build_fusion
 from bench.train.loop import Training, score_name
-from bench.train.models import build_model, memory_layout, unmatched_weights
+from bench.train.models import (
+    build_model,
+    memory_layout,
+    normalisation,
+    unmatched_weights,
+    weights_entry,
+)
 from bench.train.pseudo_labels import student_task
 
 GPU_TOLERANCE = 5e-3
@@ -92,11 +98,17 @@ def _set_up(task: FoldTask, own_model: Callable[[int], nn.Module] | None) -> Tra
     model = model.to(fabric.device).to(memory_format=layout)  # type: ignore[call-overload]
     scale = Scale.of(model, fabric.device, layout)
     record_origin(task, own_model)
+    mean, std = normalisation(model)
+    task.journal.fact("normalisation", {"mean": list(mean), "std": list(std)})
     if task.recipe.supcon_epochs or task.recipe.head == "prototypes":
         from bench.train.contrastive import start_from_classes
 
         start_from_classes(task, fabric, model, scale)
     training = Training(task, fabric, model, scale)
+    counts = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    task.journal.fact("parameters", sum(counts.values()))
+    learning = sum(counts[name] for name in training.freezing.learning)
+    task.journal.fact("learning_parameters", learning)
     if task.weights is not None:
         unmatched = unmatched_weights(model, task.weights, task.recipe.unmatched_weights)
         training.warnings.add("unmatched weights", unmatched)
@@ -114,6 +126,8 @@ def record_origin(task: FoldTask, own_model: Callable[[int], nn.Module] | None =
         fact("initial_weights", "build_model" if task.weights is None else task.weights.name)
         # only the author of a method knows the data of its weights
         fact("pretraining_data", recipe.pretraining_data or "undeclared")
+        if task.weights is not None and (entry := weights_entry(task.weights)):
+            fact("weights_entry", entry)
         return
     fact("initial_weights", "random")
     if recipe.pretrained is not None:
@@ -193,7 +207,6 @@ def _record_outcome(training: Training) -> None:
         "selected_weights": "ema" if best.kind == "best_ema" else "raw",
         "val_score": best.score,
         "epochs": epochs,
-        "parameters": sum(parameter.numel() for parameter in training.model.parameters()),
         "train_seconds": round(progress.train_seconds, 3),
         "images_per_second": round(images / progress.train_seconds, 1),
         "device": device_name(training.fabric.device),

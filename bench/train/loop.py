@@ -19,6 +19,7 @@ from torch import nn
 
 from bench.errors import MethodError
 from bench.io import DeferredSignal, defer_signals
+from bench.job import engine_sha256
 from bench.method import FoldTask
 from bench.train import checkpoint, diagnostics, sampling
 from bench.train import fabric as distributed
@@ -26,7 +27,7 @@ from bench.train.batches import TrainingBatches
 from bench.train.diagnostics import TrainingWarnings
 from bench.train.evaluate import Scale, predict_probs, val_metrics
 from bench.train.losses import Loss
-from bench.train.models import Freezing
+from bench.train.models import Freezing, has_cosine_head
 from bench.train.optim import Phase, accumulation, build_ema
 from bench.train.tensorboard import open_writer
 
@@ -199,6 +200,8 @@ class Training:
         for number, (images, targets, weight) in enumerate(rest, current.batches):
             logits = self.wrapped(images.contiguous(memory_format=self.scale.layout))
             loss = self.loss(logits, targets, epoch) * weight
+            if self.progress.step == number == 0:
+                self._check_first_loss(logits.detach(), targets)
             current.loss_sum += distributed.mean_over_processes(self.fabric, loss.detach())
             share, complete = accumulation(number, count, self.recipe.accumulate)
             self.fabric.backward(loss / share)
@@ -215,6 +218,15 @@ class Training:
         self._refuse_not_finite(epoch)
         return mean
 
+    def _check_first_loss(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        """Warn if the first loss is far above the loss of equal logits for the same images."""
+        if has_cosine_head(self.recipe):
+            return  # its logits are large by design: a scale times cosines
+        losses = (
+            self.loss(each, targets, epoch=0).item() for each in (logits, torch.zeros_like(logits))
+        )
+        self.warnings.add("large first loss", diagnostics.large_first_loss(*losses))
+
     def _take_step(self) -> None:
         """One optimizer step on the accumulated gradients, and one of the averaged weights."""
         progress, optimizer = self.progress, self.phase.optimizer
@@ -224,7 +236,10 @@ class Training:
             norm = self.fabric.clip_gradients(
                 self.wrapped, optimizer, max_norm=self.recipe.grad_clip, error_if_nonfinite=False
             )
-            progress.epoch.norm_sum += cast("torch.Tensor", norm)
+            norm = cast("torch.Tensor", norm)
+            if distributed.gradient_scaler(self.fabric) is not None:
+                norm = norm.nan_to_num(posinf=0)  # the scaler skips this step and scales less
+            progress.epoch.norm_sum += norm
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         progress.step += 1
@@ -232,7 +247,7 @@ class Training:
 
     def _refuse_not_finite(self, epoch: int) -> None:
         """Raise TrainingError instead of keeping a state with a value that is not finite."""
-        current = self.progress.epoch
+        current, scaler = self.progress.epoch, distributed.gradient_scaler(self.fabric)
         loss, norm = current.loss_sum.item() / current.batches, current.norm_sum.item()
         if not math.isfinite(loss):
             fault = f"the loss is {loss}"
@@ -240,9 +255,12 @@ class Training:
             fault = f"the gradient's norm is {norm}"
         elif not all(bool(each.isfinite().all()) for each in self.model.state_dict().values()):
             fault = "the weights are not finite"
+        elif scaler is not None and scaler.get_scale() < 1:
+            fault = "the gradients overflow in fp16 with every scale"
         else:
             return
         cure = "lower lr" if self.recipe.grad_clip is not None else "lower lr, or set grad_clip"
+        cure += ", or set amp=false" if scaler is not None else ""
         raise TrainingError(
             f"{fault} in epoch {epoch + 1}, step {current.batches}; the last good state is kept; "
             f"{cure}"
@@ -329,6 +347,7 @@ class Training:
             "ema": self.ema.state_dict(),
             "optimizer": self.phase.optimizer.state_dict(),
             "schedule": self.phase.schedule.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
             "environment": environment(self.fabric),
             "warnings": self.warnings.texts,
         }
@@ -345,6 +364,7 @@ class Training:
         self.ema.load_state_dict(kept.state["ema"])
         self.phase.optimizer.load_state_dict(kept.state["optimizer"])
         self.phase.schedule.load_state_dict(kept.state["schedule"])
+        self.fabric.strategy.precision.load_state_dict(kept.state["precision"])
         for name, text in kept.state["warnings"].items():
             self.warnings.add(name, text)
         changes = diagnostics.changes(kept.state["environment"], environment(self.fabric))
@@ -363,6 +383,7 @@ def environment(fabric: Fabric) -> dict[str, Any]:
         "processes": fabric.world_size,
         "threads": torch.get_num_threads(),
         "precision": distributed.precision_name(fabric),
+        "code of the bench": engine_sha256()[:8],
     }
 
 

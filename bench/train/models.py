@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from torch.nn import functional
 
 from bench.errors import MethodError, listing
 from bench.method import OWN_MODEL, Recipe
+from bench.train.heads import start_small
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -93,6 +96,8 @@ def build_model(
 ) -> nn.Module:
     """The recipe's model, with the body of `weights` if given, and a new head.
 
+    The head of a timm model, and of an own model where it is found, starts with small weights.
+
     own_model  builds the model instead; then the recipe's `model` is OWN_MODEL
     Raises MethodError for a name that timm does not have, or weights that do not fit.
     """
@@ -102,12 +107,16 @@ def build_model(
             if own_model is not None
             else f"model={OWN_MODEL!r}: needs the method's file, which builds the model"
         )
+    build: Callable[[], nn.Module]
     if own_model is not None:
-        model = _own(own_model, num_classes)
+        build = partial(_own, own_model, num_classes)
     elif recipe.model == "custom_cnn":
-        model = CustomCNN(num_classes, recipe.dropout)
+        build = partial(CustomCNN, num_classes, recipe.dropout)
     else:
-        model = _timm_model(recipe, num_classes)
+        build = partial(_timm_model, recipe, num_classes)
+    model = build()
+    if recipe.model != "custom_cnn" and not has_cosine_head(recipe):
+        start_small(model, num_classes, build)
     if recipe.loss == "ldam":
         _set_cosine_head(model, recipe.ldam_scale, "loss=ldam")
     elif recipe.head == "prototypes":
@@ -146,7 +155,60 @@ def _timm_model(recipe: Recipe, num_classes: int) -> nn.Module:
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         given = ", ".join(f"{key}={value}" for key, value in settings.items())
         raise MethodError(f"timm cannot build {name} with {given}: {error}") from None
+    config = weights_config(recipe.pretrained)
+    if config is not None and config.architecture == name.partition(".")[0]:
+        own: Any = model.default_cfg
+        model.default_cfg = own | {"mean": config.mean, "std": config.std}
     return model
+
+
+def weights_config(repository: str | None) -> Any:
+    """Timm's configuration of the weights that `pretrained` names; None if timm does not know them.
+
+    Different weights of one architecture can need different normalisation, such as
+    vit_small_patch16_224.dino and vit_small_patch16_224.augreg_in1k.
+    Raises MethodError for an unknown tag of a timm repository.
+    """
+    import timm
+
+    owner, _, name = (repository or "").rpartition("/")
+    architecture, _, tag = name.partition(".")
+    if not tag or not timm.is_model(architecture):
+        return None
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        if owner != "timm":
+            return None
+        known = listing(timm.list_pretrained(f"{architecture}.*"))
+        raise MethodError(
+            f"pretrained={repository!r}: timm knows {known or 'no weights'}"
+        ) from None
+
+
+def weights_mismatch(recipe: Recipe, stated: str) -> str:
+    """Why weights that state the name `stated` do not fit the recipe; "" if they do.
+
+    stated  architecture.tag, such as vit_small_patch16_224.dino
+    """
+    given, named = weights_config(stated), weights_config(recipe.pretrained)
+    model = recipe.model.partition(".")[0]
+    if given is None or recipe.model == OWN_MODEL:
+        return ""
+    if given.architecture != model:
+        return f"these are weights of {given.architecture}, but the model is {model}"
+    if named is None or (given.mean, given.std) == (named.mean, named.std):
+        return ""
+    return (
+        f"these are weights {stated}, made for images of mean {given.mean} and standard deviation "
+        f"{given.std}, but pretrained={recipe.pretrained} needs {named.mean} and {named.std}; "
+        f"set --set pretrained=timm/{stated}"
+    )
+
+
+def has_cosine_head(recipe: Recipe) -> bool:
+    """Whether the recipe replaces the linear head by a cosine head."""
+    return recipe.loss == "ldam" or recipe.head == "prototypes"
 
 
 def _set_cosine_head(model: nn.Module, scale: float, option: str) -> None:
@@ -252,7 +314,9 @@ def _matching(names: Iterable[str], patterns: str) -> set[str]:
 
 
 def _adapted(weights: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights with the parts that depend on the image size resized by timm."""
+    """Weights by timm's names, with the parts that depend on the image size resized by timm."""
+    if EFFICIENTNET_PYTORCH in weights and hasattr(model, "blocks"):
+        weights = _timm_names(weights, model)
     adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if adapt is None:
         return weights
@@ -263,28 +327,91 @@ def _adapted(weights: dict[str, torch.Tensor], model: nn.Module) -> dict[str, to
     return adapted
 
 
+EFFICIENTNET_PYTORCH = "_conv_stem.weight"
+"""This name identifies weights of the package efficientnet-pytorch."""
+STEM_NAMES = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2",
+              "_fc": "classifier"}  # fmt: skip
+SEPARABLE_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw",
+                   "_bn2": "bn2"}  # fmt: skip
+INVERTED_NAMES = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw",
+                  "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}  # fmt: skip
+ATTENTION_NAMES = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+
+
+def _timm_names(weights: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights of efficientnet-pytorch by timm's names; an unknown name stays.
+
+    efficientnet-pytorch numbers the blocks, timm groups them by stages; a block without expansion
+    has fewer layers.
+    """
+    stages: Any = model.blocks
+    blocks = [
+        (f"blocks.{s}.{n}", each) for s, stage in enumerate(stages) for n, each in enumerate(stage)
+    ]
+    renamed = {}
+    for name, value in weights.items():
+        layer, _, rest = name.partition(".")
+        number, _, inner = rest.partition(".")
+        if layer == "_blocks" and number.isdecimal() and int(number) < len(blocks):
+            prefix, block = blocks[int(number)]
+            names = INVERTED_NAMES if hasattr(block, "conv_pwl") else SEPARABLE_NAMES
+            part, _, last = inner.partition(".")
+            known = (names | ATTENTION_NAMES).get(part, part)
+            renamed[f"{prefix}.{known}.{last}"] = value
+        else:
+            renamed[f"{STEM_NAMES.get(layer, layer)}.{rest}"] = value
+    return renamed
+
+
+WEIGHTS_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Entries of a training's checkpoint that hold weights; timm takes the first one, so averaged
+weights before raw ones."""
+
+
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors by name from a .safetensors, .pt or .pth file; no code in it is executed."""
+    """Tensors by name from a .safetensors, .pt or .pth file; no code in it is executed.
+
+    Prefixes of DataParallel and of torch.compile are removed from the names, as timm does.
+    """
+    return _read(path)[1]
+
+
+def weights_entry(path: Path) -> str:
+    """Which entry of a checkpoint's file the weights are: one of WEIGHTS_KEYS, "" for the file."""
+    return "" if path.suffix == ".safetensors" else _read(path)[0]
+
+
+def _read(path: Path) -> tuple[str, dict[str, torch.Tensor]]:
+    """The entry of a file that holds its weights, and the weights."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            return "", load_file(path)
+        with torch.serialization.safe_globals([Namespace]):  # the options of a timm training
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - safetensors and torch raise many kinds for a broken file
         raise MethodError(f"{path}: cannot be read as weights: {error}") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    entry, state = "", content
+    if isinstance(content, dict):
+        entry = next((key for key in WEIGHTS_KEYS if isinstance(content.get(key), dict)), "")
+        state = content[entry] if entry else content
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise MethodError(f"{path}: contains no tensors by name")
-    return state
+    from timm.models import clean_state_dict
+
+    return entry, clean_state_dict(state)
 
 
 class Freezing:
-    """Freezing of layers in fine-tuning; without pretrained weights nothing is frozen.
+    """Freezing of layers in fine-tuning; the recipe freezes nothing without pretrained weights.
 
     In the first `frozen_epochs` only the head learns. Over the next `unfreeze_epochs` the stages of
-    the body are unfrozen one by one from the head down. Frozen modules stay in evaluation mode, so
-    their batch-norm statistics do not change.
+    the body are unfrozen one by one from the head down. Parameters that the model's code froze
+    (`requires_grad_(False)`) never learn. Frozen modules stay in evaluation mode, so their
+    batch-norm statistics do not change.
+
+    learning  names of the parameters that learn in some epoch
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, *, pretrained: bool) -> None:
@@ -294,12 +421,22 @@ class Freezing:
         if self.frozen_epochs and not head_names(model):
             raise MethodError("freeze_epochs: the model has no get_classifier() for its head")
         self.stages = layers(model, coarse=True) if self.unfreeze_epochs else {}
+        self.learning = {name for name, p in model.named_parameters() if p.requires_grad}
+        if not self.learning:
+            raise MethodError(
+                "the model has no parameter that learns: requires_grad is false in all"
+            )
 
     def start_phase(self, *, head_only: bool) -> None:
-        """Select the parameters of the phase's optimizer: the head's, or all."""
+        """Select the parameters of the phase's optimizer: the head's, or all that learn."""
         head = head_names(self.model)
+        if head_only and not head & self.learning:
+            raise MethodError("freeze_epochs: only the head would learn, and build_model froze it")
+        self._let_learn(self.learning & head if head_only else self.learning)
+
+    def _let_learn(self, names: set[str]) -> None:
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name in head or not head_only)
+            parameter.requires_grad_(name in names)
 
     def enter(self, epoch: int) -> None:
         """Set training mode for an epoch, and evaluation mode for frozen modules."""
@@ -309,19 +446,15 @@ class Freezing:
             return
         self.model.train()
         if self.stages:
-            self._unfreeze_until(epoch)
+            self._let_learn(self.learning - self._frozen_stages(epoch))
+        for module in self.model.modules():
+            own = list(module.parameters(recurse=False))
+            if own and not any(parameter.requires_grad for parameter in own):
+                module.training = False  # not its children, which may learn
 
-    def _unfreeze_until(self, epoch: int) -> None:
-        """Freeze the stages that are not yet unfrozen in this epoch."""
+    def _frozen_stages(self, epoch: int) -> set[str]:
+        """Names of the parameters in stages that are not yet unfrozen in this epoch."""
         depth = max(self.stages.values())
         # counted with the head's group; all are unfrozen after the last of these epochs
         share = (epoch - self.frozen_epochs + 1) / (self.unfreeze_epochs + 1)
-        frozen = {
-            name for name, stage in self.stages.items() if depth - stage >= share * (depth + 1)
-        }
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in frozen)
-        for name, module in self.model.named_modules():
-            own = [f"{name}.{key}" for key, _ in module.named_parameters(recurse=False)]
-            if own and frozen.issuperset(own):
-                module.eval()
+        return {name for name, stage in self.stages.items() if depth - stage >= share * (depth + 1)}

@@ -12,6 +12,7 @@ from torch import nn
 
 from bench.errors import MethodError, listing
 from bench.method import Recipe
+from bench.train.fabric import gradient_scaler
 from bench.train.models import head_names, layers
 
 ONE_CYCLE_RISE = 0.3
@@ -37,7 +38,9 @@ class Phase:
         head_only: bool,
     ) -> None:
         self.base_lr = (head_only and recipe.head_lr) or recipe.lr
-        optimizer = build_optimizer(model, recipe, self.base_lr)
+        # a fused optimizer unscales gradients itself, after they were clipped
+        fused = gradient_scaler(fabric) is None
+        optimizer = build_optimizer(model, recipe, self.base_lr, fused=fused)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.schedule = Schedule(recipe, epoch * steps_per_epoch, steps_per_epoch)
 
@@ -55,13 +58,18 @@ class Phase:
         return tuple(dict.fromkeys(group["lr"] for group in self.optimizer.param_groups))
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
-    """The recipe's optimizer over the parameters that learn, from timm's factory."""
+def build_optimizer(
+    model: nn.Module, recipe: Recipe, lr: float, *, fused: bool = True
+) -> torch.optim.Optimizer:
+    """The recipe's optimizer over the parameters that learn, from timm's factory.
+
+    fused  whether adamw updates all parameters in one kernel
+    """
     from timm.optim._optim_factory import create_optimizer_v2
 
     # timm's sgd is Nesterov's, which needs a momentum; its "momentum" is plain
     name = "momentum" if recipe.optimizer == "sgd" and not recipe.momentum else recipe.optimizer
-    options: dict[str, Any] = {"fused": True} if name == "adamw" else {}
+    options: dict[str, Any] = {"fused": True} if fused and name == "adamw" else {}
     return create_optimizer_v2(
         parameter_groups(model, recipe),
         f"lookahead_{name}" if recipe.lookahead else name,

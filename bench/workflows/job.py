@@ -46,12 +46,12 @@ def do_job(job_json: Path) -> int:
 
 
 def _work(job_file: JobFile, job_json: Path) -> int:
-    from bench.run.results import is_done
+    from bench.run.results import is_finished
     from bench.run.supervisor import BUSY, RUNNER_PIPE
     from bench.run.worker import JobBusyError, help_job, helper_rank, run_job
 
     if job_file.job.devices > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        if not is_done(Path(job_file.place.folder), job_file.job):
+        if not is_finished(job_file):
             _become_torchrun(job_file.job.devices, job_json)
         _log("done already")
         return 0

@@ -15,7 +15,7 @@ from bench.data.fold_task import fold_table, write_fold_table
 from bench.data.open import DatasetSpec, OpenDataset
 from bench.data.preprocess import Chain, described, preprocessing, recorded
 from bench.errors import BenchError, MethodError, listing
-from bench.job import Job, JobFile, JobLocation
+from bench.job import Job, JobFile, JobLocation, engine_sha256
 from bench.method import Method
 from bench.protocol import PARTS
 from bench.run.local import gpu_count, gpu_slots, run_local
@@ -24,6 +24,7 @@ from bench.run.planner import (
     Pixels,
     drop_inactive,
     find_weights,
+    fixed_options,
     longest_first,
     own_inactive,
     plan_jobs,
@@ -31,12 +32,14 @@ from bench.run.planner import (
 )
 from bench.run.registry import load_method, trained_by_engine
 from bench.run.results import (
-    is_done,
+    is_finished,
     job_folder,
     records,
+    refuse_mixing,
     refuse_replacing,
     refuse_unwritable,
     sweep,
+    version_row,
 )
 from bench.run.supervisor import Outcome
 from bench.settings import BASELINES, BENCH, DEFAULT_METHODS, DEFAULT_RESULTS
@@ -63,6 +66,8 @@ class RunOptions:
     weights    file of pretrained weights, or a folder with <model>.safetensors
     unlabelled folder of images without labels, for pseudo-labels
     replace    train finished jobs again that other code, weights or threads made
+    mix_code   continue rows whose finished folds other code of the bench made; marks them
+    keep_state keep the state of the training (last.pt) of finished jobs
     job_timeout in seconds, job_memory and job_disk in GiB: limits of each job
     """
 
@@ -87,6 +92,8 @@ class RunOptions:
     weights: Path | None = None
     unlabelled: Path | None = None
     replace: bool = False
+    mix_code: bool = False
+    keep_state: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that no run can use. Raises MethodError that names the option."""
@@ -203,6 +210,7 @@ def plan_run(bench: OpenBench, options: RunOptions, on_event: OnEvent = ignore) 
     refuse_unwritable(options.results)
     sweep(options.results)
     requests = _requests(options, on_event)
+    _tell_fixed_options(bench, requests, on_event)
     chains = _chains(bench, requests)
     nothing = dict.fromkeys(chains, Pixels("", {}, native=True))
     _jobs(bench, options, requests, nothing)  # refuses wrong options before images are read
@@ -220,6 +228,8 @@ def plan_run(bench: OpenBench, options: RunOptions, on_event: OnEvent = ignore) 
     planned = [
         (request, job) for request in requests for job in _jobs(bench, options, [request], pixels)
     ]
+    if not options.replace:
+        planned = _versioned(planned, options.results, on_event)
     return _with_waiting(_located(bench, options, planned, caches, further), options)
 
 
@@ -250,6 +260,26 @@ def _requests(options: RunOptions, on_event: OnEvent) -> list[MethodRequest]:
             on_event(Message(f"{name}: recipe options without effect: {inactive}"))
     _refuse_ineffective(options, requests)
     return requests
+
+
+def _tell_fixed_options(
+    bench: OpenBench, requests: Sequence[MethodRequest], on_event: OnEvent
+) -> None:
+    """Tell which options the protocol sets in which of the bench's own methods."""
+    protocol, dataset = bench.protocol, bench.dataset.name
+    methods: dict[str, list[str]] = {}
+    for request in requests:
+        method = request.loaded.method
+        changed = [
+            f"{name}={value}"
+            for name, value in fixed_options(protocol, dataset, request.loaded).items()
+            if name not in request.overrides and value != getattr(method.recipe, name)
+        ]
+        if changed:
+            methods.setdefault(", ".join(changed), []).append(method.name)
+    for options, names in methods.items():
+        own = listing(list(dict.fromkeys(names)))
+        on_event(Message(f"protocol {protocol.name} sets {options} for {dataset} in {own}"))
 
 
 def _refuse_same_names(names: Sequence[str]) -> None:
@@ -346,6 +376,23 @@ def _refuse_without_engine(methods: Sequence[Method]) -> None:
         )
 
 
+def _versioned(
+    planned: Sequence[tuple[MethodRequest, Job]], results: Path, on_event: OnEvent
+) -> list[tuple[MethodRequest, Job]]:
+    """The jobs with the names of their rows: a changed method gets a row beside the old one."""
+    first = {job.row: job for _, job in planned}
+    names = {row: version_row(results, job) for row, job in first.items()}
+    for row, name in names.items():
+        if name != row:
+            on_event(
+                Message(
+                    f"{first[row].method}: its code has changed since row {row} was trained; the "
+                    f"new version is row {name}, the finished rows stay"
+                )
+            )
+    return [(request, job.model_copy(update={"row": names[job.row]})) for request, job in planned]
+
+
 def _located(
     bench: OpenBench,
     options: RunOptions,
@@ -377,6 +424,8 @@ def _located(
             disk_gib=options.job_disk,
             tensorboard=options.tensorboard,
             unlabelled=None if unlabelled is None else str(unlabelled.folder.resolve()),
+            engine_sha256=engine_sha256() if options.replace else "",
+            keep_state=options.keep_state,
         )
         command = _command(job.protocol, options, request)
         files.append(JobFile(id=job.id, command=command, job=job, place=location))
@@ -385,9 +434,11 @@ def _located(
 
 def _with_waiting(files: Sequence[JobFile], options: RunOptions) -> Plan:
     """The plan with the jobs that are not done. Raises ResultsError if finished jobs were lost."""
-    waiting = [file for file in files if not is_done(Path(file.place.folder), file.job)]
+    waiting = [file for file in files if not is_finished(file)]
     if not options.replace:
         refuse_replacing([(Path(file.place.folder), file.job) for file in waiting])
+        if not options.mix_code:
+            refuse_mixing(options.results, [file.job for file in waiting])
     places = dict.fromkeys((file.job.protocol, file.job.dataset) for file in waiting)
     known = [record for place in places for _, record in records(options.results, *place)]
     return Plan(tuple(files), tuple(longest_first(waiting, known)))

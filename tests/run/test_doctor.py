@@ -87,10 +87,11 @@ def test_a_library_that_loads_for_ever_is_a_fault(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("gpus", "seen", "state", "words"),
     [
-        ("[false, []]", 0, "ok", "no CUDA device"),
-        ("[false, []]", 2, "note", "the driver shows 2 GPUs, but torch sees none"),
-        ('[true, [["A", 8589934592]]]', 1, "ok", "A (8.0 GiB); amp in bfloat16"),
-        ('[false, [["B", 1073741824]]]', 1, "ok", "B (1.0 GiB); amp in float32"),
+        ("[]", 0, "ok", "no CUDA device"),
+        ("[]", 2, "note", "the driver shows 2 GPUs, but torch sees none"),
+        ('[["A", 8589934592, 8, 0]]', 1, "ok", "A (8.0 GiB); amp in bfloat16"),
+        ('[["A", 8589934592, 9, 0], ["T", 8589934592, 7, 5]]', 1, "ok", "amp in fp16 with"),
+        ('[["B", 1073741824, 6, 1]]', 1, "ok", "B (1.0 GiB); amp in float32"),
     ],
 )
 def test_devices_are_named_as_torch_sees_them(monkeypatch, gpus, seen, state, words):

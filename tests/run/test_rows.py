@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.errors import ResultsError
-from bench.job import Job, JobFile, JobLocation, RunRecord, to_json
+from bench.job import Job, JobFile, JobLocation, RunRecord, engine_sha256, to_json
 from bench.method import Recipe
 from bench.predictions import Predictions, TrainingKey
 from bench.run import results
@@ -129,7 +129,7 @@ def test_records_of_other_code_are_left_out_and_said(tmp_path):
     finish(tmp_path, make_job(2, pixels_sha256="other"), day=2)
     ((row, facts),) = collect(tmp_path)
     assert row.folds == (0, 1)
-    assert any("1 folds made by other code" in note for note in facts.notes)
+    assert "1 folds that differ in pixels are left out" in facts.notes
 
 
 def test_own_folds_are_joined_with_committed_ones_of_the_same_row_only(tmp_path):
@@ -183,11 +183,115 @@ def test_facts_that_are_no_numbers_cost_nothing(tmp_path):
     assert not {"epochs", "parameters"} & set(facts.cost)
 
 
+def test_a_row_states_the_precision_of_its_trainings(tmp_path):
+    finish(tmp_path, make_job(0), facts={"precision": "fp16-mixed"})
+    ((_, facts),) = collect(tmp_path)
+    assert facts.environment["precision"] == "fp16-mixed"
+
+
+def test_a_row_has_the_number_of_learning_and_of_all_parameters(tmp_path):
+    finish(tmp_path, make_job(0), facts={"parameters": 1_000_000, "learning_parameters": 3591})
+    ((_, facts),) = collect(tmp_path)
+    assert (facts.cost["learning_parameters"], facts.cost["parameters"]) == (3591, 1_000_000)
+    assert facts.environment["learning parameters"] == "3591 of 1000000"
+
+
 def test_a_finished_job_of_other_code_is_not_replaced_unasked(tmp_path):
     folder = finish(tmp_path, make_job(0))
     results.refuse_replacing([(folder, make_job(0)), (tmp_path / "new", make_job(1))])
     with pytest.raises(ResultsError, match="--replace"):
         results.refuse_replacing([(folder, make_job(0, threads=2))])
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"method_source": "bb"}, "code of the method"),
+        ({"weights_sha256": "w"}, "weights"),
+        ({"threads": 2, "devices": 2}, "threads and devices"),
+        ({"pixels_sha256": "x"}, "pixels"),
+        ({"metadata_sha256": "x"}, r"metadata \(age, sex, site\)"),
+        ({"inputs_sha256": "x", "recipe": Recipe(epochs=1), "threads": 3},
+         "recipe, threads and input files of the method"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_what_differs_and_nothing_else(tmp_path, changes, parts):
+    folder = finish(tmp_path, make_job(0))
+    with pytest.raises(ResultsError, match=f"differ from this run in {parts} \\(first"):
+        results.refuse_replacing([(folder, make_job(0, **changes))])
+
+
+def by_engine(folder: Path, engine: str, commit: str) -> Path:
+    """Write other source code of the bench into a record."""
+    path = folder / "record.json"
+    record = json.loads(path.read_text()) | {"engine_sha256": engine, "git_commit": commit}
+    path.write_text(json.dumps(record))
+    return folder
+
+
+def test_a_row_of_folds_by_different_code_is_marked_with_the_commits(tmp_path):
+    for fold in range(3):
+        old = fold < 2
+        by_engine(
+            finish(tmp_path, make_job(fold)), *("aa", "44734cae5x") if old else ("bb", "010a8d")
+        )
+    ((row, facts),) = collect(tmp_path)
+    assert row.folds == (0, 1, 2)
+    assert "mixed code" in facts.badges
+    (mark,) = [note for note in facts.notes if "different code of the bench" in note]
+    assert "44734cae5, source aa (seed 0 fold 0, seed 0 fold 1)" in mark
+    assert "010a8d, source bb (seed 0 fold 2)" in mark
+    assert facts.environment["commit"] == "44734cae5x, 010a8d"
+
+
+def test_a_row_of_one_code_or_of_records_without_it_has_no_mark(tmp_path):
+    for fold in range(2):
+        by_engine(finish(tmp_path / "one", make_job(fold)), "aa", f"commit{fold}")
+        finish(tmp_path / "none", make_job(fold))
+    for place in ("one", "none"):
+        ((_, facts),) = collect(tmp_path / place)
+        assert "mixed code" not in facts.badges
+        assert not any("code of the bench" in note for note in facts.notes)
+
+
+def test_a_row_of_other_code_of_the_bench_is_not_continued_unasked(tmp_path):
+    waiting = [make_job(1), make_job(2)]
+    results.refuse_mixing(tmp_path, waiting)
+    by_engine(finish(tmp_path, make_job(0)), engine_sha256(), "now")
+    results.refuse_mixing(tmp_path, waiting)
+    by_engine(finish(tmp_path, make_job(1)), "older", "44734cae5x")
+    with pytest.raises(ResultsError, match=r"1 finished folds.*commit 44734cae5;.*--mix-code"):
+        results.refuse_mixing(tmp_path, [make_job(2)])
+    finish(tmp_path, make_job(1))  # a record from before source code was recorded
+    with pytest.raises(ResultsError, match="--mix-code"):
+        results.refuse_mixing(tmp_path, [make_job(2)])
+    results.refuse_mixing(tmp_path, [])
+
+
+def test_replacing_does_the_folds_of_other_code_of_the_bench_again(tmp_path):
+    folder = by_engine(finish(tmp_path, make_job(0)), "older", "c")
+    job_file = results.open_job(folder / "job.json")
+    asks = job_file.model_copy(
+        update={"place": job_file.place.model_copy(update={"engine_sha256": engine_sha256()})}
+    )
+    assert results.is_finished(job_file)
+    assert not results.is_finished(asks)
+    by_engine(folder, engine_sha256(), "c")
+    assert results.is_finished(asks)
+
+
+def test_a_changed_method_gets_a_row_beside_the_old_one(tmp_path):
+    old, new = make_job(0), make_job(0, method_source="bb")
+    assert results.version_row(tmp_path, old) == "m"
+    finish(tmp_path, old)
+    assert results.version_row(tmp_path, old) == "m"
+    assert results.version_row(tmp_path, new) == "m~2"
+    finish(tmp_path, new.model_copy(update={"row": "m~2"}))
+    assert results.version_row(tmp_path, new) == "m~2"
+    assert results.version_row(tmp_path, make_job(0, method_source="cc")) == "m~3"
+    assert results.version_row(tmp_path, make_job(1)) == "m"  # the first version again
+    names = [row.name for row, _ in collect(tmp_path)]
+    assert names == ["m", "m~2"]
 
 
 def test_a_record_without_predictions_is_not_done(tmp_path):

@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.method import Recipe
-from bench.train import checkpoint, fit_predict
+from bench.method import OWN_MODEL, Recipe
+from bench.train import checkpoint, fit, fit_predict
 from bench.train.loop import TrainingError
+from bench.train.models import build_model
 from tests.conftest import CLASSES
 from tests.train.conftest import Killed, RecordingJournal, interrupt_after
 
@@ -186,3 +187,36 @@ def test_a_frozen_body_keeps_its_weights_while_the_head_learns(make_task, tmp_pa
     body_names = [name for name in body.state_dict() if not name.startswith("fc.")]
     assert all((after[name] == body.state_dict()[name]).all() for name in body_names)
     assert after["fc.weight"].shape == (len(CLASSES), 512)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_no_frozen_tensor_of_ones_own_model_moves(make_task, monkeypatch, interrupted):
+    """The linear probe of the case frozen-backbone-thawed; averaged and resumed as well."""
+    start = {}
+
+    def probe(classes):
+        model = build_model(Recipe(model="resnet18"), classes, None).requires_grad_(False)
+        model.fc.requires_grad_(True)
+        for name, value in model.state_dict().items():  # the engine may build it more than once
+            start.setdefault(name, value.clone())
+        return model
+
+    recipe = Recipe(model=OWN_MODEL, image_size=16, epochs=2, batch_size=8, lr=1e-2, ema_decay=0.9)
+    task = make_task(recipe)
+    if interrupted:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            interrupt_after(patch, 1)
+            fit.fit_predict(task, probe)
+    fit.fit_predict(task, probe)
+    body = [name for name in start if not name.startswith("fc.")]
+    for kind in ("best", "best_ema"):
+        end = load_file(task.folder / f"{kind}.safetensors")
+        moved = [name for name in body if not torch.equal(end[name], start[name])]
+        assert moved == []  # batch-norm statistics included
+        assert not torch.equal(end["fc.weight"], start["fc.weight"])
+    learning = 512 * len(task.classes) + len(task.classes)
+    assert task.journal.facts["learning_parameters"] == learning
+    assert task.journal.facts["parameters"] == sum(
+        value.numel() for name, value in start.items()
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    )  # fmt: skip

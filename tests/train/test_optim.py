@@ -174,6 +174,42 @@ def test_nothing_is_frozen_that_starts_from_scratch():
     assert all(module.training for module in model.modules())
 
 
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_what_the_model_froze_stays_frozen_in_every_epoch(pretrained):
+    model = build_model(Recipe(model="resnet18"), 3, None)
+    model.layer4.requires_grad_(False)
+    model.fc.bias.requires_grad_(False)
+    freezing = Freezing(model, Recipe(freeze_epochs=1, unfreeze_epochs=2), pretrained=pretrained)
+    learnt = set()
+    for epoch in range(5):
+        freezing.start_phase(head_only=epoch < freezing.frozen_epochs)
+        freezing.enter(epoch)
+        learnt |= {name for name, p in model.named_parameters() if p.requires_grad}
+        assert not model.layer4[0].bn1.training
+    every = {name for name, _ in model.named_parameters()}
+    frozen = {name for name in every if name.startswith("layer4")} | {"fc.bias"}
+    assert learnt == every - frozen == freezing.learning
+
+
+def test_a_frozen_token_does_not_put_the_layers_below_it_in_evaluation_mode():
+    model = build_model(Recipe(model="vit_tiny_patch16_224", image_size=32), 3, None)
+    model.cls_token.requires_grad_(False)
+    model.pos_embed.requires_grad_(False)
+    Freezing(model, Recipe(), pretrained=False).enter(0)
+    assert model.blocks[0].training
+    assert model.blocks[0].mlp.training
+
+
+def test_a_model_without_a_parameter_that_learns_is_refused():
+    model = build_model(Recipe(model="resnet18"), 3, None).requires_grad_(False)
+    with pytest.raises(MethodError, match="no parameter that learns"):
+        Freezing(model, Recipe(), pretrained=False)
+    model.layer4.requires_grad_(True)
+    freezing = Freezing(model, Recipe(freeze_epochs=1), pretrained=True)
+    with pytest.raises(MethodError, match="freeze_epochs"):
+        freezing.start_phase(head_only=True)
+
+
 def test_parameter_groups_have_separate_learning_rates():
     """As torch's parameter groups say it, written out for the custom CNN."""
     model = CustomCNN(3)

@@ -169,6 +169,7 @@ class Checkup:
             classes=dataset.classes,
             roster_sha256=dataset.roster_sha256,
             pixels_sha256=store.index.pixels_sha256,
+            inputs_sha256=method["inputs_sha256"],
             seed=0,
             repeat=0,
             fold=column,

@@ -34,7 +34,7 @@ from bench.errors import PredictionError
 from bench.job import JobFile, ResourceLimits
 from bench.method import FoldTask, Images, LabelledPart, Part
 from bench.protocol import PARTS, Roles
-from bench.run.registry import load_method, trained_by_engine
+from bench.run.registry import inputs_sha256, load_method, trained_by_engine
 from bench.run.results import HISTORY
 from bench.run.supervisor import GRACE_SECONDS, LOG_CUT, fault_in_log, supervise
 from bench.run.worker import FolderJournal, keep_predictions, prepare_task
@@ -187,6 +187,7 @@ def _describe(probe: Probe) -> dict[str, Any]:
         "name": loaded.method.name,
         "recipe": loaded.method.recipe.model_dump(mode="json"),
         "source_sha256": loaded.source_sha256,
+        "inputs_sha256": inputs_sha256(loaded),
         "address": loaded.address,
         "engine": trained_by_engine(loaded.method),
     }
