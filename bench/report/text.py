@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.leaderboard import REFERENCE, DatasetFacts, Leaderboard
+from bench.leaderboard import REFERENCE, DatasetFacts, Leaderboard, some_names
 from bench.leaderboard.text import metric
 from bench.report.format import (
     Span,
@@ -45,7 +45,6 @@ UNGROUPED = (
     "They carry neither patient nor lesion id, and each counts as a separate group; images of the "
     "same lesion may be in another part of a fold."
 )
-MOST_NAMES = 4
 
 
 def plural(unit: str) -> str:
@@ -96,23 +95,14 @@ def protocol_title(title: str, unit: str) -> str:
 
 
 def standfirst(board: Leaderboard) -> tuple[str, ...]:
-    """The sentences below the verdict: pairwise results, reference rows, tested images."""
-    sentences = []
-    first = board.leader
-    if first is not None:
-        against = board.against(first)
-        open_, level = against["not settled"], against["no difference seen"]
-        if against["better"] and (open_ or level):
-            sentences.append(f"It is better than {_some(against['better'])}.")
-        if open_:
-            sentences.append(f"Whether it is better than {_some(open_)} is not settled.")
-        if level:
-            sentences.append(f"No difference is seen between it and {_some(level)}.")
+    """The sentences below the headline: both verdicts, reference rows, tested images."""
+    sentences = list(board.verdicts)
     sentences += _chance(board)
     facts = board.dataset
     kind = "synthetic images" if facts.synthetic else "images"
     images, groups = board.tested or (facts.images, facts.groups)
-    amount = f" of {count(groups)} {plural(facts.unit)}" if facts.unit != "image" else ""
+    word = plural(facts.unit) if facts.units in (0, facts.groups) else "groups"
+    amount = f" of {count(groups)} {word}" if facts.unit != "image" else ""
     where = f"Tested on {count(images)} {kind}{amount} ({said(facts.title)})"
     times = "" if board.repeats == 1 else f" in each of {board.repeats} repeats"
     if divides(board):
@@ -136,13 +126,7 @@ def unverified(board: Leaderboard) -> tuple[str, ...]:
     if not names:
         return ()
     rows = "Submitted rows are" if len(names) > 1 else "The submitted row is"
-    return (f"{rows} excepted, the training not being verified: {_some(names)}.",)
-
-
-def _some(names: list[str]) -> str:
-    if len(names) <= MOST_NAMES:
-        return listed(names)
-    return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} more"
+    return (f"{rows} excepted, the training not being verified: {some_names(names)}.",)
 
 
 def _chance(board: Leaderboard) -> list[str]:
@@ -157,16 +141,22 @@ def _chance(board: Leaderboard) -> list[str]:
     if len(failing) == len(methods):
         return [f"No method clears the best reference row ({best})."]
     verb = "does" if len(failing) == 1 else "do"
-    return [f"{_some(failing)} {verb} not clear the best reference row ({best})."]
+    return [f"{some_names(failing)} {verb} not clear the best reference row ({best})."]
 
 
 RARE = "undefined in some resamples"
 FOLDS = "some folds"
 MARKS = {
-    "few lesions": "Fewer than 50 groups in the images that the metric is computed on; intervals "
-    "of so small samples are not reliable.",
-    "biased": "Resampling adds noise that this metric counts as error; its interval need not hold "
-    "the estimate.",
+    **dict.fromkeys(
+        ("few patients", "few lesions", "few groups"),
+        "Fewer than 50 groups in the images that the metric is computed on; intervals of so small "
+        "samples are not reliable.",
+    ),
+    "biased": "Noise counts as error in this metric, and resampling adds noise; the interval need "
+    "not hold the estimate.",
+    "imprecise": "An end of the interval is beyond the 0.1% or 99.9% quantile of the resamples, so "
+    "very few of them determine it.",
+    "bias-corrected": "The percentile interval moved down by twice the bias of the resamples.",
     "percentile": "The interval is the percentile interval, not the usual one of the table.",
     "Clopper–Pearson": "All resamples agree, so the interval is the exact interval of a "
     "proportion, computed on groups.",
@@ -258,9 +248,6 @@ def page_badges(board: Leaderboard) -> tuple[Badge, ...]:
 def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
     """The data that the numbers come from."""
     facts = board.dataset
-    amount = counted(facts.images, "image")
-    if facts.unit != "image":
-        amount += f" of {counted(facts.groups, facts.unit)}"
     named_so = "synthetic" in facts.title.lower()
     kind = "Synthetic: " if facts.synthetic and not named_so else ""
     lone = f"grouping incomplete: {counted(facts.ungrouped, 'image')}" if facts.ungrouped else ""
@@ -270,7 +257,7 @@ def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
         first, *others = (plain(arm.name) for arm in board.arms.arms)
         arms = f" of the arm {first}, beside {', '.join(others)}"
     sheet = [
-        ("Data", f"{kind}{isolated(name(facts.title, 80).short)}, {amount}"),
+        ("Data", f"{kind}{isolated(name(facts.title, 80).short)}, {facts.size}"),
         ("Unit", unit(board)),
         ("Grouping", lone),
         ("Protocol", f"{plain(board.protocol)}: {counted(board.folds, 'fold')}{repeats}{arms}"),
@@ -281,8 +268,8 @@ def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
 
 
 def ties(groups: tuple[tuple[str, ...], ...]) -> list[str]:
-    """The groups of rows without a significant difference, in one sentence; [] without a group."""
+    """The groups of rows whose models do not differ, in one sentence; [] without a group."""
     if not groups:
         return []
     each = "; ".join(listed([said(row) for row in group]) for group in groups)
-    return [f"No significant difference between {each}."]
+    return [f"No difference between the models is shown within {each}."]
