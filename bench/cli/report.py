@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.data.open import DatasetSpec
-    from bench.leaderboard import ComparisonReport, PairComparison
+    from bench.leaderboard import ComparisonReport, Leaderboard, PairComparison
     from bench.workflows.open import OpenBench
     from bench.workflows.submit import Pool
 
@@ -54,6 +54,12 @@ if TYPE_CHECKING:
     help="Put small pictures of the highest-loss lesions into each row's page, with Grad-CAM where "
     "checkpoints are. Needs the images.",
 )
+@click.option(
+    "--baseline",
+    default="",
+    help="Row that the ranked rows are compared with. Default: the leader.",
+)
+@click.option("--all-pairs", is_flag=True, help="Compare all pairs of ranked rows instead.")
 @image_sizes_option
 def report(
     protocol_name: str,
@@ -63,6 +69,8 @@ def report(
     *,
     latex: bool,
     with_images: bool,
+    baseline: str,
+    all_pairs: bool,
     image_sizes: bool,
 ) -> int:
     """Score and render again from the results folder and the committed rows.
@@ -76,8 +84,10 @@ def report(
     bench = open_bench(protocol_name, data, images=with_images, image_sizes=image_sizes)
     print_data(bench)
     with stage_events() as on_event:
-        written = write_report(bench, results, ReportOptions(costs, latex, with_images), on_event)
+        options = ReportOptions(costs, latex, with_images, baseline, all_pairs)
+        written = write_report(bench, results, options, on_event)
     print_table(written.leaderboard)
+    _print_verdicts(written.leaderboard)
     print_arms(written.leaderboard)
     click.echo(f"leaderboard: {written.page}")
     if latex:
@@ -92,7 +102,14 @@ def _report_again(bench: OpenBench, results: Path) -> None:
     with stage_events() as on_event:
         written = write_report(bench, results, on_event=on_event)
     print_table(written.leaderboard)
+    _print_verdicts(written.leaderboard)
     click.echo(f"leaderboard: {written.page}")
+
+
+def _print_verdicts(board: Leaderboard) -> None:
+    """Print the two verdicts, a sentence each."""
+    for sentence in board.verdicts:
+        click.echo(sentence)
 
 
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -117,6 +134,13 @@ RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
     show_default=True,
     help="Differences up to this count as equivalent in the Bayesian test.",
 )
+@click.option(
+    "--baseline",
+    default="",
+    help="Row that the others are compared with. Default: the best of the rows.",
+)
+@click.option("--all-pairs", is_flag=True, help="Compare all pairs instead.")
+@click.option("--full", is_flag=True, help="Also print the evidence beside the verdicts.")
 def compare(
     rows: tuple[str, ...],
     protocol_name: str,
@@ -125,38 +149,54 @@ def compare(
     metric: str | None,
     margin: float | None,
     rope: float,
+    baseline: str,
+    *,
+    all_pairs: bool,
+    full: bool,
 ) -> None:
     """Compare rows of the leaderboard, by name, or by method if it has one row."""
     from bench.workflows.compare import FEWEST_ROWS, compare
     from bench.workflows.open import open_bench
 
     bench = open_bench(protocol_name, data)
-    written = compare(bench, rows, results, metric=metric, margin=margin, rope=rope)
+    written = compare(
+        bench,
+        rows,
+        results,
+        metric=metric,
+        margin=margin,
+        rope=rope,
+        baseline=baseline,
+        all_pairs=all_pairs,
+    )
     print_data(bench)
-    _print_comparison(written.report)
+    _print_comparison(written.report, full=full)
     images = {image.image_id for pair in written.report.pairs for image in pair.disputed}
     which = "that only one row gets right" if len(rows) == FEWEST_ROWS else "on which rows differ"
     click.echo(f"images {which}: {len(images)}, in {written.folder / 'disagreements.csv'}")
     click.echo(f"comparison: {written.page}")
 
 
-def _print_comparison(found: ComparisonReport) -> None:
-    """Print the verdict, every pair, and the sources of variance."""
+def _print_comparison(found: ComparisonReport, *, full: bool) -> None:
+    """Print both verdicts, every pair, and the sources of variance."""
     from rich.console import Console
 
     from bench.report.comparison_page import standfirst
 
     console = Console()
     console = Console(width=None if console.is_terminal else PIPE_WIDTH, highlight=False)
-    console.print(found.verdict, style="bold", markup=False)
+    for sentence in found.verdicts:
+        console.print(sentence, style="bold", markup=False)
     for sentence in standfirst(found):
         console.print(sentence, markup=False)
     for pair in found.pairs:
-        _print_pair(console, found, pair)
+        _print_pair(console, found, pair, full=full)
     _print_spreads(console, found)
 
 
-def _print_pair(console: Console, found: ComparisonReport, pair: PairComparison) -> None:
+def _print_pair(
+    console: Console, found: ComparisonReport, pair: PairComparison, *, full: bool
+) -> None:
     """Print the metrics, the classes and the discordant images of a pair."""
     from bench.report.comparison_page import pair_view
 
@@ -182,7 +222,7 @@ def _print_pair(console: Console, found: ComparisonReport, pair: PairComparison)
     tests = ("McNemar p, of images", "sign-flip p, of groups", "ICC", "design effect")
     disputes = [(one.label, *one.texts) for one in view.discordant]
     _print_table(console, (*heads, *tests), disputes, "Discordant images")
-    for term, sentence in view.more:
+    for term, sentence in (*view.more, *(view.evidence if full else ())):
         console.print(f"{term}: {sentence}", markup=False)
 
 
@@ -221,6 +261,12 @@ def _print_table(
     show_default=True,
     help='Data the model saw before, such as "ImageNet-1k" or "none"; undeclared is not ranked.',
 )
+@click.option(
+    "--models",
+    type=click.IntRange(min=1),
+    help="Number of separately trained models: one for each fold or more. Only then is the method "
+    "compared, beside its models. A column `model` states the same.",
+)
 @click.option("--replace", is_flag=True, help="Replace an earlier submission of this name.")
 def submit(
     file: Path,
@@ -231,20 +277,21 @@ def submit(
     origin: str,
     licence: str,
     pretraining_data: str,
+    models: int | None,
     replace: bool,  # noqa: FBT001
 ) -> None:
     """Add out-of-fold predictions made elsewhere (CSV or Parquet) as a row of the leaderboard.
 
     One line for each test image: image_id and p_<class> of every class (or the header of the ISIC
-    challenges), with a column `fold` if the protocol tests an image more than once. Needs no
-    images.
+    challenges), with a column `fold` if the protocol tests an image more than once, and a column
+    `model` if each fold has a separately trained model. Needs no images.
     """
     from bench.workflows.open import open_bench
     from bench.workflows.submit import Origin, submit
 
     bench = open_bench(protocol_name, data)
     print_data(bench)
-    stated = Origin(origin, licence, pretraining_data)
+    stated = Origin(origin, licence, pretraining_data, models)
     folder = submit(bench, file, name, results, stated, replace=replace)
     click.echo(f"accepted: {folder}; submitted: training not verified")
     _report_again(bench, results)

@@ -18,6 +18,8 @@ from bench.leaderboard.board import (
     LeaderboardRow,
     Rank,
     RowFacts,
+    based_on,
+    some_names,
 )
 from bench.leaderboard.comparison import (
     BayesianTest,
@@ -90,4 +92,6 @@ __all__ = [
     "UnitTable",
     "amount",
     "bare",
+    "based_on",
+    "some_names",
 ]

@@ -30,7 +30,7 @@ from bench.leaderboard.estimate import (
     json_text,
     to_data,
 )
-from bench.leaderboard.text import interval, metric, plain, said
+from bench.leaderboard.text import counted, interval, listed, metric, plain, said
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,12 +45,11 @@ ROW_KEYS = (
 )  # fmt: skip
 """Keys of a row in JSON, in order; a row's table and facts are part of the same object."""
 KEYS = (
-    "protocol", "unit", "dataset", "classes", "interval", "primary", "best_reference", "folds",
-    "repeats", "control", "tested", "methods", "absent", "comparisons", "tie_groups",
+    "protocol", "unit", "dataset", "classes", "interval", "primary", "best_reference", "baseline",
+    "folds", "repeats", "control", "tested", "methods", "absent", "comparisons", "tie_groups",
     "mean_ranks", "arms",
 )  # fmt: skip
 """Keys of leaderboard.json, in order."""
-VERDICTS = ("better", "no difference seen", "not settled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,12 @@ class Rank:
 class Comparison:
     """Row a against row b on the same images, a minus b.
 
-    low, high   paired cluster bootstrap. p: Nadeau-Bengio corrected t over folds; p_adjusted: Holm.
-    verdict     "better", "worse", "not settled" or "no difference seen", of a against b
+    low, high  paired cluster bootstrap
+    models     these models, by this interval: "better", "worse" or "no difference shown", of a
+    methods    these methods, trained again: the same by the z test, or "not tested"
+    p          of the z test, p_adjusted by Holm; NaN where not tested
+    trainings  number of trainings of each row that the test rests on; 0 where not tested
+    basis      "3 seeds", "5 repeats", "one training per fold", or why there is no test
     """
 
     a: str
@@ -86,9 +89,12 @@ class Comparison:
     difference: Number
     low: Number
     high: Number
+    models: str
+    methods: str
     p: Number
     p_adjusted: Number
-    verdict: str
+    trainings: Count
+    basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,7 @@ class RowFacts:
     unranked  why the row is not ranked, "" if it is
     recipe    every option of the recipe with its value
     members   the rows that an ensemble combines; an ensemble trains nothing
+    models    separately trained models that the submitter declares; 0 for none
     history   training curves: by training, then by column of history.csv, one value per epoch
     """
 
@@ -137,6 +144,7 @@ class RowFacts:
     unranked: str = ""
     recipe: Mapping[str, Plain] = field(default_factory=dict)
     members: tuple[str, ...] = ()
+    models: Count = 0
     history: Mapping[str, Mapping[str, tuple[Number, ...]]] = field(default_factory=dict)
 
 
@@ -147,7 +155,8 @@ class LeaderboardRow:
     confusion    (C, C) counts over the pooled test predictions of all seeds, truth in rows
     by_fold      metric -> value of every fold (repeat-major), mean over seeds, NaN where missing
     seed_sd      metric -> standard deviation over seeds (NaN with one seed)
-    clears_reference  whether the primary interval is above the value of the best reference row
+    clears_reference  whether these models are better than the best reference row, by the primary
+                 metric
     tested       number of images and groups behind its numbers; None if not counted
     missing      (seed, repeat, fold) of every missing training, over the protocol's and its seeds
     """
@@ -280,7 +289,8 @@ class Leaderboard:
     """Everything a leaderboard page shows, rows in the order of the table.
 
     tested      number of images and groups that any fold tests; None for all of them
-    tie_groups  maximal sets of ranked rows without a settled difference between any two
+    baseline    the row that the comparisons are against; "" if they are all pairs
+    tie_groups  maximal sets of ranked rows without a difference shown between the models of any two
     absent      rows without a finished fold, and the state of their jobs
     pages       address of the row's page, by row, for rows that have one
     mean_ranks  mean over the folds of each ranked row's rank; empty if a fold has no rank
@@ -299,6 +309,7 @@ class Leaderboard:
     rows: Annotated[tuple[LeaderboardRow, ...], Field(alias="methods")]
     comparisons: tuple[Comparison, ...]
     best_reference: str
+    baseline: str = ""
     control: Flag = False
     arms: ArmReport | None = None
     tested: Tested = None
@@ -409,23 +420,13 @@ class Leaderboard:
         value = "n/a (not computed)" if estimate is None else estimate.text(self.primary)
         return f"{metric(self.primary).label} {value}"
 
-    def against(self, first: LeaderboardRow) -> dict[str, list[str]]:
-        """The other ranked rows, by the verdict of the first row against each of them."""
-        rows: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
-        for row in self.rows:
-            if row.rank.best is None or row is first:
-                continue
-            verdicts = {
-                _verdict_for(first.name, row.name, pair)
-                for pair in self.comparisons
-                if pair.metric == self.primary
-            }
-            known = next((verdict for verdict in VERDICTS if verdict in verdicts), "not settled")
-            rows[known].append(said(row.name))
-        return rows
-
     @property
     def verdict(self) -> str:
+        """The headline and, where rows are compared, both verdicts."""
+        return " ".join((self.headline, *self.verdicts))
+
+    @property
+    def headline(self) -> str:
         """The result in one sentence: the leading row, or the effect of leakage."""
         if sentence := self._leakage():
             return sentence
@@ -435,20 +436,30 @@ class Leaderboard:
         if first is None:
             methods = any(row.kind != REFERENCE for row in self.rows)
             return "No method is ranked yet." if methods else "No method has been run yet."
-        where = "On synthetic data, " if self.dataset.synthetic else ""
-        return f"{where}{said(first.name)} {self._lead(first)}."
-
-    def _lead(self, first: LeaderboardRow) -> str:
-        text = self.primary_text(first)
+        start = "On synthetic data, " if self.dataset.synthetic else ""
+        text = f"{start}{said(first.name)} is first with {self.primary_text(first)}"
         if fault := self.fault(first):
-            return f"is first with {text}, but {fault}"
-        against = self.against(first)
-        if not any(against.values()):
-            return f"is the only ranked method, with {text}"
-        if not against["not settled"] and not against["no difference seen"]:
-            return f"leads with {text}, better than every other method"
-        lead = "not every lead" if against["better"] else "no lead"
-        return f"is first with {text}, but {lead} is settled"
+            return f"{text}, but {fault}."
+        alone = sum(row.rank.best is not None for row in self.rows) == 1
+        return f"{text}, the only ranked method." if alone else f"{text}."
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """One sentence for each verdict on the baseline, else the leader; () without a pair."""
+        name = self.baseline or (self.leader.name if self.leader else "")
+        pairs = [
+            pair
+            for pair in self.comparisons
+            if pair.metric == self.primary and name in (pair.a, pair.b)
+        ]
+        if not pairs or self.control or self._leakage():
+            return ()
+        return verdict_sentences(name, pairs, self.tests)
+
+    @property
+    def tests(self) -> int:
+        """Number of tested comparisons, over which Holm adjusts p."""
+        return sum(pair.methods != "not tested" for pair in self.comparisons)
 
     def _leakage(self) -> str:
         """The verdict of a leakage meter; "" for any other protocol."""
@@ -475,9 +486,55 @@ def _keys(tables: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys(key for table in tables if isinstance(table, dict) for key in table))
 
 
-def _verdict_for(first: str, other: str, pair: Comparison) -> str:
-    if (pair.a, pair.b) == (first, other):
-        return pair.verdict
-    if (pair.a, pair.b) == (other, first):
-        return {"better": "worse", "worse": "better"}.get(pair.verdict, pair.verdict)
-    return ""
+TURNED = {"better": "worse", "worse": "better"}
+MOST_NAMES = 4
+
+
+def some_names(names: list[str]) -> str:
+    """Names in a sentence: `a, b, c and 3 more`."""
+    if len(names) <= MOST_NAMES:
+        return listed(names)
+    return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} more"
+
+
+def verdict_sentences(name: str, pairs: list[Comparison], tests: int) -> tuple[str, str]:
+    """Both verdicts on a row against others. tests: number of tests that Holm adjusts for."""
+    models, methods = (_by_verdict(name, pairs, kind) for kind in ("models", "methods"))
+    tested = [pair for pair in pairs if pair.methods != "not tested"]
+    basis = " or ".join(dict.fromkeys(based_on(pair) for pair in tested))
+    holm = f"; p adjusted by Holm over {tests} comparisons" if tests > 1 else ""
+    first = f"These models: {_outcomes(name, models)}."
+    if not tested:
+        reasons = "; ".join(dict.fromkeys(plain(pair.basis) for pair in pairs))
+        return first, f"These methods, trained again: not tested; {reasons}."
+    return first, f"These methods, trained again: {_outcomes(name, methods)} ({basis}{holm})."
+
+
+def based_on(pair: Comparison) -> str:
+    """`5 trainings each, one training per fold`."""
+    return f"{counted(pair.trainings, 'training')} each, {plain(pair.basis)}"
+
+
+def _by_verdict(name: str, pairs: list[Comparison], kind: str) -> dict[str, list[str]]:
+    """The other rows by the verdict of the row `name` against them."""
+    rows: dict[str, list[str]] = {}
+    for pair in pairs:
+        verdict = getattr(pair, kind)
+        own = verdict if pair.a == name else TURNED.get(verdict, verdict)
+        rows.setdefault(own, []).append(said(pair.b if pair.a == name else pair.a))
+    return rows
+
+
+def _outcomes(name: str, rows: Mapping[str, list[str]]) -> str:
+    """`a is better than b; no difference between it and c is shown; d not tested`."""
+    texts = [
+        f"{said(name)} is {verdict} than {some_names(rows[verdict])}"
+        for verdict in ("better", "worse")
+        if verdict in rows
+    ]
+    if others := rows.get("no difference shown"):
+        subject = "it" if texts else said(name)
+        texts.append(f"no difference between {subject} and {some_names(others)} is shown")
+    if others := rows.get("not tested"):
+        texts.append(f"{some_names(others)} not tested")
+    return "; ".join(texts)

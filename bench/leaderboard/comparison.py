@@ -16,7 +16,13 @@ from pydantic import (
     model_serializer,
 )
 
-from bench.leaderboard.board import Comparison, DatasetFacts, IntervalFacts
+from bench.leaderboard.board import (
+    Comparison,
+    DatasetFacts,
+    IntervalFacts,
+    based_on,
+    verdict_sentences,
+)
 from bench.leaderboard.estimate import (
     Count,
     Estimate,
@@ -30,13 +36,10 @@ from bench.leaderboard.estimate import (
     json_text,
     to_data,
 )
-from bench.leaderboard.text import counted, fixed, metric, p_value, said
+from bench.leaderboard.text import fixed, metric, p_value, plain, said
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FEW_FOLDS = 6
-"""With fewer folds the test has little power; the verdict says so."""
 
 
 def _distinct(rows: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,26 +52,29 @@ def _distinct(rows: tuple[str, ...]) -> tuple[str, ...]:
 class Detectable:
     """The smallest true difference that is detected with 80% power, given the observed noise.
 
-    interval  by the paired interval alone
-    test      by the corrected t test alone, adjusted as in the verdict; NaN without a test
+    models   by the verdict on these models
+    methods  by the verdict on these methods, trained again, adjusted by Holm; NaN without a test
     """
 
-    interval: Number
-    test: Number
+    models: Number
+    methods: Number
 
 
 @dataclass(frozen=True, slots=True)
 class NonInferiority:
-    """Whether a is at most a margin worse than b, by the interval and by the test.
+    """Whether a is at most a margin worse than b.
 
-    bound  the relevant end of the interval of a against b, positive if a is better
-    p      one-sided, corrected t over folds; NaN without a test
+    bound    the relevant end of the interval of a against b, positive if a is better
+    p        of the one-sided z test with the error of the methods, trained again; NaN without one
+    shown    for these models, by the bound
+    methods  for these methods, trained again, by p
     """
 
     margin: Positive
     bound: Number
     p: Number
     shown: Flag
+    methods: Flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +148,17 @@ class DiscordantImage:
 
 @dataclass(frozen=True)
 class PairComparison:
-    """Two rows compared. disputed: largest difference first; JSON holds only their number."""
+    """Two rows compared.
+
+    nadeau_bengio, belief  the corrected resampled t test and the Bayesian one: evidence beside the
+                           verdicts; NaN and None without a test
+    disputed               largest difference first; JSON holds only their number
+    """
 
     comparison: Comparison
     differences: MetricTable
     detectable: Detectable
+    nadeau_bengio: Number
     belief: BayesianTest | None
     non_inferiority: NonInferiority | None
     spread: Spread
@@ -162,11 +174,12 @@ class PairComparison:
 class ComparisonReport:
     """Everything that `compare` shows, rows in the requested order.
 
-    family       ranked and compared rows, over whose pairs p values are adjusted, with their value
-                 of the metric on the leaderboard
+    family       the compared rows with their value of the metric on the leaderboard
+    baseline     the row that the pairs are against; "" if they are all pairs
     trainings    number of compared trainings (seeds x repeats x folds), and of a complete row
     notes        remarks on rows: why a row is not ranked
-    mean_ranks   over the folds; tie_groups: maximal sets without a settled difference
+    mean_ranks   over the folds; tie_groups: maximal sets of rows between whose models no
+                 difference is shown
     tested       number of images and groups
     """
 
@@ -182,6 +195,7 @@ class ComparisonReport:
     trainings: tuple[Count, Count]
     folds: Count
     family: Mapping[str, Number]
+    baseline: str
     notes: tuple[str, ...]
     tables: Mapping[str, MetricTable]
     pairs: Annotated[tuple[PairComparison, ...], Field(min_length=1)]
@@ -242,74 +256,95 @@ class ComparisonReport:
         return None if test is None else test.margin
 
     @property
+    def tests(self) -> int:
+        """Number of tested pairs, over which Holm adjusts p."""
+        return sum(pair.comparison.methods != "not tested" for pair in self.pairs)
+
+    @property
     def verdict(self) -> str:
-        """The verdict over all rows, in one sentence."""
-        start = "On synthetic data: " if self.dataset.synthetic else ""
+        """Both verdicts, a sentence each: on the pair, or on the baseline against the others."""
+        return " ".join(self.verdicts)
+
+    @property
+    def verdicts(self) -> tuple[str, str]:
+        """The verdict on these models, and the verdict on these methods, trained again."""
+        start = "On synthetic data. " if self.dataset.synthetic else ""
         have, whole = self.trainings
         if have < whole:
-            start += f"On the {have} of {whole} trainings common to all: "
+            start += f"On the {have} of {whole} trainings common to all. "
         if len(self.pairs) == 1:
-            return f"{start}{self.pair_verdict(self.pairs[0])}"
-        settled = [pair for pair in self.pairs if pair.comparison.verdict in ("better", "worse")]
-        name = metric(self.metric).label
-        if not settled:
-            return f"{start}No two of the {len(self.rows)} methods differ significantly in {name}."
-        if best := self._best():
-            return f"{start}{said(best)} is better than all others in {name}."
-        return f"{start}{len(settled)} of {len(self.pairs)} pairs differ significantly in {name}."
+            first, second = self.pair_verdicts(self.pairs[0])
+        elif self.baseline:
+            pairs = [pair.comparison for pair in self.pairs]
+            first, second = verdict_sentences(self.baseline, pairs, self.tests)
+        else:
+            first, second = map(self._number_shown, ("models", "methods"))
+        return f"{start}{first}", second
 
-    def _best(self) -> str:
-        """The row that is better than every other; "" without one."""
-        wins: dict[str, int] = {}
-        for one in (pair.comparison for pair in self.pairs):
-            winner = {"better": one.a, "worse": one.b}.get(one.verdict, "")
-            wins[winner] = wins.get(winner, 0) + 1
-        return next((row for row in self.rows if wins.get(row) == len(self.rows) - 1), "")
+    def _number_shown(self, kind: str) -> str:
+        """How many of all pairs differ by one verdict."""
+        lead = "These models" if kind == "models" else "These methods, trained again"
+        if kind == "methods" and not self.tests:
+            return f"{lead}: not tested; {plain(self.pairs[0].comparison.basis)}."
+        outcomes = [getattr(pair.comparison, kind) for pair in self.pairs]
+        shown = sum(outcome in ("better", "worse") for outcome in outcomes)
+        label = metric(self.metric).label
+        return f"{lead}: {shown} of {len(outcomes)} pairs differ in {label}."
 
     def pair_verdict(self, pair: PairComparison) -> str:
-        """The verdict on a pair, in one sentence."""
-        one = pair.comparison
-        a, b = said(one.a), said(one.b)
-        if math.isnan(one.difference):
-            return f"{a} and {b} cannot be compared: {metric(one.metric).label} is undefined."
-        if one.verdict in ("better", "worse"):
-            first, second = (b, a) if one.verdict == "worse" else (a, b)
-            p = p_value(one.p_adjusted)
-            test = f"; adjusted {p}" if p else "; no test"
-            size = amount(abs(one.difference), one.metric)
-            return f"{first} is better than {second} by {size}, {self._interval(one)}{test}."
-        if one.verdict == "not settled":
-            b_leads = one.difference > 0 if metric(one.metric).lower else one.difference < 0
-            first, second = (b, a) if b_leads else (a, b)
-            why = self._why_open(one)
-            return f"Whether {first} is better than {second} is not settled: {why}."
-        if one.difference == 0 and math.isnan(one.low):
-            return f"{a} and {b} have the same {metric(one.metric).label} in every resample."
-        apart = f"No difference between {a} and {b} is detected"
-        by_interval, by_test = pair.detectable.interval, pair.detectable.test
-        seen = max(by_interval, 0.0 if math.isnan(by_test) else by_test)
-        if math.isnan(seen):
-            return f"{apart}."
-        size = amount(seen, one.metric)
-        return f"{apart}; a difference of {size} would be detected with 80% power."
+        """Both verdicts on a pair, a sentence each."""
+        return " ".join(self.pair_verdicts(pair))
 
-    def _interval(self, one: Comparison) -> str:
-        """`95% CI 0.4 to 3.1`, of the size of the difference."""
-        low, high = (one.low, one.high) if one.difference >= 0 else (-one.high, -one.low)
+    def pair_verdicts(self, pair: PairComparison) -> tuple[str, str]:
+        """The verdict on these models, and the verdict on these methods, trained again."""
+        row = pair.comparison
+        a, b, label = said(row.a), said(row.b), metric(row.metric).label
+        if math.isnan(row.difference):
+            why = f"{a} and {b} cannot be compared, {label} is undefined"
+            return f"These models: {why}.", f"These methods, trained again: {why}."
+        return f"These models: {self._models(pair)}.", self._methods(pair)
+
+    def _models(self, pair: PairComparison) -> str:
+        row = pair.comparison
+        a, b, label = said(row.a), said(row.b), metric(row.metric).label
+        if row.models in ("better", "worse"):
+            first, second = (b, a) if row.models == "worse" else (a, b)
+            size = amount(abs(row.difference), row.metric)
+            low, high = (row.low, row.high) if row.difference >= 0 else (-row.high, -row.low)
+            ends = self._interval(low, high, row.metric) or "the same in every resample"
+            return f"{first} is better than {second} by {size}, {ends}"
+        if row.difference == 0 and math.isnan(row.low):
+            return f"{a} and {b} have the same {label} in every resample"
+        ends = self._interval(row.low, row.high, row.metric) or "no interval"
+        size = amount(row.difference, row.metric)
+        text = f"no difference between {a} and {b} is shown ({size}, {ends})"
+        return f"{text}{_would_be_detected(pair.detectable.models, row.metric)}"
+
+    def _methods(self, pair: PairComparison) -> str:
+        row = pair.comparison
+        lead = "These methods, trained again"
+        if row.methods == "not tested":
+            return f"{lead}: not tested; {plain(row.basis)}."
+        a, b = said(row.a), said(row.b)
+        p = f"{'adjusted ' if self.tests > 1 else ''}{p_value(row.p_adjusted)}"
+        details = f"{p} ({based_on(row)})"
+        if row.methods in ("better", "worse"):
+            first, second = (b, a) if row.methods == "worse" else (a, b)
+            return f"{lead}: {first} is better than {second}, {details}."
+        detectable = _would_be_detected(pair.detectable.methods, row.metric)
+        return f"{lead}: no difference between {a} and {b} is shown, {details}{detectable}."
+
+    def _interval(self, low: float, high: float, name: str) -> str:
+        """`95% CI [0.4, 3.1]`; "" without an interval."""
         if math.isnan(low):
-            return "without an interval"
-        level = f"{self.interval.level * 100:g}%"
-        return f"{level} CI {bare(low, one.metric)} to {bare(high, one.metric)}"
+            return ""
+        return f"{self.interval.level * 100:g}% CI [{bare(low, name)}, {bare(high, name)}]"
 
-    def _why_open(self, one: Comparison) -> str:
-        size, interval = amount(abs(one.difference), one.metric), self._interval(one)
-        if math.isnan(one.p_adjusted):
-            return f"{size}, {interval}, but no test over folds was made"
-        few = f" ({counted(self.folds, 'fold')} are few)" if self.folds < FEW_FOLDS else ""
-        p = f"adjusted {p_value(one.p_adjusted)}"
-        if one.low > 0 or one.high < 0:
-            return f"{size}, {interval}, but {p}{few}"
-        return f"{size}, {p}, but {interval}"
+
+def _would_be_detected(size: float, name: str) -> str:
+    if math.isnan(size):
+        return ""
+    return f"; a true difference of {amount(size, name)} would be detected with 80% power"
 
 
 def amount(value: float, name: str) -> str:

@@ -390,7 +390,7 @@ def critical_difference(ranks: Mapping[str, float], groups: Sequence[Sequence[st
     height = top + STEP * len(ordered) + PAD
     values = ", ".join(f"{said(row)} {fixed(ranks[row], 2)}" for row in ordered)
     ties = "; ".join(" and ".join(said(row) for row in group) for group in groups)
-    label = f"Mean ranks: {values}. No difference seen: {ties or 'none'}."
+    label = f"Mean ranks: {values}. No difference shown: {ties or 'none'}."
     svg = (
         f'<svg role="img" aria-label="{escape(label)}" width="{WIDTH}" height="{height}" '
         f'viewBox="0 0 {WIDTH} {height}">{"".join(shapes)}</svg>'

@@ -6,7 +6,6 @@ All other sentences are in `reports/compare.html.j2`.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -58,7 +57,7 @@ from bench.report.text import GROUPING, plural, protocol_title, ties
 LISTED, DRAWN = 60, 1000
 """Maximum number of discordant images in the page's table and in its plot; the CSV has all."""
 MOST_VERDICTS = 6
-"""Up to this number of pairs, every verdict is one sentence; with more, only the settled ones."""
+"""Up to this number of pairs, all verdicts are listed; with more, only the differences shown."""
 SHARED_MARKS = ("few lesions", "biased")
 """Marks of the two rows that also hold for their difference."""
 CSV_COLUMNS = (
@@ -96,7 +95,11 @@ class Discordance(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PairView:
-    """One pair, for the page and for the terminal. zero: place of 0 in the bars of recall."""
+    """One pair, for the page and for the terminal.
+
+    zero      place of 0 in the bars of recall
+    evidence  tests beside the verdicts, by name
+    """
 
     id: str
     title: str
@@ -107,6 +110,7 @@ class PairView:
     discordant: tuple[Discordance, ...]
     zero: str
     more: tuple[tuple[str, str], ...]
+    evidence: tuple[tuple[str, str], ...]
     scatter: Graph | None
     pair: PairComparison
 
@@ -135,7 +139,7 @@ def _page(report: ComparisonReport) -> dict[str, Any]:
         "grouping": GROUPING.get(unit, f"Grouped by {plain(unit)}."),
         "protocol_title": protocol_title(report.protocol_title, unit),
         "standfirst": standfirst(report),
-        "panel": pair_panel(pairs, report.interval.level, "pairs-plot", report.metric),
+        "panel": pair_panel(pairs, "pairs-plot", report.metric),
         "ranks": _rank_diagram(report),
         "pairs": [pair_view(report, pair, at) for at, pair in enumerate(report.pairs)],
         "spreads": spread_lines(report),
@@ -186,6 +190,7 @@ def pair_view(report: ComparisonReport, pair: PairComparison, at: int = 0) -> Pa
         discordant=tuple(_discordance(report, line, scale) for line in pair.disagreements),
         zero=scale.at(0.0),
         more=tuple(_more(report, pair)),
+        evidence=tuple(_evidence(pair)),
         scatter=_scatter(report, pair),
         pair=pair,
     )
@@ -330,7 +335,7 @@ def standfirst(report: ComparisonReport) -> tuple[str, ...]:
         )
     sentences += [f"{plain(note)}." for note in report.notes]
     if report.control:
-        sentences.append("This protocol is a control: groups are divided, and no test is done.")
+        sentences.append("This protocol is a control: groups are divided, and no method is tested.")
     arm = f", arm {plain(report.arm)}" if report.arm else ""
     sentences.append(
         f"{count(report.tested[0])} images of {count(report.tested[1])} "
@@ -341,56 +346,49 @@ def standfirst(report: ComparisonReport) -> tuple[str, ...]:
 
 
 def _verdicts(report: ComparisonReport) -> list[str]:
-    """The verdict on each pair; with many pairs, the settled ones and the number of the others."""
+    """Both verdicts on each pair; with many pairs only those with a difference shown."""
     if len(report.pairs) <= MOST_VERDICTS:
         return [report.pair_verdict(pair) for pair in report.pairs]
-    kinds = Counter(pair.comparison.verdict for pair in report.pairs)
-    return [
-        *(
-            report.pair_verdict(pair)
-            for pair in report.pairs
-            if pair.comparison.verdict in ("better", "worse")
-        ),
-        *(
-            f"Of {counted(kinds[kind], 'pair')}: {kind}."
-            for kind in ("not settled", "no difference seen")
-            if kinds[kind]
-        ),
+    shown = [
+        pair
+        for pair in report.pairs
+        if {pair.comparison.models, pair.comparison.methods} & {"better", "worse"}
     ]
+    rest = len(report.pairs) - len(shown)
+    others = [f"No difference is shown by either verdict in {counted(rest, 'other pair')}."]
+    return [*map(report.pair_verdict, shown), *(others if rest else [])]
 
 
 def _adjustment(report: ComparisonReport) -> str:
-    rows = len(report.family)
-    pairs = rows * (rows - 1) // 2
-    if report.control:
-        return "no test over folds"
-    if pairs == 1:
-        return "p of this one pair; no other row is ranked"
-    return f"p adjusted over the {pairs} pairs of {rows} rows, ranked or compared (Holm)"
+    if not report.tests:
+        return "no test of the methods"
+    if report.tests == 1:
+        return "one test, p not adjusted"
+    pairs = f"with {said(report.baseline)}" if report.baseline else "of all pairs"
+    return f"p adjusted by Holm over the {report.tests} comparisons {pairs}"
 
 
 def non_inferiority_text(
     report: ComparisonReport, pair: PairComparison, test: NonInferiority
 ) -> str:
-    """Whether a is non-inferior to b; if not shown, why not."""
-    one = pair.comparison
-    a, b, margin = said(one.a), said(one.b), amount(test.margin, one.metric)
-    by_interval, by_test = _lower_end(pair, test), f"one-sided {p_value(test.p)}"
+    """Whether a is non-inferior to b, by both verdicts."""
+    row = pair.comparison
+    a, b, margin = said(row.a), said(row.b), amount(test.margin, row.metric)
     alpha = f"{(1 - report.interval.level) / 2:g}"
-    if test.shown:
-        return (
-            f"{a} is not inferior to {b} by a margin of {margin}: {by_interval}, {by_test} (below "
-            f"{alpha})."
-        )
     if math.isnan(test.bound):
-        why = "no interval"
-    elif test.bound <= -test.margin:
-        why = by_interval
-    elif math.isnan(test.p):
-        why = f"{by_interval}, but no test over folds"
+        models = f"non-inferiority of {a} to {b} by {margin} is not shown (no interval)"
     else:
-        why = f"{by_interval}, but {by_test} is not below {alpha}"
-    return f"Non-inferiority of {a} to {b} by {margin} is not shown: {why}."
+        state = f"{a} is not inferior to {b} by a margin of {margin}"
+        if not test.shown:
+            state = f"non-inferiority of {a} to {b} by {margin} is not shown"
+        models = f"{state} ({_lower_end(pair, test)})"
+    if math.isnan(test.p):
+        methods = "not tested"
+    elif test.methods:
+        methods = f"not inferior either, one-sided {p_value(test.p)} (below {alpha})"
+    else:
+        methods = f"not shown, one-sided {p_value(test.p)} (not below {alpha})"
+    return f"These models: {models}. These methods, trained again: {methods}."
 
 
 def _lower_end(pair: PairComparison, test: NonInferiority) -> str:
@@ -411,17 +409,27 @@ def bayesian_text(pair: PairComparison, test: BayesianTest) -> str:
 
 def _more(report: ComparisonReport, pair: PairComparison) -> Iterable[tuple[str, str]]:
     key, power = pair.comparison.metric, pair.detectable
-    by_test = (
-        ""
-        if math.isnan(power.test)
-        else f", and of {bare(power.test, key)} by the adjusted test over folds"
-    )
-    size = amount(power.interval, key)
-    text = f"With 80% power, a true difference of {size} by the interval{by_test}."
-    yield "Detectable difference", text
+    if not math.isnan(power.models):
+        methods = (
+            ""
+            if math.isnan(power.methods)
+            else f"; between the methods, trained again, one of {amount(power.methods, key)}"
+        )
+        size = amount(power.models, key)
+        text = f"With 80% power: between these models a true difference of {size}{methods}."
+        yield "Detectable difference", text
     if pair.non_inferiority is not None:
         yield "Non-inferiority", non_inferiority_text(report, pair, pair.non_inferiority)
+
+
+def _evidence(pair: PairComparison) -> Iterable[tuple[str, str]]:
+    """Tests beside the verdicts, which decide nothing."""
+    if p := p_value(pair.nadeau_bengio):
+        yield "Corrected resampled t test (Nadeau & Bengio 2003)", f"{p}, not adjusted."
     if pair.belief is not None:
-        within = amount(pair.belief.rope, key)
+        within = amount(pair.belief.rope, pair.comparison.metric)
         text = bayesian_text(pair, pair.belief)
-        yield "Bayesian correlated t test", f"{text} Equivalent means within {within}."
+        yield (
+            "Bayesian correlated t test (Corani & Benavoli 2015)",
+            f"{text} Equivalent means within {within}.",
+        )

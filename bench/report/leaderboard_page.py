@@ -18,6 +18,7 @@ from bench.leaderboard import (
     Leaderboard,
     RowReport,
     Subgroup,
+    based_on,
 )
 from bench.leaderboard.text import metric
 from bench.report import text
@@ -70,7 +71,8 @@ RANKING_COSTS = ("train_seconds", "peak_memory_bytes", "parameters", "images_per
 def tie_letters(board: Leaderboard) -> dict[str, str]:
     """Tie letters of every ranked row, best first; none without comparisons.
 
-    A compact letter display (Piepho 2004): rows with a common letter have no settled difference.
+    A compact letter display (Piepho 2004): no difference is shown between the models of rows with
+    a common letter.
     """
     ranked = [row.name for row in board.rows if row.rank.best is not None]
     if len(ranked) < 2 or not board.comparisons:  # noqa: PLR2004
@@ -94,18 +96,18 @@ def _letters() -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two rows compared: difference, interval, test, and the verdict from both."""
+    """Two rows compared: the difference with its interval, and both verdicts."""
 
     a: Name
     b: Name
     difference: str
     interval: str
     bar: Bar | None
-    by_interval: str
-    by_test: str
+    models: str
+    methods: str
     p: str
-    verdict: str
-    settled: bool
+    basis: str
+    shown: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +153,10 @@ def pair_panels(board: Leaderboard) -> tuple[PairPanel, ...]:
     """One panel per compared metric, the primary first."""
     keys = list(dict.fromkeys(comparison.metric for comparison in board.comparisons))
     keys.sort(key=lambda key: key != board.primary)
-    return tuple(
-        pair_panel(board.comparisons, board.interval.level, f"pair-{i}", key)
-        for i, key in enumerate(keys)
-    )
+    return tuple(pair_panel(board.comparisons, f"pair-{i}", key) for i, key in enumerate(keys))
 
 
-def pair_panel(
-    comparisons: Sequence[Comparison], level: float, panel_id: str, key: str
-) -> PairPanel:
+def pair_panel(comparisons: Sequence[Comparison], panel_id: str, key: str) -> PairPanel:
     """All pairs in one metric, on one scale."""
     of_metric = [pair for pair in comparisons if pair.metric == key]
     ends = [end for pair in of_metric for end in (pair.difference, pair.low, pair.high)]
@@ -168,19 +165,14 @@ def pair_panel(
         id=panel_id,
         label=metric(key).title,
         note=metric(key).direction,
-        pairs=tuple(_pair(pair, level, scale) for pair in of_metric),
+        pairs=tuple(_pair(pair, scale) for pair in of_metric),
         zero=scale.at(0.0),
         ticks=scale.ticks,
     )
 
 
-def _pair(one: Comparison, level: float, scale: Scale) -> Pair:
+def _pair(one: Comparison, scale: Scale) -> Pair:
     places = decimals(one.low, one.high)
-    alpha = 1 - level
-    ahead = one.low > 0 or one.high < 0
-    tested = not math.isnan(one.p_adjusted)
-    settled = one.verdict in ("better", "worse")
-    winner = "first" if one.verdict == "better" else "second"
     drawn = Estimate(one.difference, one.low, one.high)
     return Pair(
         a=name(one.a),
@@ -188,14 +180,17 @@ def _pair(one: Comparison, level: float, scale: Scale) -> Pair:
         difference=signed(one.difference, places),
         interval=interval(one.low, one.high, places),
         bar=scale.bar(drawn),
-        by_interval="" if math.isnan(one.low) else ("excludes 0" if ahead else "includes 0"),
-        by_test=("significant" if one.p_adjusted <= alpha else "not significant")
-        if tested
-        else "no test",
+        models=_in_words(one.models),
+        methods=_in_words(one.methods),
         p=p_value(one.p_adjusted),
-        verdict=f"{winner} is better" if settled else plain(one.verdict),
-        settled=settled,
+        basis=based_on(one) if one.methods != "not tested" else plain(one.basis),
+        shown=one.models in ("better", "worse"),
     )
+
+
+def _in_words(verdict: str) -> str:
+    winner = {"better": "first", "worse": "second"}.get(verdict)
+    return f"{winner} is better" if winner else plain(verdict)
 
 
 ATTRIBUTES = {
@@ -370,7 +365,7 @@ def page(
         "title": text.title(board),
         "kicker": " · ".join(("Leaderboard", said(board.dataset.title), plain(board.protocol))),
         "heading": text.protocol_title(board.protocol_title, board.dataset.unit),
-        "headline": board.verdict,
+        "headline": board.headline,
         "standfirst": text.standfirst(board),
         "data": of_the_data(board),
         "primary": metric(board.primary).label,

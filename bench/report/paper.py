@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.leaderboard import REFERENCE, DatasetFacts, Estimate, Leaderboard, LeaderboardRow
+from bench.leaderboard import (
+    REFERENCE,
+    DatasetFacts,
+    Estimate,
+    Leaderboard,
+    LeaderboardRow,
+    based_on,
+)
 from bench.leaderboard.text import metric
 from bench.report.charts import ACCENT, RULE, SOFT, class_colours, standalone
 from bench.report.dataset_report import DatasetReport
@@ -158,7 +165,7 @@ def methods_text(study: DatasetReport) -> str:
         references=[row.name for row in _parted(board)[1]],
         primary=metric(board.primary).label,
         method=method_name(board.interval.method),
-        tested=any(not math.isnan(pair.p_adjusted) for pair in board.comparisons),
+        tested=board.tests > 0,
     )
 
 
@@ -313,7 +320,7 @@ def by_class(board: Leaderboard, key: str) -> PaperTable:
 
 
 def pairs(board: Leaderboard) -> PaperTable:
-    """Differences in the primary metric, with interval, adjusted p and verdict."""
+    """Differences in the primary metric, with interval, adjusted p and both verdicts."""
     board, note = shown_pairs(board, MOST_PAIRS)
     lines = []
     for one in board.comparisons:
@@ -325,18 +332,26 @@ def pairs(board: Leaderboard) -> PaperTable:
                     name(one.a, LONGEST).short,
                     name(one.b, LONGEST).short,
                     f"{signed(one.difference, places)} {ends}".strip(),
+                    one.models,
                     p_value(one.p_adjusted).removeprefix("p ").removeprefix("= ") or "n/a",
-                    one.verdict,
+                    one.methods,
                 )
             )
     return PaperTable(
         "pairs",
         f"Differences in {metric(board.primary).label}, first minus second, paired. {_how(board)} "
-        f"p: corrected resampled t test over folds, adjusted by Holm.{f' {note}' if note else ''}",
-        "llrrl",
-        ("First", "Second", "Difference", "p", "Verdict"),
+        f"These models: by the interval. These methods, trained again: z test with the variance of "
+        f"training ({_bases(board)}), p adjusted by Holm.{f' {note}' if note else ''}",
+        "llrlrl",
+        ("First", "Second", "Difference", "These models", "p", "These methods"),
         (tuple(lines),),
     )
+
+
+def _bases(board: Leaderboard) -> str:
+    """What the tests rest on: `5 trainings each, one training per fold`."""
+    tested = (pair for pair in board.comparisons if pair.methods != "not tested")
+    return " or ".join(dict.fromkeys(map(based_on, tested))) or "no test"
 
 
 def data(study: DatasetReport) -> PaperTable:
@@ -493,7 +508,7 @@ def _pair_figure(board: Leaderboard) -> Figure:
         for at, one in enumerate(found)
     ]
     records = [
-        {"name": label, "colour": ACCENT if one.verdict in ("better", "worse") else SOFT}
+        {"name": label, "colour": ACCENT if one.models in ("better", "worse") else SOFT}
         | _ends(Estimate(one.difference, one.low, one.high))
         for label, one in zip(order, found, strict=True)
     ]
@@ -507,7 +522,7 @@ def _pair_figure(board: Leaderboard) -> Figure:
     return Figure(
         "pairs",
         f"Differences in {about.label} between methods, paired, with their intervals; grey if "
-        "interval and test do not both show a difference.",
+        "no difference between these models is shown.",
         standalone(chart),
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.leaderboard import REFERENCE, DatasetFacts, Leaderboard
+from bench.leaderboard import REFERENCE, DatasetFacts, Leaderboard, some_names
 from bench.leaderboard.text import metric
 from bench.report.format import (
     Span,
@@ -45,7 +45,6 @@ UNGROUPED = (
     "They carry neither patient nor lesion id, and each counts as a separate group; images of the "
     "same lesion may be in another part of a fold."
 )
-MOST_NAMES = 4
 
 
 def plural(unit: str) -> str:
@@ -96,18 +95,8 @@ def protocol_title(title: str, unit: str) -> str:
 
 
 def standfirst(board: Leaderboard) -> tuple[str, ...]:
-    """The sentences below the verdict: pairwise results, reference rows, tested images."""
-    sentences = []
-    first = board.leader
-    if first is not None:
-        against = board.against(first)
-        open_, level = against["not settled"], against["no difference seen"]
-        if against["better"] and (open_ or level):
-            sentences.append(f"It is better than {_some(against['better'])}.")
-        if open_:
-            sentences.append(f"Whether it is better than {_some(open_)} is not settled.")
-        if level:
-            sentences.append(f"No difference is seen between it and {_some(level)}.")
+    """The sentences below the headline: both verdicts, reference rows, tested images."""
+    sentences = list(board.verdicts)
     sentences += _chance(board)
     facts = board.dataset
     kind = "synthetic images" if facts.synthetic else "images"
@@ -136,13 +125,7 @@ def unverified(board: Leaderboard) -> tuple[str, ...]:
     if not names:
         return ()
     rows = "Submitted rows are" if len(names) > 1 else "The submitted row is"
-    return (f"{rows} excepted, the training not being verified: {_some(names)}.",)
-
-
-def _some(names: list[str]) -> str:
-    if len(names) <= MOST_NAMES:
-        return listed(names)
-    return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} more"
+    return (f"{rows} excepted, the training not being verified: {some_names(names)}.",)
 
 
 def _chance(board: Leaderboard) -> list[str]:
@@ -157,7 +140,7 @@ def _chance(board: Leaderboard) -> list[str]:
     if len(failing) == len(methods):
         return [f"No method clears the best reference row ({best})."]
     verb = "does" if len(failing) == 1 else "do"
-    return [f"{_some(failing)} {verb} not clear the best reference row ({best})."]
+    return [f"{some_names(failing)} {verb} not clear the best reference row ({best})."]
 
 
 RARE = "undefined in some resamples"
@@ -281,8 +264,8 @@ def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
 
 
 def ties(groups: tuple[tuple[str, ...], ...]) -> list[str]:
-    """The groups of rows without a significant difference, in one sentence; [] without a group."""
+    """The groups of rows whose models do not differ, in one sentence; [] without a group."""
     if not groups:
         return []
     each = "; ".join(listed([said(row) for row in group]) for group in groups)
-    return [f"No significant difference between {each}."]
+    return [f"No difference between the models is shown within {each}."]

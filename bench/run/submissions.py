@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import OFFENDERS_SHOWN, PredictionError, ResultsError, listing
 from bench.io import read_file, read_text, sha256_of, write_atomically
@@ -41,6 +41,8 @@ from bench.run.submission_reader import (
 
 MARK = "submission.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MODEL = "model"
+"""Optional column: the name of the model that made a prediction."""
 UNKNOWN = "unk"
 """Column of ISIC 2019 for images of another class; ignored if all its values are 0."""
 
@@ -51,6 +53,7 @@ class Submission(BaseModel):
     file, sha256      the kept file in the same folder
     original          name of the submitted file
     origin, licence, pretraining_data   as declared by the submitter; "not stated" by default
+    models          number of separately trained models, as declared; 0 if nothing is declared
     accepted          UTC, ISO 8601
     """
 
@@ -67,6 +70,7 @@ class Submission(BaseModel):
     origin: str
     licence: str
     pretraining_data: str = UNDECLARED
+    models: int = Field(default=0, ge=0)
     accepted: str
 
 
@@ -178,7 +182,7 @@ def _columns(
             f"{', '.join(f'p_{name}' for name in spec.classes)} (or ISIC's header: image,"
             f"{','.join(name.upper() for name in spec.classes)})"
         )
-    known = {*needed, "fold"}
+    known = {*needed, "fold", MODEL}
     if ids != "image_id":  # ISIC 2019 has a column for other classes
         known |= {
             name for name in table.columns if name.lower() == UNKNOWN and _all_zero(table[name])
@@ -195,6 +199,36 @@ def _columns(
     for name, column in by_class.items():
         frame[name] = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
     return frame, _folds(table, frame["image_id"], spec, where)
+
+
+def declared_models(path: Path, spec: SubmissionSpec, models: int | None) -> int:
+    """The number of separately trained models, as stated or by the column `model`; 0 for none.
+
+    Models are separate if every fold column has models of its own; the column of a file in which
+    one model predicts two fold columns therefore counts as 1. Raises PredictionError for a stated
+    number that is neither 1 nor at least the number of fold columns, or that contradicts the file.
+    """
+    table, columns = read_submission_table(path).rename(columns=str), spec.roles.columns
+    if models is not None and models != 1 and models < columns:
+        raise PredictionError(
+            f"--models {models}: the protocol has {columns} folds in all; give 1 for one model, or "
+            f"{columns} or more if each fold has a separately trained model"
+        )
+    if MODEL not in table.columns:
+        return models or 0
+    if table[MODEL].isna().any():
+        raise PredictionError(f"{path}: column `model` is empty in some rows; name every model")
+    _, fold = _columns(table, spec, str(path))
+    names = table[MODEL].astype(str)
+    pairs = pd.DataFrame({MODEL: names, "fold": fold}).drop_duplicates()
+    separate = pairs[MODEL].is_unique
+    found = int(names.nunique()) if separate else 1
+    if models is not None and models != found:
+        raise PredictionError(
+            f"--models {models}: the column `model` of {path} shows {found} separately trained; "
+            "leave out --models, or correct the column"
+        )
+    return found
 
 
 def _all_zero(column: pd.Series) -> bool:
@@ -326,7 +360,9 @@ def _facts(submission: Submission) -> RowFacts:
             f"origin: {submission.origin}",
             f"licence of the predictions: {submission.licence}",
             f"pretraining data: {submission.pretraining_data}",
+            f"separately trained models, as declared: {submission.models or 'not stated'}",
         ),
+        models=submission.models,
         environment={"accepted": submission.accepted, "file": submission.original},
         hashes={
             "submission": submission.sha256,
@@ -377,7 +413,7 @@ def classes_of(file: Path) -> tuple[str, ...]:
     challenges.
     """
     columns = [str(name) for name in read_submission_table(file).columns]
-    probs = [name for name in columns if name not in {*IMAGE_COLUMNS, "fold"}]
+    probs = [name for name in columns if name not in {*IMAGE_COLUMNS, "fold", MODEL}]
     return tuple(
         name.removeprefix("p_") if name.startswith("p_") else name.lower() for name in probs
     )

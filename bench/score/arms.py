@@ -23,7 +23,7 @@ from bench.score.join import Cohort, build_cohort, refuse_unknown_trainings
 from bench.score.metrics import IMAGE_METRICS
 from bench.score.reference_rows import KIND
 from bench.score.row import Row, estimate_row, read_row
-from bench.score.significance import difference_table
+from bench.score.verdicts import difference_table
 
 
 def arm_view(protocol: Protocol, roles: Roles, arm: str) -> tuple[Protocol, Roles]:

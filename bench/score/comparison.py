@@ -32,17 +32,22 @@ from bench.score.metrics import IMAGE_METRICS, higher_is_better, refuse_unknown
 from bench.score.reference_rows import KIND
 from bench.score.row import Row, estimate_row, read_row
 from bench.score.significance import (
-    Contender,
     SeedFoldValues,
     belief,
-    compare_rows,
-    detectable_difference,
-    difference_table,
     mean_ranks,
-    non_inferiority,
+    nadeau_bengio,
     seed_fold_values,
     spread,
     tie_groups,
+)
+from bench.score.verdicts import (
+    Contender,
+    compare_rows,
+    contender,
+    detectable_difference,
+    difference_table,
+    distinct_models,
+    non_inferiority,
 )
 
 
@@ -168,25 +173,31 @@ def discordant_images(
 
 @dataclass(frozen=True)
 class ComparisonRequest:
-    """The metric, the region of practical equivalence (rope), and a non-inferiority margin or
-    None."""
+    """What to compare by.
+
+    rope       region of practical equivalence of the Bayesian test
+    margin     of non-inferiority, or None
+    baseline   row that the others are compared with; default: the best of the named rows
+    all_pairs  compare all pairs instead
+    """
 
     metric: str
     rope: float = 0.01
     margin: float | None = None
+    baseline: str = ""
+    all_pairs: bool = False
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A compared row; value and by_fold (J,) are of the requested metric."""
+    """A compared row; contender holds its values of the requested metric."""
 
     row: Row
     replicates: np.ndarray
     table: MetricTable
     image_predictions: ImagePredictions
     parts: SeedFoldValues
-    value: float
-    by_fold: np.ndarray
+    contender: Contender
 
     @property
     def name(self) -> str:
@@ -219,13 +230,14 @@ def compare_rows_in_full(
     names: Sequence[str],
     request: ComparisonRequest,
 ) -> ComparisonReport:
-    """Compare all pairs of the named rows on the seeds and folds that all of them have.
+    """Compare the named rows on the seeds and folds that all of them have.
 
-    A protocol with arms is compared in its first arm. p values are adjusted over the pairs of all
-    ranked rows and the named rows, because the pair may be chosen after a look at the leaderboard.
-    If the named rows lack trainings, all rows are tested on the common folds.
+    A protocol with arms is compared in its first arm. Two rows are one test. Of more, each is
+    compared with the baseline, and p is adjusted over these comparisons; over all pairs if these
+    are requested.
 
-    Raises PredictionError for rows without a common training, ProtocolError for an unknown metric.
+    Raises PredictionError for rows without a common training or a baseline that is not named,
+    ProtocolError for an unknown metric.
     """
     refuse_unknown((request.metric,), "--metric")
     first_arm = next(iter(protocol.split.arms), "")
@@ -234,27 +246,15 @@ def compare_rows_in_full(
     chosen = [_named(name, rows) for name in names]
     common = _common(chosen, protocol)
     place = IMAGE_METRICS.index(request.metric)
-    entries = _entries([row.only(common) for row in chosen], protocol, cohort, request.metric)
-    whole_rows = {row.name: read_row(row, protocol, cohort) for row in rows}
+    whole_rows = {row.name: read_row(row, protocol, cohort) for row in chosen}
     unranked = {name: _unranked(row, facts) for name, row in whole_rows.items()}
-    family = {name: whole_rows[name] for name in names} | {
-        name: row for name, row in whole_rows.items() if not unranked[name]
-    }
-    columns = _columns(common, cohort)
-    others = [row.by_fold[place, columns] for name, row in family.items() if name not in names]
-    ratio = NAN if protocol.split.control else cohort.test_train_ratio
-    comparisons = compare_rows(
-        [
-            Contender(each.name, each.value, each.replicates[place], each.by_fold)
-            for each in entries
-        ],
-        request.metric,
-        protocol.interval.level,
-        ratio,
-        others,
-    )
+    entries = _entries([row.only(common) for row in chosen], protocol, cohort, request, facts)
+    contenders, level = [entry.contender for entry in entries], protocol.interval.level
+    baseline = _baseline(contenders, request)
+    comparisons = compare_rows(contenders, request.metric, level, cohort.groups, baseline)
+    tests = sum(comparison.methods != "not tested" for comparison in comparisons)
     by_name = {entry.name: entry for entry in entries}
-    by_fold = np.stack([entry.by_fold for entry in entries])
+    by_fold = np.stack([each.by_fold for each in contenders])
     ranks = mean_ranks(by_fold, higher=higher_is_better(request.metric))
     ordered = [names[at] for at in np.argsort(ranks, kind="stable")]
     return ComparisonReport(
@@ -274,7 +274,8 @@ def compare_rows_in_full(
         arm=first_arm,
         trainings=(len(common), len(protocol.run.seeds) * cohort.columns),
         folds=len({(training.repeat, training.fold) for training in common}),
-        family={name: float(row.values[place]) for name, row in family.items()},
+        family={name: float(row.values[place]) for name, row in whole_rows.items()},
+        baseline=baseline,
         notes=tuple(f"{name} is not ranked: {unranked[name]}" for name in names if unranked[name]),
         tables={entry.name: entry.table for entry in entries},
         pairs=tuple(
@@ -283,16 +284,15 @@ def compare_rows_in_full(
                 by_name[comparison.a],
                 by_name[comparison.b],
                 cohort,
-                ratio,
                 protocol,
                 request,
-                len(family),
+                max(1, tests),
             )
             for comparison in comparisons
         ),
         spreads={entry.name: spread(entry.parts) for entry in entries},
         mean_ranks=dict(zip(names, map(float, ranks), strict=True)),
-        tie_groups=tie_groups(ordered, comparisons),
+        tie_groups=tie_groups(ordered, distinct_models(contenders, level, cohort.groups)),
         tested=(
             len(entries[0].image_predictions.at),
             len(np.unique(cohort.group[entries[0].image_predictions.at])),
@@ -300,14 +300,35 @@ def compare_rows_in_full(
     )
 
 
+def _baseline(contenders: Sequence[Contender], request: ComparisonRequest) -> str:
+    """The row to compare with: as requested, else the best one; "" for all pairs."""
+    names = [each.name for each in contenders]
+    if request.all_pairs:
+        return ""
+    if not request.baseline:
+        sign = 1 if higher_is_better(request.metric) else -1
+        values = np.nan_to_num([sign * each.value for each in contenders], nan=-np.inf)
+        return names[int(np.argmax(values))]
+    if request.baseline not in names:
+        raise PredictionError(
+            f"--baseline {request.baseline}: is none of the compared rows; they are "
+            f"{listing(names)}"
+        )
+    return request.baseline
+
+
 def _entries(
-    rows: Sequence[RowPredictions], protocol: Protocol, cohort: Cohort, metric: str
+    rows: Sequence[RowPredictions],
+    protocol: Protocol,
+    cohort: Cohort,
+    request: ComparisonRequest,
+    facts: Mapping[str, RowFacts],
 ) -> list[_Entry]:
-    place = IMAGE_METRICS.index(metric)
+    place = IMAGE_METRICS.index(request.metric)
     read = [read_row(row, protocol, cohort) for row in rows]
     plan = Plan(cohort.groups, protocol.interval.resamples, protocol.split.seed)
     resampled = distributions([[run.sorted_scores for run in row.counted] for row in read], plan)
-    parts = seed_fold_values(read, metric, cohort, protocol.split.seed)
+    parts = seed_fold_values(read, request.metric, cohort, protocol.split.seed)
     columns = _columns(rows[0].test, cohort)
     return [
         _Entry(
@@ -316,8 +337,15 @@ def _entries(
             table=estimate_row(row, replicates, cohort, protocol.interval),
             image_predictions=image_predictions(row, cohort),
             parts=own,
-            value=float(row.values[place]),
-            by_fold=row.by_fold[place, columns],
+            contender=contender(
+                row,
+                place,
+                replicates[place],
+                cohort,
+                control=protocol.split.control,
+                models=facts.get(row.predictions.name, RowFacts()).models,
+                columns=columns,
+            ),
         )
         for row, replicates, own in zip(read, resampled, parts, strict=True)
     ]
@@ -372,27 +400,27 @@ def _pair(
     a: _Entry,
     b: _Entry,
     cohort: Cohort,
-    ratio: float,
     protocol: Protocol,
     request: ComparisonRequest,
-    family: int,
+    tests: int,
 ) -> PairComparison:
-    place, level = IMAGE_METRICS.index(request.metric), protocol.interval.level
+    level = protocol.interval.level
     replicates = a.replicates - b.replicates
-    by_fold = a.by_fold - b.by_fold
+    by_fold = a.contender.by_fold - b.contender.by_fold
+    tested = comparison.methods != "not tested"
+    ratio = cohort.test_train_ratio if tested else NAN
     differences = difference_table(
         (a.row, b.row), replicates, (a.table, b.table), cohort.classes, level
     )
     return PairComparison(
         comparison=comparison,
         differences=differences,
-        detectable=detectable_difference(
-            replicates[place], by_fold, ratio, level, family * (family - 1) // 2
-        ),
+        detectable=detectable_difference(a.contender, b.contender, level, tests),
+        nadeau_bengio=nadeau_bengio(by_fold, ratio),
         belief=belief(by_fold, ratio, request.rope, higher=higher_is_better(request.metric)),
         non_inferiority=None
         if request.margin is None
-        else non_inferiority(comparison, replicates[place], by_fold, ratio, level, request.margin),
+        else non_inferiority(comparison, a.contender, b.contender, level, request.margin),
         spread=spread(a.parts - b.parts),
         disagreements=discordant_pairs(
             a.image_predictions, b.image_predictions, differences, cohort

@@ -10,8 +10,6 @@ import numpy as np
 from bench.dataset import Dataset
 from bench.errors import PredictionError, listing
 from bench.leaderboard import (
-    NAN,
-    Comparison,
     DatasetFacts,
     IntervalFacts,
     Leaderboard,
@@ -27,18 +25,24 @@ from bench.score.join import Cohort, build_cohort
 from bench.score.metrics import CLASS_METRICS, IMAGE_METRICS, higher_is_better, refuse_unknown
 from bench.score.reference_rows import KIND
 from bench.score.row import Row, estimate_row, read_row
-from bench.score.significance import Contender, compare_rows, mean_ranks, rank_rows, tie_groups
+from bench.score.significance import mean_ranks, rank_rows, tie_groups
+from bench.score.verdicts import (
+    Contender,
+    compare_rows,
+    contender,
+    distinct_models,
+    sign_of_difference,
+)
 
 BLOCK = 4  # rows resampled together: they share the draws; bounds the memory
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A finished row with the replicates and fold values of the primary metric."""
+    """A finished row, and its values of the primary metric for comparisons."""
 
     row: LeaderboardRow
-    replicates: np.ndarray
-    by_fold: np.ndarray
+    contender: Contender
 
     @property
     def tier(self) -> int:
@@ -57,6 +61,8 @@ def score(
     rows: Sequence[RowPredictions],
     facts: Mapping[str, RowFacts],
     *,
+    baseline: str = "",
+    all_pairs: bool = False,
     workers: int = 1,
 ) -> Leaderboard:
     """Join predictions with labels by image id and compute the leaderboard.
@@ -64,12 +70,14 @@ def score(
     The numbers of a row are the mean over `protocol.run.seeds` and repeats; further seeds are
     listed in `seeds` and enter `seed_sd` only. Incomplete rows, rows with a reason in
     `facts.unranked`, reference rows, and all rows of a control protocol are shown but not ranked.
+    Ranked rows are compared with `baseline` (default: the leader), or all with all if `all_pairs`.
     facts are by row name and may be missing. If the protocol has arms, the rows are those of its
     first arm, and `arms` holds the differences to the others. workers are threads; they change no
     number.
 
     Raises PredictionError naming row and training where ids or classes differ from the test part of
-    the fold, RolesError for roles of other images, ProtocolError for an unknown metric.
+    the fold or where the baseline is not ranked, RolesError for roles of other images,
+    ProtocolError for an unknown metric.
     """
     refuse_unknown((protocol.metrics.primary, *protocol.metrics.others))
     _refuse_same_names(rows)
@@ -86,7 +94,10 @@ def score(
         for row, replicates in zip(block, resampled, strict=True):
             known = facts.get(row.predictions.name, RowFacts())
             entries.append(_entry(row, replicates, protocol, cohort, known))
-    return replace(_leaderboard(entries, protocol, dataset, roles, cohort), arms=arms)
+    board = _leaderboard(entries, protocol, dataset, roles, cohort)
+    chosen = "" if all_pairs else baseline
+    compared = _compared(entries, board, protocol, cohort, chosen, all_pairs)
+    return replace(compared, arms=arms)
 
 
 def _leaderboard(
@@ -95,8 +106,6 @@ def _leaderboard(
     primary = protocol.metrics.primary
     entries = _ordered(_ranked(entries, protocol), primary)
     best = _best_reference(entries, primary)
-    comparisons = _comparisons(entries, protocol, cohort)
-    ranked = [entry.row.name for entry in entries if entry.row.rank.best is not None]
     return Leaderboard(
         protocol=protocol.name,
         protocol_title=protocol.title,
@@ -113,12 +122,11 @@ def _leaderboard(
         ),
         folds=cohort.folds,
         repeats=cohort.repeats,
-        rows=tuple(_cleared(entry.row, best, primary) for entry in entries),
-        comparisons=comparisons,
-        best_reference=best.name if best else "",
+        rows=tuple(_cleared(entry, best, protocol, cohort) for entry in entries),
+        comparisons=(),
+        best_reference=best.row.name if best else "",
         control=protocol.split.control,
         tested=(int((cohort.group >= 0).sum()), cohort.groups),
-        tie_groups=tie_groups(ranked, comparisons),
         mean_ranks=_mean_ranks(entries, primary),
     )
 
@@ -128,7 +136,7 @@ def _mean_ranks(entries: Sequence[_Entry], primary: str) -> dict[str, float]:
     ranked = [entry for entry in entries if entry.row.rank.best is not None]
     if not ranked:
         return {}
-    by_fold = np.stack([entry.by_fold for entry in ranked])
+    by_fold = np.stack([entry.contender.by_fold for entry in ranked])
     ranks = mean_ranks(by_fold, higher=higher_is_better(primary))
     names = [entry.row.name for entry in ranked]
     return dict(zip(names, map(float, ranks), strict=True)) if np.isfinite(ranks).all() else {}
@@ -176,7 +184,15 @@ def _entry(
         tested=_tested(row),
         missing=predictions.missing(protocol.run.seeds, cohort.repeats, range(cohort.folds)),
     )
-    return _Entry(row_entry, replicates[place].copy(), row.by_fold[place])
+    own = contender(
+        row,
+        place,
+        replicates[place].copy(),
+        cohort,
+        control=protocol.split.control,
+        models=facts.models,
+    )
+    return _Entry(row_entry, own)
 
 
 def _ranked(entries: Sequence[_Entry], protocol: Protocol) -> list[_Entry]:
@@ -186,7 +202,7 @@ def _ranked(entries: Sequence[_Entry], protocol: Protocol) -> list[_Entry]:
         return list(entries)
     ranks = rank_rows(
         [entry.row.table.metrics[primary].value for entry in taking_part],
-        np.stack([entry.replicates for entry in taking_part]),
+        np.stack([entry.contender.replicates for entry in taking_part]),
         protocol.interval.level,
         higher=higher_is_better(primary),
     )
@@ -209,37 +225,60 @@ def _ordered(entries: Sequence[_Entry], primary: str) -> list[_Entry]:
     return sorted(entries, key=key)
 
 
-def _best_reference(entries: Sequence[_Entry], primary: str) -> LeaderboardRow | None:
+def _best_reference(entries: Sequence[_Entry], primary: str) -> _Entry | None:
     """The complete reference row with the best primary value; entries are in table order."""
     for entry in entries:
         defined = np.isfinite(entry.row.table.metrics[primary].value)
         if entry.row.kind == KIND and entry.row.complete and defined:
-            return entry.row
+            return entry
     return None
 
 
-def _cleared(row: LeaderboardRow, best: LeaderboardRow | None, primary: str) -> LeaderboardRow:
-    """Set whether the primary interval of the row excludes the best reference row."""
-    if best is None or row.kind == KIND:
-        return row
-    bar, own = best.table.metrics[primary].value, row.table.metrics[primary]
-    cleared = own.low > bar if higher_is_better(primary) else own.high < bar
-    return replace(row, clears_reference=bool(cleared))
+def _cleared(
+    entry: _Entry, best: _Entry | None, protocol: Protocol, cohort: Cohort
+) -> LeaderboardRow:
+    """Set whether the models of the row are better than the best reference row.
+
+    By the paired interval of the difference in the primary metric; a perfect row has one too.
+    """
+    if best is None or entry.row.kind == KIND:
+        return entry.row
+    difference = entry.contender.replicates - best.contender.replicates
+    sign = sign_of_difference(difference, protocol.interval.level, cohort.groups)
+    wanted = 1 if higher_is_better(protocol.metrics.primary) else -1
+    return replace(entry.row, clears_reference=sign == wanted)
 
 
-def _comparisons(
-    entries: Sequence[_Entry], protocol: Protocol, cohort: Cohort
-) -> tuple[Comparison, ...]:
-    primary = protocol.metrics.primary
+def _compared(
+    entries: Sequence[_Entry],
+    board: Leaderboard,
+    protocol: Protocol,
+    cohort: Cohort,
+    baseline: str,
+    all_pairs: bool,  # noqa: FBT001
+) -> Leaderboard:
+    """The leaderboard with its comparisons and tie groups."""
+    by_name = {entry.row.name: entry for entry in entries}
     contenders = [
-        Contender(
-            entry.row.name, entry.row.table.metrics[primary].value, entry.replicates, entry.by_fold
-        )
-        for entry in entries
-        if entry.tier == 0 and np.isfinite(entry.row.table.metrics[primary].value)
+        by_name[row.name].contender
+        for row in board.rows
+        if by_name[row.name].tier == 0 and np.isfinite(by_name[row.name].contender.value)
     ]
-    ratio = NAN if protocol.split.control else cohort.test_train_ratio
-    return compare_rows(contenders, primary, protocol.interval.level, ratio)
+    names = [each.name for each in contenders]
+    if baseline and baseline not in names:
+        raise PredictionError(
+            f"--baseline {baseline}: is not a ranked row; ranked are {listing(names) or 'none'}"
+        )
+    if not all_pairs:
+        baseline = baseline or next(iter(names), "")
+    level, primary = protocol.interval.level, protocol.metrics.primary
+    ranked = [row.name for row in board.rows if row.rank.best is not None]
+    return replace(
+        board,
+        baseline=baseline if len(names) > 1 else "",
+        comparisons=compare_rows(contenders, primary, level, cohort.groups, baseline),
+        tie_groups=tie_groups(ranked, distinct_models(contenders, level, cohort.groups)),
+    )
 
 
 def _shown_metrics(protocol: Protocol) -> tuple[str, ...]:

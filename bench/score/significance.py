@@ -1,8 +1,7 @@
-"""Significance: tests, power, equivalence, ranks and sources of variance.
+"""Tests over folds, ranks, tie groups and sources of variance; `bench.score.verdicts` judges.
 
-The interval and the test answer different questions: the interval covers these trained models on
-other patients, the test covers the algorithms, trained on other samples. A row is "better" only if
-both exclude chance.
+The corrected resampled t test and the Bayesian correlated t test are evidence beside the verdicts
+and never decide one: at the size of HAM10000 their correction is many times too large.
 
 Ranks are computed in every resample of the shared plan, so rows are compared on the same groups
 (Wiesenfarth et al. 2021). Equal values share the better rank.
@@ -20,39 +19,24 @@ estimate it roughly: five folds have four degrees of freedom.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.special import nctdtrinc, ndtri, stdtr, stdtrit
+from scipy.special import stdtr
 
 from bench.leaderboard import (
     NAN,
     BayesianTest,
-    Comparison,
-    Detectable,
-    Estimate,
-    MetricTable,
-    NonInferiority,
     Rank,
     Spread,
 )
-from bench.score.bootstrap import Plan, all_agree, distributions, percentile, sort_scores
+from bench.score.bootstrap import Plan, distributions, sort_scores
 from bench.score.derived_rows import subset
 from bench.score.join import Cohort, Run
-from bench.score.metrics import IMAGE_METRICS, higher_is_better, keys
+from bench.score.metrics import IMAGE_METRICS
 from bench.score.row import Row, fold_values
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A row to compare: its value, its replicates (R,), its fold values (columns,)."""
-
-    name: str
-    value: float
-    replicates: np.ndarray
-    by_fold: np.ndarray
 
 
 def corrected_t(differences: np.ndarray, test_train_ratio: float) -> tuple[float, float, int]:
@@ -98,120 +82,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def verdict(low: float, high: float, p_adjusted: float, level: float, *, higher: bool) -> str:
-    """Verdict on a against b, given the interval of a minus b and the adjusted p.
-
-    "better" or "worse" if both exclude chance, "not settled" if one does, otherwise
-    "no difference seen". Undefined excludes nothing.
-    """
-    apart = bool(low > 0 or high < 0)
-    significant = bool(p_adjusted < round(1 - level, 12))  # 1 - 0.95 is a little above 0.05
-    if apart and significant:
-        return "better" if (low > 0) == higher else "worse"
-    return "not settled" if apart or significant else "no difference seen"
-
-
-def compare_rows(
-    rows: Sequence[Contender],
-    metric: str,
-    level: float,
-    test_train_ratio: float,
-    others: Sequence[np.ndarray] = (),
-) -> tuple[Comparison, ...]:
-    """All pairs, Holm over them. test_train_ratio is NaN for controls, which are not tested.
-
-    others  fold values (columns,) of further rows: their pairs are not returned, but enter the
-            adjustment of the p values
-    """
-    pairs = list(combinations(rows, 2))
-    further = [
-        *((row.by_fold, other) for row in rows for other in others),
-        *combinations(others, 2),
-    ]
-    p_values = [
-        nadeau_bengio(a - b, test_train_ratio)
-        for a, b in (*((a.by_fold, b.by_fold) for a, b in pairs), *further)
-    ]
-    comparisons = []
-    for (a, b), p, p_adjusted in zip(pairs, p_values, holm(p_values), strict=False):
-        low, high = difference_interval(a.replicates, b.replicates, level)
-        comparisons.append(
-            Comparison(
-                a=a.name,
-                b=b.name,
-                metric=metric,
-                difference=a.value - b.value,
-                low=low,
-                high=high,
-                p=p,
-                p_adjusted=p_adjusted,
-                verdict=verdict(low, high, p_adjusted, level, higher=higher_is_better(metric)),
-            )
-        )
-    return tuple(comparisons)
-
-
-def difference_interval(a: np.ndarray, b: np.ndarray, level: float) -> tuple[float, float]:
-    """Percentile interval of a minus b over shared resamples (R,); NaN if all of them agree."""
-    replicates = a - b
-    replicates = replicates[np.isfinite(replicates)]
-    if not len(replicates) or all_agree(replicates):
-        return NAN, NAN
-    return percentile(replicates, level)
-
-
-def difference_table(
-    rows: tuple[Row, Row],
-    replicates: np.ndarray,
-    tables: tuple[MetricTable, MetricTable],
-    classes: Sequence[str],
-    level: float,
-) -> MetricTable:
-    """The first row minus the second in every metric, with intervals from replicates (M, R)."""
-    metrics: dict[str, Estimate] = {}
-    per_class: dict[str, dict[str, Estimate]] = {label: {} for label in classes}
-    values = rows[0].values - rows[1].values
-    for place, (name, code) in enumerate(keys(len(classes))):
-        own, other = (
-            table.metrics[name] if code is None else table.per_class[classes[code]][name]
-            for table in tables
-        )
-        low, high = difference_interval(replicates[place], np.zeros(replicates.shape[1]), level)
-        estimate = Estimate(
-            value=float(values[place]),
-            low=low,
-            high=high,
-            n=own.n,
-            method="percentile" if np.isfinite(low) else "",
-            marks=tuple(dict.fromkeys((*own.marks, *other.marks))),
-        )
-        (metrics if code is None else per_class[classes[code]])[name] = estimate
-    return MetricTable(metrics=metrics, per_class=per_class)
-
-
-POWER = 0.8
-
-
-def detectable_difference(
-    replicates: np.ndarray, by_fold: np.ndarray, ratio: float, level: float, pairs: int = 1
-) -> Detectable:
-    """The difference detected with 80% power, given the noise of this comparison (not its effect).
-
-    replicates (R,) and by_fold (J,) are differences. In standard errors: for the interval, the sum
-    of the normal quantiles of level and power; for the test, the noncentrality at which t with J -
-    1 degrees of freedom exceeds its critical value with that power. The p value is adjusted over
-    `pairs` with the largest factor of Holm.
-    """
-    finite = replicates[np.isfinite(replicates)]
-    spread = NAN if len(finite) < 2 or all_agree(finite) else float(finite.std(ddof=1))  # noqa: PLR2004
-    _, error, freedom = corrected_t(by_fold, ratio)
-    tail = (1 - level) / 2
-    reach = (
-        float(nctdtrinc(freedom, 1 - POWER, -stdtrit(freedom, tail / pairs))) if freedom else NAN
-    )
-    return Detectable(float(ndtri(POWER) - ndtri(tail)) * spread, reach * error)
-
-
 def belief(by_fold: np.ndarray, ratio: float, rope: float, *, higher: bool) -> BayesianTest | None:
     """The Bayesian correlated t test (Corani & Benavoli 2015) of differences (J,), by baycomp.
 
@@ -225,31 +95,6 @@ def belief(by_fold: np.ndarray, ratio: float, rope: float, *, higher: bool) -> B
 
     b_better, alike, a_better = Posterior(mean, error**2, freedom, rope).probs()
     return BayesianTest(rope, float(a_better), float(alike), float(b_better))
-
-
-def non_inferiority(
-    comparison: Comparison,
-    replicates: np.ndarray,
-    by_fold: np.ndarray,
-    ratio: float,
-    level: float,
-    margin: float,
-) -> NonInferiority:
-    """Non-inferiority of a to b within the margin; the interval and the test must both show it.
-
-    replicates (R,) and by_fold (J,) are differences. If all replicates agree, their value is the
-    bound. One-sided at (1 - level) / 2, the tail of the two-sided interval.
-    """
-    higher = higher_is_better(comparison.metric)
-    bound = comparison.low if higher else -comparison.high
-    finite = replicates[np.isfinite(replicates)]
-    if len(finite) and all_agree(finite):
-        bound = comparison.difference if higher else -comparison.difference
-    mean, error, freedom = corrected_t(by_fold if higher else -by_fold, ratio)
-    p = NAN
-    if freedom:
-        p = float(stdtr(freedom, -(mean + margin) / error)) if error else float(mean <= -margin)
-    return NonInferiority(margin, bound, p, bool(bound > -margin and p < (1 - level) / 2))
 
 
 def ranks_of(scores: np.ndarray) -> np.ndarray:
@@ -315,19 +160,19 @@ def mean_ranks(by_fold: np.ndarray, *, higher: bool) -> np.ndarray:
 
 
 def tie_groups(
-    names: Sequence[str], comparisons: Sequence[Comparison]
+    names: Sequence[str], distinct: Collection[frozenset[str]]
 ) -> tuple[tuple[str, ...], ...]:
-    """Largest sets of two or more rows without a significant difference in any pair, best first.
+    """Largest sets of two or more rows without a difference shown in any pair, best first.
 
-    names are in the order of their ranks. A row may be in several sets, because "no significant
-    difference" is not transitive. The sets are its maximal cliques (Piepho 2004).
+    names are in the order of their ranks; distinct are the pairs that differ. A row may be in
+    several sets, because "no difference shown" is not transitive. The sets are the maximal cliques
+    (Piepho 2004).
     """
-    place = {name: number for number, name in enumerate(names)}
-    similar: dict[int, set[int]] = {number: set() for number in place.values()}
-    for pair in comparisons:
-        if pair.verdict not in ("better", "worse") and {pair.a, pair.b} <= place.keys():
-            similar[place[pair.a]].add(place[pair.b])
-            similar[place[pair.b]].add(place[pair.a])
+    similar: dict[int, set[int]] = {number: set() for number in range(len(names))}
+    for (i, a), (j, b) in combinations(enumerate(names), 2):
+        if frozenset((a, b)) not in distinct:
+            similar[i].add(j)
+            similar[j].add(i)
     cliques = sorted(sorted(clique) for clique in _maximal_cliques(similar) if len(clique) > 1)
     return tuple(tuple(names[number] for number in clique) for clique in cliques)
 

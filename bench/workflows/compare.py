@@ -48,6 +48,8 @@ def compare(
     metric: str | None = None,
     margin: float | None = None,
     rope: float = 0.01,
+    baseline: str = "",
+    all_pairs: bool = False,
 ) -> WrittenComparison:
     """Compare two rows or more on the same images; write the page beside the leaderboard's.
 
@@ -55,6 +57,8 @@ def compare(
     metric  metric of the verdict; default: the protocol's primary metric
     margin  also test whether the first row of a pair is non-inferior by this much
     rope    differences up to this count as alike in the Bayesian test
+    baseline   row of `rows` that the others are compared with; default: the best of them
+    all_pairs  compare all pairs instead
 
     Raises PredictionError for fewer than two different rows, unknown rows, or a margin as wide as
     the metric's range.
@@ -67,7 +71,7 @@ def compare(
     refuse_unwritable(results)
     collected = collect(bench, results)
     primary = bench.protocol.metrics.primary
-    request = ComparisonRequest(metric or primary, rope, margin)
+    request = ComparisonRequest(metric or primary, rope, margin, baseline, all_pairs)
     report = compare_collected(bench, collected, rows, request)
     folder = _folder_of(bench, results, report.rows, request.metric)
     write(render_comparison(report), folder)
@@ -83,9 +87,12 @@ def compare_rows(
     metric: str | None = None,
     margin: float | None = None,
     rope: float = 0.01,
+    baseline: str = "",
+    all_pairs: bool = False,
 ) -> ComparisonReport:
     """Compare rows of a results folder and the committed rows. Writes nothing."""
-    request = ComparisonRequest(metric or bench.protocol.metrics.primary, rope, margin)
+    primary = bench.protocol.metrics.primary
+    request = ComparisonRequest(metric or primary, rope, margin, baseline, all_pairs)
     return compare_collected(bench, collect(bench, results), rows, request)
 
 
@@ -97,6 +104,8 @@ def compare_collected(
     if len(names) < FEWEST_ROWS or len(set(names)) < len(names):
         raise PredictionError(f"compare takes two different rows or more, not {' '.join(names)}")
     refuse_wide(request)
+    if request.baseline:
+        request = replace(request, baseline=find_row(request.baseline, collected.rows))
     return compare_rows_in_full(
         bench.protocol,
         bench.dataset,
@@ -131,16 +140,11 @@ def refuse_wide(request: ComparisonRequest) -> None:
 
 
 def outdated(stored: ComparisonReport, board: Leaderboard) -> bool:
-    """Whether the rows over which a stored comparison adjusts its p values have changed.
-
-    True if a row was added or removed since, or if the value of the compared metric differs.
-    """
-    from bench.score.reference_rows import KIND
-
+    """Whether a compared row is gone, or its value of the compared metric differs."""
     now = {
         row.name: row.table.metrics[stored.metric].value
         for row in board.rows
-        if row.name in stored.rows or (row.kind != KIND and row.complete and not row.facts.unranked)
+        if row.name in stored.rows
         if stored.metric in row.table.metrics
     }
     return _defined(now) != _defined(stored.family)
@@ -167,7 +171,9 @@ def refreshed(
         names = list(one.rows)
         if one.metric not in IMAGE_METRICS or not known.issuperset(names):
             continue
-        request = ComparisonRequest(one.metric, margin=one.margin)
+        request = ComparisonRequest(
+            one.metric, margin=one.margin, baseline=one.baseline, all_pairs=not one.baseline
+        )
         if one.rope is not None:
             request = replace(request, rope=one.rope)
         try:

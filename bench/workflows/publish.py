@@ -21,7 +21,7 @@ from bench.workflows.collect import collect
 from bench.workflows.compare import refreshed
 from bench.workflows.events import Message, OnEvent, ignore
 from bench.workflows.open import prove_bench
-from bench.workflows.report import board_files
+from bench.workflows.report import ReportOptions, board_files
 from bench.workflows.workspace import find_protocol, find_protocols
 
 EXAMPLES = 6
@@ -165,7 +165,7 @@ def _board(protocol: str, source: OpenDataset, results: Path, *, images: bool) -
     comparisons = list(refreshed(bench, collected, stored_comparisons(folder), f"../../{HOME}"))
     links = [(f"{one.folder}/index.html", one.title) for one in comparisons]
     facts, pages = board_files(
-        bench, results, collected, links=links, home=HOME, with_images=images
+        bench, results, collected, ReportOptions(with_images=images), links=links, home=HOME
     )
     for one in comparisons:
         pages |= {f"{one.folder}/{name}": text for name, text in one.files.items()}

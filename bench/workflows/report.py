@@ -37,12 +37,16 @@ class ReportOptions:
 
     costs        CSV of the cost of each mistake; kept beside the leaderboard and used from then on
     latex        also write LaTeX tables, figures and a methods paragraph for a paper
+    baseline     row that the ranked rows are compared with; default: the leader
+    all_pairs    compare all pairs of ranked rows instead
     with_images  put small pictures of the highest-loss lesions into the row pages; needs the images
     """
 
     costs: Path | None = None
     latex: bool = False
     with_images: bool = False
+    baseline: str = ""
+    all_pairs: bool = False
 
 
 DEFAULTS = ReportOptions()
@@ -70,9 +74,14 @@ def score(bench: OpenBench, results: Path, on_event: OnEvent = ignore) -> Leader
     return score_rows(bench, _collected(bench, results, on_event))
 
 
-def score_rows(bench: OpenBench, collected: CollectedRows) -> Leaderboard:
+def score_rows(
+    bench: OpenBench, collected: CollectedRows, options: ReportOptions = DEFAULTS
+) -> Leaderboard:
     """Score rows that are collected already."""
+    from bench.score.comparison import find_row
     from bench.score.leaderboard import score
+
+    baseline = find_row(options.baseline, collected.rows) if options.baseline else ""
 
     workers = os.cpu_count() or 1
     board = score(
@@ -81,6 +90,8 @@ def score_rows(bench: OpenBench, collected: CollectedRows) -> Leaderboard:
         bench.roles,
         collected.rows,
         collected.facts,
+        baseline=baseline,
+        all_pairs=options.all_pairs,
         workers=workers,
     )
     return replace(board, absent=collected.absent)
@@ -118,9 +129,7 @@ def write_pages(
 
     folder = _folder(bench, results)
     links = compared_pages(folder, [row.name for row in collected.rows])
-    facts, files = board_files(
-        bench, results, collected, links=links, with_images=options.with_images, on_event=on_event
-    )
+    facts, files = board_files(bench, results, collected, options, links=links, on_event=on_event)
     write(files, folder)
     stored = [one for one in stored_comparisons(folder) if outdated(one, facts.board)]
     for page in refreshed(bench, collected, stored):
@@ -147,10 +156,10 @@ def board_files(
     bench: OpenBench,
     results: Path,
     collected: CollectedRows,
+    options: ReportOptions = DEFAULTS,
     *,
     links: Sequence[tuple[str, str]] = (),
     home: str = "",
-    with_images: bool = False,
     on_event: OnEvent = ignore,
 ) -> tuple[DatasetReport, dict[str, str]]:
     """Score rows; make the leaderboard's files by name, the dataset's page included.
@@ -165,7 +174,7 @@ def board_files(
     from bench.workflows.artifacts import highest_loss_pictures
 
     render.begin()
-    board = score_rows(bench, collected)
+    board = score_rows(bench, collected, options)
     folder = _folder(bench, results)
     costs = _kept_costs(folder, bench.dataset.classes)
     details = row_reports(bench.protocol, bench.dataset, bench.roles, collected.rows, costs)
@@ -174,7 +183,9 @@ def board_files(
     meter = next(filter(None, leakage), None)
     facts = dataset_report(bench, board)
     beside = render_dataset(facts, home)
-    pictures = highest_loss_pictures(bench, results, details, on_event) if with_images else {}
+    pictures = {}
+    if options.with_images:
+        pictures = highest_loss_pictures(bench, results, details, on_event)
     pages = render.render(
         board, links, details, meter, pictures=pictures, study=next(iter(beside)), home=home
     )

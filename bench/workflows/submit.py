@@ -28,6 +28,7 @@ from bench.run.registry import method_names
 from bench.run.results import refuse_unwritable
 from bench.run.submissions import (
     Submission,
+    declared_models,
     holds_submission,
     keep_submission,
     read_submission,
@@ -50,11 +51,14 @@ class Origin:
     """Where a submission comes from, as its submitter states it.
 
     pretraining_data  data that the model saw before; an undeclared row is shown unranked
+    models            number of separately trained models; None if not stated. At least one for each
+                      fold: only then is the method compared, beside its models
     """
 
     origin: str = "not stated"
     licence: str = "not stated"
     pretraining_data: str = "undeclared"
+    models: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def submit(
 ) -> Path:
     """Check a file of out-of-fold predictions and keep it as the row `name`; give its folder.
 
-    file     CSV or Parquet: `image_id` and `p_<class>` of every class, every test image once
+    file     CSV or Parquet: `image_id` and `p_<class>` of every class, every test image once;
+             optionally `model`, the name of the model that made a prediction
     replace  whether an earlier submission of this name is replaced
 
     Raises PredictionError that names the first offenders.
@@ -100,6 +105,7 @@ def submit(
         origin=origin.origin,
         licence=origin.licence,
         pretraining_data=origin.pretraining_data,
+        models=declared_models(file, bench.submission_spec, origin.models),
         accepted=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     keep_submission(folder, file, submission)

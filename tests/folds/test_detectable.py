@@ -13,7 +13,7 @@ from bench.dataset import Dataset, Record
 from bench.folds.kinds import freeze
 from bench.folds.power import Assumptions, detectable, detectable_markdown, detectable_table
 from bench.intraclass import design_effect, intra_class_correlation
-from bench.score.significance import difference_interval
+from bench.score.verdicts import difference_interval
 from tests.folds.cohorts import protocol_of, random_manifest, small_split
 
 

@@ -78,7 +78,16 @@ def worst() -> Leaderboard:
         groups_by_class={renamed[key]: n for key, n in board.dataset.groups_by_class.items()},
     )
     comparisons = tuple(
-        replace(one, a=renames[one.a], b=renames[one.b], p=NAN, p_adjusted=NAN)
+        replace(
+            one,
+            a=renames[one.a],
+            b=renames[one.b],
+            p=NAN,
+            p_adjusted=NAN,
+            methods="not tested",
+            trainings=0,
+            basis=f"{renames[one.b]} is a reference row",
+        )
         for one in board.comparisons
     )
     return replace(
@@ -89,6 +98,7 @@ def worst() -> Leaderboard:
         dataset=facts,
         comparisons=comparisons,
         best_reference=HOSTILE[3],
+        baseline=renames[board.baseline],
         tie_groups=tuple(tuple(renames[one] for one in group) for group in board.tie_groups),
         mean_ranks={renames[one]: rank for one, rank in board.mean_ranks.items()},
     )

@@ -35,7 +35,7 @@ from tests.report.reading import read
 from tests.score.cohorts import World
 
 NAN = float("nan")
-NONE = "no difference seen"
+NONE = "no difference shown"
 
 
 @pytest.fixture(scope="module")
@@ -48,126 +48,95 @@ def three() -> ComparisonReport:
     return compared("a", "b", "<i>c")
 
 
-def said(found: ComparisonReport, word: str, **changes: float) -> str:
-    """The verdict on a pair of that word and these numbers."""
+def verdicts(found: ComparisonReport, models: str, methods: str, **changes: object) -> tuple:
+    """Both sentences on a pair with these verdicts and numbers."""
     (pair,) = found.pairs
     base = {"difference": 0.018, "low": 0.004, "high": 0.031, "p_adjusted": 0.03}
-    one = replace(pair.comparison, verdict=word, **(base | changes))
-    return found.pair_verdict(replace(pair, comparison=one, detectable=Detectable(0.011, 0.024)))
+    words = {"models": models, "methods": methods, "trainings": 5, "basis": "one training per fold"}
+    row = replace(pair.comparison, **(base | words | changes))
+    return found.pair_verdicts(replace(pair, comparison=row, detectable=Detectable(0.011, 0.024)))
 
 
-def test_better_names_the_better_one_whichever_stands_first(two):
-    told = "is better than {} by 1.8 points of macro-F1, 95% CI 0.4 to 3.1; adjusted p = 0.030."
-    assert said(two, "better") == f"a {told.format('b')}"
-    turned = {"difference": -0.018, "low": -0.031, "high": -0.004}
-    assert said(two, "worse", **turned) == f"b {told.format('a')}"
+TURNED = {"difference": -0.018, "low": -0.031, "high": -0.004}
+
+
+def test_both_sentences_name_the_better_row_whichever_stands_first(two):
+    size = "by 1.8 points of macro-F1, 95% CI [0.4, 3.1]."
+    rests = "p = 0.030 (5 trainings each, one training per fold)."
+    models, methods = verdicts(two, "better", "better")
+    assert models == f"These models: a is better than b {size}"
+    assert methods == f"These methods, trained again: a is better than b, {rests}"
+    models, methods = verdicts(two, "worse", "worse", **TURNED)
+    assert models == f"These models: b is better than a {size}"
+    assert methods == f"These methods, trained again: b is better than a, {rests}"
 
 
 def test_of_a_loss_the_lower_is_better(two):
-    (pair,) = two.pairs
-    turned = replace(
-        pair.comparison, metric="log_loss", verdict="better", difference=-0.2, low=-0.3, high=-0.1,
-        p_adjusted=0.01,
-    )  # fmt: skip
-    assert two.pair_verdict(replace(pair, comparison=turned)) == (
-        "a is better than b by 0.200 of log loss, 95% CI 0.100 to 0.300; adjusted p = 0.010."
-    )
+    ends = {"difference": -0.2, "low": -0.3, "high": -0.1}
+    models, _ = verdicts(two, "better", "better", metric="log_loss", **ends)
+    assert models.endswith("a is better than b by 0.200 of log loss, 95% CI [0.100, 0.300].")
 
 
-def test_whether_of_a_loss_the_lower_is_better_may_be_open(two):
-    (pair,) = two.pairs
-    ends = {"difference": 0.2, "low": 0.1, "high": 0.3, "p_adjusted": 0.2}
-    one = replace(pair.comparison, metric="log_loss", verdict="not settled", **ends)
-    assert two.pair_verdict(replace(pair, comparison=one)) == (
-        "Whether b is better than a is not settled: 0.200 of log loss, 95% CI 0.100 to 0.300, "
-        "but adjusted p = 0.20 (3 folds are few)."
-    )
-    turned = replace(one, difference=-0.2, low=-0.3, high=-0.1)
-    told = two.pair_verdict(replace(pair, comparison=turned))
-    assert told.startswith("Whether a is better than b is not settled: 0.200 of log loss, ")
-    assert "95% CI 0.100 to 0.300" in told
+def test_each_verdict_has_the_difference_that_it_would_have_detected(two):
+    models, methods = verdicts(two, NONE, NONE, low=-0.01, p_adjusted=0.5)
+    assert "(1.8 points of macro-F1, 95% CI [\N{MINUS SIGN}1.0, 3.1])" in models
+    assert "1.1 points of macro-F1 would be detected with 80% power" in models
+    assert "2.4 points of macro-F1 would be detected with 80% power" in methods
 
 
-def test_whether_the_second_is_better_may_be_open(two):
-    turned = {"difference": -0.018, "low": -0.031, "high": -0.004, "p_adjusted": 0.12}
-    told = said(two, "not settled", **turned)
-    assert told.startswith("Whether b is better than a is not settled: 1.8 points of macro-F1, ")
-
-
-@pytest.mark.parametrize(("folds", "few"), [(5, " (5 folds are few)"), (6, "")])
-def test_six_folds_are_not_few(two, folds, few):
-    told = said(replace(two, folds=folds), "not settled", p_adjusted=0.12)
-    assert told.endswith(f"but adjusted p = 0.12{few}.")
-
-
-def test_no_difference_says_what_could_have_been_seen_by_both(two):
-    told = said(two, "no difference seen", low=-0.01, p_adjusted=0.5)
-    assert told.startswith("No difference between a and b is detected")
-    assert "2.4 points of macro-F1 would be detected" in told
-
-
-def test_not_settled_says_which_of_the_two_does_not(two):
-    assert said(two, "not settled", p_adjusted=0.12) == (
-        "Whether a is better than b is not settled: 1.8 points of macro-F1, 95% CI 0.4 to 3.1, "
-        "but adjusted p = 0.12 (3 folds are few)."
-    )
-    assert said(two, "not settled", low=-0.004).endswith(
-        "1.8 points of macro-F1, adjusted p = 0.030, but 95% CI \N{MINUS SIGN}0.4 to 3.1."
-    )
-    assert "no test over folds" in said(two, "not settled", p_adjusted=NAN)
+def test_a_verdict_that_is_not_given_says_why(two):
+    _, methods = verdicts(two, "better", "not tested", basis="the protocol has one fold")
+    assert methods == "These methods, trained again: not tested; the protocol has one fold."
 
 
 def test_non_inferiority_states_bound_and_p_or_why_it_is_not_shown(two):
     (pair,) = two.pairs
-    shown = NonInferiority(0.02, -0.013, 0.01, shown=True)
+    shown = NonInferiority(0.02, -0.013, 0.01, shown=True, methods=True)
     text = non_inferiority_text(two, pair, shown)
-    assert text.startswith("a is not inferior to b by a margin of 2.0 points of macro-F1: ")
+    margin = "by a margin of 2.0 points of macro-F1"
+    assert text.startswith(f"These models: a is not inferior to b {margin}")
     for fact in ("1.3 worse", "one-sided p = 0.010", "below 0.025"):
         assert fact in text
+    open_ = replace(shown, shown=False, methods=False)
     for changes, facts in (
-        ({"bound": 0.002, "p": 0.045}, ("0.2 better", "one-sided p = 0.045 is not below 0.025")),
+        ({"bound": 0.002, "p": 0.045}, ("0.2 better", "one-sided p = 0.045 (not below 0.025)")),
         ({"bound": -0.05}, ("5.0 worse",)),
-        ({"p": NAN}, ("1.3 worse", "no test over folds")),
+        ({"p": NAN}, ("1.3 worse", "trained again: not tested")),
         ({"bound": NAN}, ("no interval",)),
     ):
-        text = non_inferiority_text(two, pair, replace(shown, shown=False, **changes))
+        text = non_inferiority_text(two, pair, replace(open_, **changes))
         assert "of a to b by 2.0 points of macro-F1 is not shown" in text
         assert all(fact in text for fact in facts)
 
 
-@pytest.mark.parametrize(
-    ("verdicts", "told"),
-    [
-        (("better", "better", "better"), "a is better than all others in macro-F1."),
-        (("worse", "worse", "better"), "b is better than all others in macro-F1."),
-        (("better", "worse", "worse"), "<i>c is better than all others in macro-F1."),
-        (("better", "not settled", "better"), "2 of 3 pairs differ significantly in macro-F1."),
-        (("not settled", "better", NONE), "1 of 3 pairs differ significantly in macro-F1."),
-        ((NONE, "not settled", NONE), "No two of the 3 methods differ significantly in macro-F1."),
-    ],
-)
-def test_of_three_rows_the_headline_names_the_one_that_beats_all(three, verdicts, told):
-    """The pairs are a and b, a and <i>c, b and <i>c."""
+def with_verdicts(found: ComparisonReport, *words: tuple[str, str]) -> ComparisonReport:
+    pair = found.pairs[0]
     pairs = [
-        replace(pair, comparison=replace(pair.comparison, verdict=word))
-        for pair, word in zip(three.pairs, verdicts, strict=True)
+        replace(pair, comparison=replace(pair.comparison, models=models, methods=methods))
+        for models, methods in words
     ]
-    assert replace(three, pairs=tuple(pairs)).verdict == told
+    return replace(found, pairs=tuple(pairs))
 
 
-@pytest.mark.parametrize(
-    ("family", "told"),
-    [
-        ("ab", "p of this one pair; no other row is ranked"),
-        ("abc", "p adjusted over the 3 pairs of 3 rows, ranked or compared (Holm)"),
-        ("abcdefgh", "p adjusted over the 28 pairs of 8 rows, ranked or compared (Holm)"),
-    ],
-)
-def test_the_last_sentence_says_over_how_many_pairs_p_is_adjusted(two, family, told):
-    *_, last = standfirst(replace(two, family=dict.fromkeys(family, 0.5)))
-    assert last == (
-        f"240 images of 120 lesions; {told}. Intervals are conditional on the trained models."
-    )
+def test_of_all_pairs_the_headline_counts_those_that_differ(three):
+    found = with_verdicts(three, ("better", NONE), ("better", "better"), (NONE, NONE))
+    models, methods = replace(found, baseline="").verdicts
+    assert models == "These models: 2 of 3 pairs differ in macro-F1."
+    assert methods == "These methods, trained again: 1 of 3 pairs differ in macro-F1."
+
+
+def test_of_three_rows_the_headline_is_about_the_baseline(three):
+    assert three.baseline == "a"
+    assert [pair.comparison.a for pair in three.pairs] == ["a", "a"]
+    models, methods = three.verdicts
+    assert models.startswith("These models: a is better than b")
+    assert "over 2 comparisons" in methods
+
+
+def test_the_last_sentence_says_over_how_many_comparisons_p_is_adjusted(two, three):
+    assert "one test, p not adjusted" in standfirst(two)[-1]
+    assert "p adjusted by Holm over the 2 comparisons with a" in standfirst(three)[-1]
+    assert standfirst(two)[-1].endswith("Intervals are conditional on the trained models.")
 
 
 def test_the_bayesian_test_gives_a_probability_to_either_row_and_to_equivalence(two):
@@ -176,14 +145,19 @@ def test_the_bayesian_test_gives_a_probability_to_either_row_and_to_equivalence(
     assert text == "P(a is better) = 70.0%, P(b is better) = 10.0%, P(equivalent) = 20.0%."
 
 
-def test_of_many_pairs_those_told_apart_are_told_and_the_others_counted(two):
-    (pair,) = two.pairs
-    kinds = ["better", *["not settled"] * 4, *["no difference seen"] * 2]
-    pairs = [replace(pair, comparison=replace(pair.comparison, verdict=kind)) for kind in kinds]
-    told = standfirst(replace(two, pairs=tuple(pairs)))
-    assert sum("is better than" in sentence for sentence in told) == 1
-    assert "Of 4 pairs: not settled." in told
-    assert "Of 2 pairs: no difference seen." in told
+def test_of_many_pairs_those_that_differ_are_listed_and_the_others_counted(two):
+    sentences = standfirst(with_verdicts(two, ("better", NONE), *[(NONE, NONE)] * 6))
+    assert sum("is better than" in sentence for sentence in sentences) == 1
+    assert "No difference is shown by either verdict in 6 other pairs." in sentences
+
+
+def test_other_tests_are_folded_evidence_and_no_gate(two):
+    page = read(render_comparison(two)["index.html"])
+    (folded,) = page.by_id("verdict").all("details")
+    assert "open" not in folded.attributes
+    assert "Nadeau & Bengio 2003" in folded.text
+    assert "Corani & Benavoli 2015" in folded.text
+    assert "Nadeau" not in two.verdict
 
 
 def test_a_verdict_by_a_biased_metric_says_what_its_intervals_are_worth(two):
@@ -202,11 +176,11 @@ def test_a_verdict_by_a_biased_metric_says_what_its_intervals_are_worth(two):
     assert any(sentence.startswith("Resampling adds noise that macro-F1") for sentence in told)
 
 
-def test_rows_that_agree_in_every_resample_agree_in_the_metric_asked_about(two):
-    told = said(two, "no difference seen", difference=0.0, low=NAN, high=NAN, p_adjusted=NAN)
-    assert told == "a and b have the same macro-F1 in every resample."
-    apart = said(two, "no difference seen", low=NAN, high=NAN, p_adjusted=NAN)
-    assert apart.startswith("No difference between a and b is detected")
+def test_rows_that_agree_in_every_resample_agree_in_the_compared_metric(two):
+    models, _ = verdicts(two, NONE, NONE, difference=0.0, low=NAN, high=NAN)
+    assert models == "These models: a and b have the same macro-F1 in every resample."
+    models, _ = verdicts(two, "better", NONE, low=NAN, high=NAN)
+    assert models.endswith("by 1.8 points of macro-F1, the same in every resample.")
 
 
 def test_what_was_cut_to_common_trainings_says_so_first(two):
@@ -294,7 +268,7 @@ def test_the_page_shows_the_verdict_and_escapes_names(three):
 
 def test_synthetic_data_is_called_so(two):
     found = replace(two, dataset=replace(two.dataset, synthetic=True))
-    assert found.verdict.startswith("On synthetic data: ")
+    assert found.verdict.startswith("On synthetic data. ")
     assert "<title>Synthetic data: " in render_comparison(found)["index.html"]
 
 
@@ -302,7 +276,7 @@ def test_the_leaderboard_links_to_its_comparisons():
     board = replace(boards.leaderboard(), tie_groups=(("resnet18", "custom_cnn"),))
     page = render(board, [("compare/x/index.html", "a against b")])["index.html"]
     assert '<a href="compare/x/index.html">a against b</a>' in page
-    assert "No significant difference between resnet18 and custom_cnn." in page
+    assert "No difference between the models is shown within resnet18 and custom_cnn." in page
     assert json.loads(render(board)["leaderboard.json"])["tie_groups"] == [
         ["resnet18", "custom_cnn"]
     ]

@@ -55,8 +55,17 @@ METHOD = {
 }
 COMPARISON = {
     "type": "object",
-    "required": ["a", "b", "metric", "difference", "low", "high", "p", "p_adjusted"],
-    "properties": dict.fromkeys(("difference", "low", "high", "p", "p_adjusted"), NUMBER),
+    "required": [
+        *("a", "b", "metric", "difference", "low", "high"),
+        *("models", "methods", "p", "p_adjusted", "trainings"),
+    ],
+    "properties": {
+        **dict.fromkeys(("difference", "low", "high", "p", "p_adjusted"), NUMBER),
+        "models": {"enum": ["better", "worse", "no difference shown"]},
+        "methods": {"enum": ["better", "worse", "no difference shown", "not tested"]},
+        "trainings": {"type": "integer", "minimum": 0},
+        "verdict": False,
+    },
 }
 CONTRACT = {
     "type": "object",

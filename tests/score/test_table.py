@@ -214,7 +214,7 @@ def test_comparisons_and_ranks_use_the_shared_resamples():
     world = World(resamples=400)
     board = world.score(world.row("good", skill=4), world.row("bad", skill=0.3))
     (only,) = board.comparisons
-    assert only.verdict == "better"
+    assert (only.models, only.methods) == ("better", "better")
     values = [row.table.metrics["macro_f1"].value for row in board.rows]
     assert only.difference == pytest.approx(values[0] - values[1])
     assert only.low < only.difference < only.high
@@ -228,7 +228,7 @@ def test_a_control_ranks_nobody_and_tests_nothing():
     assert [row.rank for row in board.rows] == [Rank(), Rank()]
     (only,) = board.comparisons
     assert np.isnan([only.p, only.p_adjusted]).all()
-    assert only.verdict == "not settled"
+    assert only.methods == "not tested"
 
 
 def test_a_row_clears_the_references_only_with_its_whole_interval():
