@@ -137,6 +137,7 @@ class Bench(OpenBench):
         origin: str = "not stated",
         licence: str = "not stated",
         pretraining_data: str = "undeclared",
+        models: int | None = None,
         overwrite: bool = False,
     ) -> Path:
         """Add out-of-fold predictions made elsewhere as the row `name`; give its folder.
@@ -145,6 +146,8 @@ class Bench(OpenBench):
                      class, every test image once (once a repeat, with a column `fold`, where
                      there are several)
         origin, licence   text shown with the row
+        models            number of separately trained models, at least one for each fold; without
+                          it only the models are compared, not the method
         pretraining_data  data that the model saw before, "none" for none; an undeclared row is
                           not ranked
         overwrite         replace an earlier submission of this name
@@ -156,7 +159,7 @@ class Bench(OpenBench):
         for key, value in (("name", name), ("pretraining_data", pretraining_data)):
             if not isinstance(value, str):
                 raise PredictionError(f"{key}={value!r}: give text")
-        stated = Origin(origin, licence, pretraining_data)
+        stated = Origin(origin, licence, pretraining_data, models)
         if isinstance(predictions, str | Path):
             return submit(self, Path(predictions), name, Path(results), stated, replace=overwrite)
         if not hasattr(predictions, "columns"):
@@ -170,18 +173,31 @@ class Bench(OpenBench):
         metric: str | None = None,
         margin: float | None = None,
         rope: float = 0.01,
+        baseline: str = "",
+        all_pairs: bool = False,
         results: AnyPath = DEFAULT_RESULTS,
     ) -> ComparisonReport:
         """Compare two rows or more on the same images. Writes nothing.
 
         rows    names of rows, or of methods that have one row
         margin  also test whether the first row of a pair is non-inferior by this much
+        baseline   row that the others are compared with; default: the best of them
+        all_pairs  compare all pairs instead
 
         Raises PredictionError for unknown rows.
         """
         from bench.workflows.compare import compare_rows
 
-        return compare_rows(self, rows, _existing(results), metric=metric, margin=margin, rope=rope)
+        return compare_rows(
+            self,
+            rows,
+            _existing(results),
+            metric=metric,
+            margin=margin,
+            rope=rope,
+            baseline=baseline,
+            all_pairs=all_pairs,
+        )
 
     def report(self, results: AnyPath = DEFAULT_RESULTS, on_event: OnEvent | None = None) -> Report:
         """Score every row and write the leaderboard's pages; give their address as `.page`."""

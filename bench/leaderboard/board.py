@@ -196,7 +196,11 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """The data that the numbers come from; every page shows them."""
+    """The data that the numbers come from; every page shows them.
+
+    groups  groups of the roles, which the bootstrap resamples
+    units   patients or lesions of the data; more than groups if known duplicates join some
+    """
 
     name: str
     title: str
@@ -210,6 +214,22 @@ class DatasetFacts:
     citation: str
     images_by_class: Mapping[str, Count]
     groups_by_class: Mapping[str, Count]
+    units: Count = 0
+    units_by_class: Mapping[str, Count] = field(default_factory=dict)
+
+    @property
+    def size(self) -> str:
+        """`10,015 images of 7,470 lesions (7,385 groups)`."""
+        images = counted(self.images, "image")
+        if self.unit == "image":
+            return images
+        text = f"{images} of {counted(self.units or self.groups, plain(self.unit))}"
+        joined = self.units > self.groups
+        return f"{text} ({counted(self.groups, 'group')})" if joined else text
+
+    def of_class(self, label: str) -> int:
+        """Number of units (patients or lesions) of a class."""
+        return (self.units_by_class or self.groups_by_class).get(label, 0)
 
 
 @dataclass(frozen=True)

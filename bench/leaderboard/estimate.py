@@ -134,7 +134,7 @@ class Estimate:
     """A value with its confidence interval.
 
     n      images in the metric's denominator
-    method "bca", "percentile", "clopper-pearson" or "" for no interval
+    method "bca", "percentile", "bias-corrected", "clopper-pearson" or "" for no interval
     marks  remarks to show beside the value ("few lesions", "biased", "2 of 5 folds")
     """
 

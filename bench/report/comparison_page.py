@@ -58,7 +58,7 @@ LISTED, DRAWN = 60, 1000
 """Maximum number of discordant images in the page's table and in its plot; the CSV has all."""
 MOST_VERDICTS = 6
 """Up to this number of pairs, all verdicts are listed; with more, only the differences shown."""
-SHARED_MARKS = ("few lesions", "biased")
+SHARED_MARKS = ("few patients", "few lesions", "few groups", "biased")
 """Marks of the two rows that also hold for their difference."""
 CSV_COLUMNS = (
     *("a", "b", "image_id", "group_id", "truth", "a_called", "b_called"),
@@ -337,9 +337,11 @@ def standfirst(report: ComparisonReport) -> tuple[str, ...]:
     if report.control:
         sentences.append("This protocol is a control: groups are divided, and no method is tested.")
     arm = f", arm {plain(report.arm)}" if report.arm else ""
+    facts = report.dataset
+    word = plural(facts.unit) if facts.units in (0, facts.groups) else "groups"
     sentences.append(
-        f"{count(report.tested[0])} images of {count(report.tested[1])} "
-        f"{plural(report.dataset.unit)}{arm}; {_adjustment(report)}. "
+        f"{count(report.tested[0])} images of {count(report.tested[1])} {word}{arm}; "
+        f"{_adjustment(report)}. "
         "Intervals are conditional on the trained models."
     )
     return tuple(sentences)

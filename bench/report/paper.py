@@ -187,8 +187,12 @@ LONGEST = 36
 MOST_PAIRS = 45
 """Largest number of pairs that fit a page."""
 SIGNS = {
+    "few patients": r"\star",
     "few lesions": r"\dagger",
+    "few groups": r"\sharp",
     "biased": r"\ddagger",
+    "imprecise": r"\natural",
+    "bias-corrected": r"\flat",
     "percentile": r"\S",
     METHODS["clopper-pearson"]: r"\P",
     "BCa": r"\parallel",

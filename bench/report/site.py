@@ -107,12 +107,11 @@ def _units(boards: Sequence[Board]) -> list[str]:
 def _dataset(anchor: str, boards: Sequence[Board]) -> dict[str, Any]:
     """The boards of one dataset."""
     facts = boards[0].study.board.dataset
-    groups = f" of {counted(facts.groups, facts.unit)}" if facts.unit != "image" else ""
     licence = plain(facts.licence) or "not stated"
     return {
         "id": anchor,
         "title": name(facts.title, 80),
-        "about": f"{counted(facts.images, 'image')}{groups}. Licence of the data: {licence}.",
+        "about": f"{facts.size}. Licence of the data: {licence}.",
         "badges": page_badges(boards[0].study.board),
         "lines": list(map(_line, boards)),
     }

@@ -39,6 +39,7 @@ from bench.report.format import (
 METHODS = {
     "bca": "BCa",
     "percentile": "percentile",
+    "bias-corrected": "bias-corrected",
     "clopper-pearson": "Clopper–Pearson",
     "max-t": "simultaneous",
     "": "no interval",
@@ -456,7 +457,7 @@ def class_heads(board: Leaderboard) -> tuple[Head, ...]:
     for label, swatch in zip(board.classes, swatches(board.classes), strict=True):
         note = counted(facts.images_by_class.get(label, 0), "image")
         if facts.unit != "image":
-            note += f"\n{counted(facts.groups_by_class.get(label, 0), facts.unit)}"
+            note += f"\n{counted(facts.of_class(label), facts.unit)}"
         heads.append(Head(name(label, 24).short, note, swatch=swatch, meaning=name(label).full))
     return tuple(heads)
 
@@ -524,7 +525,7 @@ def class_counts(board: Leaderboard) -> tuple[ClassCount, ...]:
             name(label, 24),
             swatch,
             fixed(number, 0),
-            fixed(facts.groups_by_class.get(label, 0), 0),
+            fixed(facts.of_class(label), 0),
             percent(number / total),
             f"{number / most * 100:.2f}%",
         )

@@ -101,7 +101,8 @@ def standfirst(board: Leaderboard) -> tuple[str, ...]:
     facts = board.dataset
     kind = "synthetic images" if facts.synthetic else "images"
     images, groups = board.tested or (facts.images, facts.groups)
-    amount = f" of {count(groups)} {plural(facts.unit)}" if facts.unit != "image" else ""
+    word = plural(facts.unit) if facts.units in (0, facts.groups) else "groups"
+    amount = f" of {count(groups)} {word}" if facts.unit != "image" else ""
     where = f"Tested on {count(images)} {kind}{amount} ({said(facts.title)})"
     times = "" if board.repeats == 1 else f" in each of {board.repeats} repeats"
     if divides(board):
@@ -146,10 +147,16 @@ def _chance(board: Leaderboard) -> list[str]:
 RARE = "undefined in some resamples"
 FOLDS = "some folds"
 MARKS = {
-    "few lesions": "Fewer than 50 groups in the images that the metric is computed on; intervals "
-    "of so small samples are not reliable.",
-    "biased": "Resampling adds noise that this metric counts as error; its interval need not hold "
-    "the estimate.",
+    **dict.fromkeys(
+        ("few patients", "few lesions", "few groups"),
+        "Fewer than 50 groups in the images that the metric is computed on; intervals of so small "
+        "samples are not reliable.",
+    ),
+    "biased": "Noise counts as error in this metric, and resampling adds noise; the interval need "
+    "not hold the estimate.",
+    "imprecise": "An end of the interval is beyond the 0.1% or 99.9% quantile of the resamples, so "
+    "very few of them determine it.",
+    "bias-corrected": "The percentile interval moved down by twice the bias of the resamples.",
     "percentile": "The interval is the percentile interval, not the usual one of the table.",
     "Clopper–Pearson": "All resamples agree, so the interval is the exact interval of a "
     "proportion, computed on groups.",
@@ -241,9 +248,6 @@ def page_badges(board: Leaderboard) -> tuple[Badge, ...]:
 def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
     """The data that the numbers come from."""
     facts = board.dataset
-    amount = counted(facts.images, "image")
-    if facts.unit != "image":
-        amount += f" of {counted(facts.groups, facts.unit)}"
     named_so = "synthetic" in facts.title.lower()
     kind = "Synthetic: " if facts.synthetic and not named_so else ""
     lone = f"grouping incomplete: {counted(facts.ungrouped, 'image')}" if facts.ungrouped else ""
@@ -253,7 +257,7 @@ def data_sheet(board: Leaderboard) -> tuple[Fact, ...]:
         first, *others = (plain(arm.name) for arm in board.arms.arms)
         arms = f" of the arm {first}, beside {', '.join(others)}"
     sheet = [
-        ("Data", f"{kind}{isolated(name(facts.title, 80).short)}, {amount}"),
+        ("Data", f"{kind}{isolated(name(facts.title, 80).short)}, {facts.size}"),
         ("Unit", unit(board)),
         ("Grouping", lone),
         ("Protocol", f"{plain(board.protocol)}: {counted(board.folds, 'fold')}{repeats}{arms}"),

@@ -464,6 +464,17 @@ def bca(
 ) -> tuple[float, float] | None:
     """Bias-corrected and accelerated interval (Efron 1987) from the replicates (R,).
 
+    None where `bca_levels` is.
+    """
+    levels = bca_levels(replicates, estimate, acceleration, level)
+    return None if levels is None else quantiles(replicates, levels)
+
+
+def bca_levels(
+    replicates: np.ndarray, estimate: float, acceleration: float, level: float
+) -> np.ndarray | None:
+    """The shares (2,) whose quantiles of the replicates (R,) are the ends of the BCa interval.
+
     Replicates equal to the estimate count half for the bias. None where undefined: the estimate is
     outside all replicates, or the acceleration is too large for the level.
     """
@@ -477,7 +488,18 @@ def bca(
     shrink = 1 - acceleration * normal
     if (shrink <= 0).any() or not np.isfinite(acceleration):
         return None
-    return quantiles(replicates, ndtr(bias + normal / shrink))
+    return np.asarray(ndtr(bias + normal / shrink))
+
+
+def bias_corrected(replicates: np.ndarray, estimate: float, level: float) -> tuple[float, float]:
+    """Percentile interval of the replicates (R,) moved down by twice their bias, at least 0.
+
+    Resampling repeats the upward bias of ECE: the estimate is as far above the true value as the
+    mean of the replicates is above the estimate. So the interval need not hold the estimate.
+    """
+    bias = float(replicates.mean()) - estimate
+    low, high = percentile(replicates, level)
+    return max(0.0, low - 2 * bias), max(0.0, high - 2 * bias)
 
 
 def clopper_pearson(hits: int, count: int, level: float) -> tuple[float, float]:

@@ -48,10 +48,10 @@ def calibration(
     """
     all_sums = [_ledger(run) for run in runs]
     run = runs[0]
-    whole = (len(run.truth), run.groups_in())
+    images, groups = len(run.truth), run.groups_in()
     by_class = [run.groups_in(run.truth == code) for code in range(run.classes)]
-    specs = [EstimateSpec(name, *whole) for name in METRICS]
-    specs += [EstimateSpec("classwise_ece", whole[0], groups) for groups in by_class]
+    specs = [EstimateSpec(name, images, groups, run.unit) for name in METRICS]
+    specs += [EstimateSpec("classwise_ece", images, own, run.unit) for own in by_class]
     estimated = estimates(all_sums, lambda sums: _values(sums, len(classes)), specs, plan, interval)
     return Calibration(
         tempered=tempered,

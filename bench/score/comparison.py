@@ -407,8 +407,10 @@ def _pair(
     level = protocol.interval.level
     replicates = a.replicates - b.replicates
     by_fold = a.contender.by_fold - b.contender.by_fold
-    tested = comparison.methods != "not tested"
-    ratio = cohort.test_train_ratio if tested else NAN
+    separate = all(
+        each.row.predictions.kind == KIND or not each.contender.untested for each in (a, b)
+    )
+    ratio = cohort.test_train_ratio if separate and not protocol.split.control else NAN
     differences = difference_table(
         (a.row, b.row), replicates, (a.table, b.table), cohort.classes, level
     )

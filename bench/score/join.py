@@ -21,6 +21,7 @@ class Cohort:
 
     group   (N,) int64 group number of every image of the dataset, -1 if it is never tested
     groups  number of groups
+    unit    what a group is: "patient", "lesion", "group" or "image"
     """
 
     classes: tuple[str, ...]
@@ -30,6 +31,7 @@ class Cohort:
     repeats: int
     group: np.ndarray
     groups: int
+    unit: str = "group"
 
     @property
     def columns(self) -> int:
@@ -65,6 +67,7 @@ class Run:
     place (N,)         in the image list; may be empty, as `val`, if only metrics of all images are
                        needed
     val                val part by fold
+    unit               of the cohort
     """
 
     truth: np.ndarray
@@ -75,6 +78,7 @@ class Run:
     groups: int
     place: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     val: Mapping[int, Val] = field(default_factory=dict)
+    unit: str = "group"
 
     @property
     def classes(self) -> int:
@@ -145,7 +149,9 @@ def build_cohort(protocol: Protocol, dataset: Dataset, roles: Roles) -> Cohort:
     names, codes = np.unique(roles.group_ids[tested], return_inverse=True)
     group = np.full(len(dataset), -1, dtype=np.int64)
     group[tested] = codes
-    return Cohort(dataset.classes, dataset.labels, roles, folds, repeats, group, groups=len(names))
+    return Cohort(
+        dataset.classes, dataset.labels, roles, folds, repeats, group, len(names), dataset.unit
+    )
 
 
 def refuse_unknown_trainings(row: RowPredictions, cohort: Cohort) -> None:
@@ -191,6 +197,7 @@ def join(row: RowPredictions, trainings: Sequence[TrainingKey], cohort: Cohort) 
         groups=cohort.groups,
         place=where,
         val=vals,
+        unit=cohort.unit,
     )
 
 

@@ -307,4 +307,8 @@ def dataset_facts(dataset: Dataset, roles: Roles) -> DatasetFacts:
         citation=dataset.citation,
         images_by_class={name: int(own.sum()) for name, own in by_class.items()},
         groups_by_class={name: groups(own) for name, own in by_class.items()},
+        units=len(set(dataset.native_groups.tolist())),
+        units_by_class={
+            name: len(set(dataset.native_groups[own].tolist())) for name, own in by_class.items()
+        },
     )

@@ -16,7 +16,7 @@ from bench.leaderboard import NAN, Estimate
 from bench.protocol import Interval
 from bench.score.bootstrap import BATCH, STEP, Plan, acceleration
 from bench.score.metrics import BIASED
-from bench.score.row import FEW, FEW_GROUPS, interval_of
+from bench.score.row import FEW_GROUPS, few_mark, imprecise, interval_of
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """From sums (K, B) to values (S, B). For BCa it must accept complex sums too."""
@@ -24,11 +24,15 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class EstimateSpec:
-    """Metric of an estimate, with the number of images in its denominator and of their groups."""
+    """Metric of an estimate, with the number of images in its denominator and of their groups.
+
+    unit  what a group is
+    """
 
     metric: str
     images: int
     groups: int
+    unit: str
     marks: tuple[str, ...] = ()
 
 
@@ -167,9 +171,10 @@ def estimated(
 ) -> Estimate:
     """A value with the interval from its replicates (R,), and its marks."""
     ends = interval_of(spec.metric, value, replicates, acceleration, spec.groups, interval)
-    few = [FEW] if np.isfinite(value) and spec.groups < FEW_GROUPS else []
+    few = [few_mark(spec.unit)] if np.isfinite(value) and spec.groups < FEW_GROUPS else []
     biased = ["biased"] if np.isfinite(value) and spec.metric in BIASED else []
-    marks = (*spec.marks, *few, *biased)
+    rough = imprecise(ends[2], value, replicates, acceleration, interval)
+    marks = (*spec.marks, *few, *biased, *rough)
     return Estimate(value, ends[0], ends[1], spec.images, ends[2], marks)
 
 

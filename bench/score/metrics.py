@@ -52,7 +52,7 @@ CLASS_METRICS = (*RESAMPLED_CLASS_METRICS, "support", "groups")
 CALIBRATION_ERRORS = frozenset({"ece", "ece_equal_mass", "classwise_ece", "brier_reliability"})
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "cost", "cost_aware"}) | CALIBRATION_ERRORS
 BIASED = CALIBRATION_ERRORS | {"brier_resolution"}
-"""Metrics that resampling biases: their intervals are percentile intervals, with a mark."""
+"""Metrics that resampling biases: marked, with percentile intervals (ECE: bias-corrected)."""
 
 FOLD_MEANS = {"auc": "auc", "ap": "ap", "macro_auc": "auc", "macro_ap": "ap"}
 """Metrics that are means over folds, and the class metric they are made of."""

@@ -16,6 +16,8 @@ from bench.score.bootstrap import (
     accelerations,
     all_agree,
     bca,
+    bca_levels,
+    bias_corrected,
     clopper_pearson,
     percentile,
     point_sums,
@@ -317,8 +319,26 @@ def _sides(
 
 
 FEW_GROUPS = 50
-FEW = "few lesions"
+EXTREME = 0.001
+"""An end beyond this quantile of the replicates, or 1 minus it, rests on very few of them."""
 RARELY = 0.01
+
+
+def few_mark(unit: str) -> str:
+    """The mark of an estimate from few groups, with the unit of the data: "few patients"."""
+    return f"few {unit if unit in ('patient', 'lesion') else 'group'}s"
+
+
+def imprecise(
+    method: str, value: float, replicates: np.ndarray, acceleration: float, interval: Interval
+) -> tuple[str, ...]:
+    """A mark if a BCa end is beyond the 0.1% or 99.9% quantile of the replicates (R,)."""
+    if method != "bca":
+        return ()
+    levels = bca_levels(replicates[np.isfinite(replicates)], value, acceleration, interval.level)
+    if levels is None or (levels[0] >= EXTREME and levels[1] <= 1 - EXTREME):
+        return ()
+    return ("imprecise",)
 
 
 def estimate_row(
@@ -345,7 +365,10 @@ def estimate_row(
             high=high,
             n=int(images[place]),
             method=method,
-            marks=_marks(row, cohort, key, value, replicates[place], int(groups[place])),
+            marks=(
+                *_marks(row, cohort, key, value, replicates[place], int(groups[place])),
+                *imprecise(method, value, replicates[place], float(acceleration[place]), interval),
+            ),
         )
     metrics = {name: estimates[name, None] for name in IMAGE_METRICS}
     support, members = _sizes(row, len(cohort.classes))
@@ -370,8 +393,9 @@ def interval_of(
 ) -> tuple[float, float, str]:
     """Low, high and method of an interval; (NaN, NaN, "") if it is undefined.
 
-    BCa; percentile if the protocol says so, if the metric is biased, or if BCa is undefined. If all
-    replicates of a proportion are 0 or 1: Clopper-Pearson on the number of groups.
+    BCa; percentile if the protocol says so, if the metric is biased, or if BCa is undefined. ECE:
+    bias-corrected. If all replicates of a proportion are 0 or 1: Clopper-Pearson on the number of
+    groups.
     """
     replicates = replicates[np.isfinite(replicates)]
     if not np.isfinite(value) or not len(replicates):
@@ -381,6 +405,8 @@ def interval_of(
             exact = clopper_pearson(groups if value else 0, groups, interval.level)
             return *exact, "clopper-pearson"
         return NAN, NAN, ""
+    if metric == "ece":
+        return *bias_corrected(replicates, value, interval.level), "bias-corrected"
     if interval.method == "bca" and metric not in BIASED:
         ends = bca(replicates, value, acceleration, interval.level)
         if ends is not None:
@@ -398,7 +424,7 @@ def _marks(
     if not np.isfinite(value):
         return (*marks, *_why_undefined(row, cohort, metric))
     if groups < FEW_GROUPS:
-        marks.append(FEW)
+        marks.append(few_mark(cohort.unit))
     if metric in BIASED:
         marks.append("biased")
     return (*marks, *partly_undefined(replicates))

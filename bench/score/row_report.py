@@ -101,7 +101,7 @@ def confusion_shares(
         for run in runs
     ]
     own = [first.truth == code for code in range(classes)]
-    sizes = [(int(images.sum()), first.groups_in(images)) for images in own]
+    sizes = [(int(images.sum()), first.groups_in(images), first.unit) for images in own]
     specs = [EstimateSpec("recall", *size) for size in sizes for _ in range(classes)]
     shares = estimates(all_sums, lambda sums: _shares(sums, classes), specs, plan, interval)
     return tuple(tuple(shares[code * classes : (code + 1) * classes]) for code in range(classes))
@@ -167,9 +167,9 @@ def highest_loss_lesions(
 MAX_FPR = 0.1
 
 
-def whole(run: Run) -> tuple[int, int]:
-    """Images and groups of a run."""
-    return len(run.truth), run.groups_in()
+def whole(run: Run) -> tuple[int, int, str]:
+    """Images, groups and unit of a run."""
+    return len(run.truth), run.groups_in(), run.unit
 
 
 def top_two(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate:
@@ -261,7 +261,7 @@ def partial_auc(runs: Sequence[Run], plan: Plan, interval: Interval) -> Estimate
     replicates = np.mean([_resampled(run, own, plan) for run, own in pairs], axis=0)
     positives = runs[0].truth == 1
     rarer = min(runs[0].groups_in(side) for side in (positives, ~positives))
-    spec = EstimateSpec("partial_auc", len(runs[0].truth), rarer)
+    spec = EstimateSpec("partial_auc", len(runs[0].truth), rarer, runs[0].unit)
     return estimated(spec, float(value), replicates, np.nan, interval)
 
 

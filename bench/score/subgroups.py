@@ -22,7 +22,14 @@ from bench.score.bootstrap import Plan, SortedScores, distributions, point_value
 from bench.score.derived_rows import subset
 from bench.score.join import Run
 from bench.score.metrics import BIASED, IMAGE_METRICS, Key, higher_is_better, keys, ratio
-from bench.score.row import FEW, FEW_GROUPS, RARELY, denominators, interval_of, partly_undefined
+from bench.score.row import (
+    FEW_GROUPS,
+    RARELY,
+    denominators,
+    few_mark,
+    interval_of,
+    partly_undefined,
+)
 
 ATTRIBUTES = ("age", "sex", "localization", "dx_type", "source", "image_size")
 UNKNOWN = "not stated"
@@ -153,7 +160,8 @@ def _parts(
             continue
         scores = scored[value] | two.get(value, {})
         absent = runs[0].classes - len(np.unique(runs[0].truth[mask]))
-        metrics = {metric: _estimate(own, absent, interval) for metric, own in scores.items()}
+        unit = runs[0].unit
+        metrics = {metric: _estimate(own, absent, interval, unit) for metric, own in scores.items()}
         replicates = {metric: own.replicates for metric, own in scores.items()}
         if malignant and _rarer_side(malignant[0], mask) < FEW_GROUPS:
             for metric in MALIGNANT:
@@ -203,14 +211,14 @@ def _in_parts(run: Run, masks: Sequence[np.ndarray]) -> SortedScores:
     return sort_scores(run, part, len(masks) + 1)
 
 
-def _estimate(score: _Found, absent: int, interval: Interval) -> Estimate:
+def _estimate(score: _Found, absent: int, interval: Interval, unit: str) -> Estimate:
     plain = interval.model_copy(update={"method": "percentile"})
     value, groups = float(score.value), score.groups
     low, high, method = interval_of(score.metric, value, score.replicates, NAN, groups, plain)
     marks: tuple[str, ...] = ()
     if np.isfinite(value):
         marks = (
-            *((FEW,) if groups < FEW_GROUPS else ()),
+            *((few_mark(unit),) if groups < FEW_GROUPS else ()),
             *(("biased",) if score.metric in BIASED else ()),
             *partly_undefined(score.replicates),
         )

@@ -78,7 +78,8 @@ def _asked(run: Run, code: int, threshold: np.ndarray) -> list[EstimateSpec]:
     own, predicted = run.truth == code, _predicted(run, code, threshold)
     parts = {"sensitivity": own, "specificity": ~own, "precision": predicted}
     return [
-        EstimateSpec(name, int(part.sum()), run.groups_in(part)) for name, part in parts.items()
+        EstimateSpec(name, int(part.sum()), run.groups_in(part), run.unit)
+        for name, part in parts.items()
     ]
 
 

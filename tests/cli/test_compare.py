@@ -80,7 +80,8 @@ def test_mistakes_are_told_with_what_is_known(bench, words, said, tmp_path):
 def test_references_are_compared_and_the_leaderboard_links_to_the_page(bench, tmp_path):
     done = bench("compare", "majority", "uniform", *ASKED, "--metric", "accuracy")
     assert done.returncode == 0, done.stderr
-    assert "On synthetic data: " in done.stdout
+    assert "On synthetic data. These models: " in done.stdout
+    assert "trained again: not tested; majority is a reference row." in done.stdout
     assert "majority is not ranked: a reference." in done.stdout
     board = tmp_path / "results/groupkfold5/synthetic/leaderboard"
     folder = board / "compare/majority-vs-uniform~accuracy"
@@ -148,23 +149,28 @@ def test_costs_stay_with_the_leaderboard_until_they_are_removed(bench, tmp_path)
 
 @needs_ham10000
 def test_committed_rows_by_their_methods_names(bench, tmp_path):
-    names = ("resnet18", "efficientnet_phase4@c5025f27", "custom_cnn")
+    names = ("resnet18", "ensemble_of_three", "custom_cnn")
     asked = ("compare", *names, *ASKED, "--data", HAM10000)
     done = bench(*asked)
     assert done.returncode == 0, done.stderr
     assert "conditional on the trained models" in " ".join(done.stdout.split())
-    assert "¹ few lesions, ² percentile, ³ biased" in done.stdout
+    assert "¹ few lesions, ² bias-corrected, ³ biased" in done.stdout
     assert re.search(r"│ ECE +│ [^│]*\] ² ³ +│", done.stdout)
+    assert "Nadeau" not in done.stdout
     assert re.search(r"│ Macro AUC +│ [^│]*\] ¹ +│", done.stdout)
     board = tmp_path / "results/groupkfold5/ham10000/leaderboard"
     (path,) = board.glob("compare/*/comparison.json")
     told = json.loads(path.read_text(encoding="utf-8"))
     leaderboard = json.loads((board / "leaderboard.json").read_text(encoding="utf-8"))
     theirs = {frozenset((one["a"], one["b"])): one for one in leaderboard["comparisons"]}
+    assert told["baseline"] == leaderboard["baseline"] == "ensemble_of_three"
+    assert len(told["pairs"]) == 2
     for pair in told["pairs"]:
         one = pair["comparison"]
         same = theirs[frozenset((one["a"], one["b"]))]
         assert abs(one["difference"]) == pytest.approx(abs(same["difference"]))
-        assert one["p_adjusted"] == pytest.approx(same["p_adjusted"])
+        assert one["p"] == pytest.approx(same["p"])
+        assert one["methods"] == same["methods"] != "not tested"
+        assert one["trainings"] == 5
     assert "compare/" in (board / "index.html").read_text(encoding="utf-8")
     assert (ROOT / "baselines/results/groupkfold5/ham10000/resnet18@c5025f27").is_dir()

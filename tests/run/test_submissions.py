@@ -15,6 +15,7 @@ from bench.protocol import PARTS, Roles
 from bench.run.submissions import (
     Submission,
     SubmissionSpec,
+    declared_models,
     keep_submission,
     read_submission,
     refuse_committed,
@@ -290,3 +291,39 @@ def test_a_second_submission_of_one_name_needs_to_be_asked_for(tmp_path):
     with pytest.raises(PredictionError, match="--replace"):
         refuse_name("theirs", folder, [], replace=False)
     refuse_name("theirs", folder, [], replace=True)
+
+
+def with_models(tmp_path, names):
+    path = tmp_path / "models.csv"
+    frame = table()
+    fold = wanted().test_rows().set_index("image_id")["fold"]
+    frame.assign(model=[names[fold[image]] for image in frame["image_id"]]).to_csv(
+        path, index=False
+    )
+    return path
+
+
+def test_a_model_column_declares_separately_trained_models(tmp_path):
+    separate = with_models(tmp_path, ["x", "y", "z"])
+    assert declared_models(separate, wanted(), None) == 3
+    assert len(read_submission(separate, wanted())) == 3
+    shared = with_models(tmp_path, ["x", "y", "x"])
+    assert declared_models(shared, wanted(), None) == 1
+    with pytest.raises(PredictionError, match="--models 3: the column `model` of .* shows 1"):
+        declared_models(shared, wanted(), 3)
+
+
+def test_the_number_of_models_is_one_or_at_least_one_for_each_fold(tmp_path):
+    path = tmp_path / "preds.csv"
+    table().to_csv(path, index=False)
+    stated = [declared_models(path, wanted(), models) for models in (None, 1, 3, 6)]
+    assert stated == [0, 1, 3, 6]
+    with pytest.raises(PredictionError, match="--models 2: the protocol has 3 folds"):
+        declared_models(path, wanted(), 2)
+
+
+def test_a_declared_number_of_models_is_kept_and_shown(tmp_path):
+    kept(tmp_path, models=3)
+    ((_, facts),) = rows(tmp_path)
+    assert facts.models == 3
+    assert "separately trained models, as declared: 3" in facts.notes

@@ -54,7 +54,7 @@ def test_the_reliability_of_the_top_label_is_scikit_learns(run, found):
 
 def test_a_class_is_marked_by_its_own_groups(run, found):
     groups = [len(np.unique(run.group[run.truth == code])) for code in range(4)]
-    few = ["few lesions" in found.by_class[label].marks for label in LABELS]
+    few = ["few groups" in found.by_class[label].marks for label in LABELS]
     assert few == [count < 50 for count in groups]
     assert len(set(few)) == 2
     assert found.metrics["ece"].marks == ("biased",)

@@ -91,7 +91,7 @@ def test_a_proportions_bca_interval_is_the_engines_own(run, plan):
     (mine,) = estimates(
         [MetricSums(run.groups, 2, run.group, right)],
         lambda sums: ratio(sums[1], sums.sum(axis=0))[None],
-        [EstimateSpec("accuracy", len(right), run.groups)],
+        [EstimateSpec("accuracy", len(right), run.groups, "lesion")],
         plan,
         INTERVAL,
     )
@@ -243,7 +243,7 @@ def test_partial_auc_is_scikit_learns_by_fold_and_in_every_resample(run, plan):
     assert found.high == pytest.approx(np.quantile(replicates, 0.975), abs=1e-9)
 
 
-@pytest.mark.parametrize(("groups", "marks"), [(100, ("few lesions",)), (400, ())])
+@pytest.mark.parametrize(("groups", "marks"), [(100, ("few groups",)), (400, ())])
 def test_partial_auc_is_marked_by_the_rarer_side(groups, marks):
     pair = two_classes(make_run(images=600, groups=groups), [1])
     sides = [pair.groups_in(pair.truth == code) for code in (0, 1)]

@@ -12,11 +12,12 @@ from bench.score.bootstrap import (
     acceleration,
     all_agree,
     bca,
+    bca_levels,
     clopper_pearson,
     percentile,
     quantiles,
 )
-from bench.score.row import interval_of
+from bench.score.row import imprecise, interval_of
 from tests.score.cohorts import drawn_weights
 
 LEVEL = 0.95
@@ -129,7 +130,7 @@ def test_undefined_resamples_are_left_out_and_an_undefined_value_has_no_interval
 
 
 @pytest.mark.parametrize(
-    "metric", ["ece", "ece_equal_mass", "classwise_ece", "brier_reliability", "brier_resolution"]
+    "metric", ["ece_equal_mass", "classwise_ece", "brier_reliability", "brier_resolution"]
 )
 def test_what_resampling_moves_is_percentile(metric):
     replicates = np.linspace(0, 1, 100)
@@ -148,3 +149,22 @@ def test_everything_is_percentile_when_the_protocol_says_so():
 def test_rounding_is_no_disagreement():
     assert all_agree(np.array([0.1 + 0.2, 0.3]))
     assert not all_agree(np.array([0.3, 0.3001]))
+
+
+def test_ece_gets_the_bias_corrected_interval():
+    replicates = np.random.default_rng(0).normal(0.16, 0.01, 2000)
+    low, high, method = interval_of("ece", 0.15, replicates, 0.0, 73, Interval())
+    bias = replicates.mean() - 0.15
+    ends = np.quantile(replicates, [0.025, 0.975]) - 2 * bias
+    assert (low, high) == pytest.approx(tuple(ends))
+    assert method == "bias-corrected"
+    assert interval_of("ece", 0.001, replicates, 0.0, 73, Interval())[0] == 0
+
+
+@pytest.mark.parametrize(("acceleration", "marks"), [(0.0, ()), (0.25, ("imprecise",))])
+def test_an_end_beyond_the_outermost_thousandth_is_marked_imprecise(acceleration, marks):
+    replicates = np.linspace(0, 1, 1001)
+    levels = bca_levels(replicates, 0.5, acceleration, 0.95)
+    assert (levels[0] < 0.001 or levels[1] > 0.999) == bool(marks)
+    assert imprecise("bca", 0.5, replicates, acceleration, Interval()) == marks
+    assert imprecise("percentile", 0.5, replicates, acceleration, Interval()) == ()

@@ -10,9 +10,9 @@ import pytest
 from bench.errors import PredictionError, ProtocolError, RolesError
 from bench.predictions import Predictions, RowPredictions, TrainingKey
 from bench.protocol import Metrics
-from bench.score.leaderboard import score
-from bench.score.row import partly_undefined
-from tests.score.cohorts import World, make_dataset, make_protocol
+from bench.score.leaderboard import dataset_facts, score
+from bench.score.row import few_mark, partly_undefined
+from tests.score.cohorts import World, make_dataset, make_protocol, make_roles
 
 
 def test_few_lesions_are_marked_where_the_smallest_part_has_fewer_than_50():
@@ -57,7 +57,7 @@ def test_counts_of_images_and_groups_stand_in_the_class_table():
 
 def test_ece_is_marked_biased():
     estimate = World().score(World().row("a")).rows[0].table.metrics["ece"]
-    assert estimate.method == "percentile"
+    assert estimate.method == "bias-corrected"
     assert "biased" in estimate.marks
 
 
@@ -190,3 +190,28 @@ def test_a_metric_that_is_none_is_refused():
     wrong = world.protocol.model_copy(update={"metrics": Metrics(primary="f2")})
     with pytest.raises(ProtocolError, match="f2"):
         score(wrong, world.dataset, world.roles, [world.row("a")], {})
+
+
+@pytest.mark.parametrize(
+    ("unit", "mark"),
+    [
+        ("patient", "few patients"),
+        ("lesion", "few lesions"),
+        ("group", "few groups"),
+        ("image", "few groups"),
+    ],
+)
+def test_the_mark_of_few_groups_names_the_unit_of_the_data(unit, mark):
+    assert few_mark(unit) == mark
+
+
+def test_class_counts_are_of_lesions_though_duplicates_join_groups():
+    dataset = make_dataset()
+    protocol = make_protocol()
+    roles = make_roles(dataset, protocol)
+    first, second = sorted(set(dataset.native_groups.tolist()))[:2]
+    joined = np.where(roles.group_ids == second, first, roles.group_ids)
+    facts = dataset_facts(dataset, replace(roles, group_ids=joined))
+    assert (facts.units, facts.groups) == (120, 119)
+    assert sum(facts.units_by_class.values()) == 120
+    assert facts.size == "240 images of 120 lesions (119 groups)"

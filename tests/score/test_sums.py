@@ -37,7 +37,7 @@ def test_of_several_runs_value_and_resamples_are_means():
     ],
 )
 def test_the_words_are_those_of_the_metric_and_of_its_groups(metric, images, groups, marks):
-    asked = EstimateSpec(metric, images, groups)
+    asked = EstimateSpec(metric, images, groups, "lesion")
     found = estimated(asked, 0.5, np.linspace(0, 1, 50), 0.0, INTERVAL)
     assert found.marks == marks
     assert found.n == images
