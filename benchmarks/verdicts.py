@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.verdicts --sets 400 > benchmarks/results/verdicts.txt
 
-Each data set is drawn anew: groups with a class, images with features. Two methods learn linear
-discriminants, each from 12 features of its own; three quarters of the variance of a group's effect
+Each data set is new: groups with a class, images with features. Two methods learn linear
+discriminants, each from 12 other features; three quarters of the variance of a group's effect
 are common to both. With luck of training, each training sees a random 15% of its training part;
 without it, all of it. Under the null both methods have features of the same quality; under the
 alternative those of the first are better by so much that its macro-F1 is 3 points higher (found by
