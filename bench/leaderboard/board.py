@@ -80,7 +80,7 @@ class Comparison:
     methods    these methods, trained again: the same by the z test, or "not tested"
     p          of the z test, p_adjusted by Holm; NaN where not tested
     trainings  number of trainings of each row that the test rests on; 0 where not tested
-    basis      "3 seeds", "5 repeats", "one training per fold", or why there is no test
+    basis      "3 seeds", "5 repeats", "one training per fold", or the reason why it is not tested
     """
 
     a: str
@@ -548,10 +548,12 @@ def _by_verdict(name: str, pairs: list[Comparison], kind: str) -> dict[str, list
 def _outcomes(name: str, rows: Mapping[str, list[str]]) -> str:
     """`a is better than b; no difference between it and c is shown; d not tested`."""
     texts = [
-        f"{said(name)} is {verdict} than {some_names(rows[verdict])}"
+        f"is {verdict} than {some_names(rows[verdict])}"
         for verdict in ("better", "worse")
         if verdict in rows
     ]
+    if texts:
+        texts = [f"{said(name)} {' and '.join(texts)}"]
     if others := rows.get("no difference shown"):
         subject = "it" if texts else said(name)
         texts.append(f"no difference between {subject} and {some_names(others)} is shown")

@@ -224,12 +224,20 @@ def group_size_grids(dataset: Dataset) -> list[Grid]:
         column, noun = ("lesion_id", "lesions") if len(lesions) else ("image_id", "images")
         sizes = patients.groupby(["label", "patient_id"])[column].nunique()
         label = pd.Series(sizes.index.get_level_values("label"), index=sizes.index)
-        caption = f"Patients with a class by their number of {noun} of it"
-        grids.append(_group_size_grid(caption, sizes, label, dataset))
+        every = patients.groupby("patient_id")[column].nunique()
+        caption = f"Patients with a class by their number of {noun} of it; all: of any class"
+        grids.append(_group_size_grid(caption, sizes, label, dataset, every))
     return grids
 
 
-def _group_size_grid(caption: str, sizes: pd.Series, label: pd.Series, dataset: Dataset) -> Grid:
+def _group_size_grid(
+    caption: str,
+    sizes: pd.Series,
+    label: pd.Series,
+    dataset: Dataset,
+    every: pd.Series | None = None,
+) -> Grid:
+    """Classes by size of their groups; `every` are the sizes of the line of all classes."""
     over = GROUP_SIZES[-1] + 1
     labels = label.reindex(sizes.index).to_numpy()
     parts = [(name(one, 24).short, sizes[labels == one]) for one in dataset.classes]
@@ -241,7 +249,7 @@ def _group_size_grid(caption: str, sizes: pd.Series, label: pd.Series, dataset: 
             count(part.max()),
             fixed(float(part.mean()), 2),
         )
-        for head, part in (*parts, ("all", sizes))
+        for head, part in (*parts, ("all", sizes if every is None else every))
         if len(part)
     )
     heads = ("Class", *map(str, GROUP_SIZES), f"{over} or more", "Maximum", "Mean")

@@ -204,9 +204,9 @@ def _columns(
 def declared_models(path: Path, spec: SubmissionSpec, models: int | None) -> int:
     """The number of separately trained models, as stated or by the column `model`; 0 for none.
 
-    Models are separate if every fold column has models of its own; the column of a file in which
-    one model predicts two fold columns therefore counts as 1. Raises PredictionError for a stated
-    number that is neither 1 nor at least the number of fold columns, or that contradicts the file.
+    Models are separate if none predicts two fold columns; otherwise the column counts as 1.
+    Raises PredictionError for a stated number that is neither 1 nor at least the number of fold
+    columns, or that contradicts the file.
     """
     table, columns = read_submission_table(path).rename(columns=str), spec.roles.columns
     if models is not None and models != 1 and models < columns:

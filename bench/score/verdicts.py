@@ -104,7 +104,7 @@ def _untested(row: Row, folds: int, models: int, cohort: Cohort, *, control: boo
     if control:
         return "groups are divided between training and test parts (a control protocol)"
     if cohort.folds < 2:  # noqa: PLR2004
-        return "the protocol has one fold"
+        return "there is only one fold"
     if folds < 2:  # noqa: PLR2004
         return "the rows have one fold in common"
     if row.predictions.kind == KIND:
@@ -155,8 +155,9 @@ def difference_table(
 def sign_of_difference(replicates: np.ndarray, level: float, groups: int) -> int:
     """1 or -1 if the replicates (R,) of a difference show that it is above or below 0, else 0.
 
-    They show it if their interval excludes 0. Where all replicates agree there is no interval: a
-    difference that is the same in every resample of two groups or more is shown, unless it is 0.
+    They show it if their interval excludes 0. Where all replicates agree the
+    interval is undefined; a difference that is the same in every resample of two groups or more is
+    shown, unless it is 0.
     """
     finite = replicates[np.isfinite(replicates)]
     if not len(finite):
