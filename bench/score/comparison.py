@@ -48,6 +48,7 @@ from bench.score.verdicts import (
     difference_table,
     distinct_models,
     non_inferiority,
+    refuse_both,
 )
 
 
@@ -303,6 +304,7 @@ def compare_rows_in_full(
 def _baseline(contenders: Sequence[Contender], request: ComparisonRequest) -> str:
     """The row to compare with: as requested, else the best one; "" for all pairs."""
     names = [each.name for each in contenders]
+    refuse_both(request.baseline, request.all_pairs)
     if request.all_pairs:
         return ""
     if not request.baseline:

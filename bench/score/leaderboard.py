@@ -31,6 +31,7 @@ from bench.score.verdicts import (
     compare_rows,
     contender,
     distinct_models,
+    refuse_both,
     sign_of_difference,
 )
 
@@ -80,6 +81,7 @@ def score(
     ProtocolError for an unknown metric.
     """
     refuse_unknown((protocol.metrics.primary, *protocol.metrics.others))
+    refuse_both(baseline, all_pairs)
     _refuse_same_names(rows)
     arms = arm_report(protocol, dataset, roles, rows)
     protocol, roles, rows = ranked_view(protocol, dataset, roles, rows)
@@ -95,8 +97,7 @@ def score(
             known = facts.get(row.predictions.name, RowFacts())
             entries.append(_entry(row, replicates, protocol, cohort, known))
     board = _leaderboard(entries, protocol, dataset, roles, cohort)
-    chosen = "" if all_pairs else baseline
-    compared = _compared(entries, board, protocol, cohort, chosen, all_pairs)
+    compared = _compared(entries, board, protocol, cohort, baseline, all_pairs)
     return replace(compared, arms=arms)
 
 

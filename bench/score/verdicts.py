@@ -28,6 +28,7 @@ from itertools import combinations
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from bench.errors import PredictionError
 from bench.leaderboard import NAN, Comparison, Detectable, Estimate, MetricTable, NonInferiority
 from bench.score.bootstrap import all_agree, percentile
 from bench.score.join import Cohort
@@ -272,6 +273,14 @@ def compare_rows(
             )
         )
     return tuple(comparisons)
+
+
+def refuse_both(baseline: str, all_pairs: bool) -> None:  # noqa: FBT001
+    """Raise PredictionError for a baseline together with all pairs."""
+    if baseline and all_pairs:
+        raise PredictionError(
+            f"--baseline {baseline} and --all-pairs exclude each other; give one of them"
+        )
 
 
 def distinct_models(rows: Sequence[Contender], level: float, groups: int) -> set[frozenset[str]]:

@@ -258,6 +258,8 @@ def test_the_leaderboard_compares_with_the_leader_a_baseline_or_all():
     assert board(all_pairs=True).baseline == ""
     with pytest.raises(PredictionError, match="--baseline majority: is not a ranked row"):
         board(baseline="majority")
+    with pytest.raises(PredictionError, match="--baseline b and --all-pairs exclude each other"):
+        board(baseline="b", all_pairs=True)
 
 
 def test_a_poor_row_in_the_folder_changes_nothing_about_a_named_pair():
