@@ -170,7 +170,7 @@ def test_committed_rows_by_their_methods_names(bench, tmp_path):
         same = theirs[frozenset((one["a"], one["b"]))]
         assert abs(one["difference"]) == pytest.approx(abs(same["difference"]))
         assert one["p"] == pytest.approx(same["p"])
-        assert one["methods"] == same["methods"] != "not tested"
+        assert {one["methods"], same["methods"]} <= {"better", "worse"}
         assert one["trainings"] == 5
     assert "compare/" in (board / "index.html").read_text(encoding="utf-8")
     assert (ROOT / "baselines/results/groupkfold5/ham10000/resnet18@c5025f27").is_dir()
