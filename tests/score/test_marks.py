@@ -172,7 +172,7 @@ def test_predictions_of_other_classes_or_folds_are_refused():
         world.score(replace(row, test={**row.test, TrainingKey(0, 1, 0): one}))
     with pytest.raises(PredictionError, match="row empty: no predictions"):
         world.score(RowPredictions("empty", "empty", "trained", {}))
-    with pytest.raises(PredictionError, match="rows of the same name: a"):
+    with pytest.raises(PredictionError, match="rows with the same name: a"):
         world.score(row, row)
 
 
