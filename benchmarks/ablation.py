@@ -133,7 +133,7 @@ def lines(bench: OpenBench, results: Path, method: str, base: str | None) -> tup
     changed = {name: changes(own, variants[base]) for name, own in variants.items()}
     arms = [row for row in mine if changed[row.name] is not None]
     told = {row.name: facts[row.name] for row in arms}
-    board = score(bench.protocol, bench.dataset, bench.roles, arms, told)
+    board = score(bench.protocol, bench.dataset, bench.roles, arms, told, all_pairs=True)
     found = []
     for row in board.rows:
         predictions = next(one for one in arms if one.name == row.name)
