@@ -29,7 +29,7 @@ def test_a_damaged_fold_leaves_its_row_unranked_and_all_others_as_they_are(tmp_p
     assert (after[named]["complete"], after[named]["rank"]["best"]) == (False, None)
     (other,) = before.keys() - {named, "majority", "prior", "uniform"}
     assert after[other]["metrics"] == before[other]["metrics"]
-    assert "fold1/val_predictions.parquet: is gone" in (
+    assert "fold1/val_predictions.parquet: is missing" in (
         root / "leaderboard" / "index.html"
     ).read_text(encoding="utf-8")  # fmt: skip
 
